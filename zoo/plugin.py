@@ -1,0 +1,82 @@
+"""What a plugin's hook module may import. Imports neither torch nor anything heavy.
+
+A plugin is an installed package with an entry point in the group ``zoo`` that names a *hook module*::
+
+    [project.entry-points.zoo]
+    egnn = "zoo_egnn"
+
+    # zoo_egnn/__init__.py
+    from zoo.plugin import Architecture, hookimpl
+
+    @hookimpl
+    def zoo_architectures():
+        return [Architecture(name="egnn", factory="zoo_egnn.model:EGNN", summary="E(n)-equivariant network")]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pluggy
+
+from zoo.errors import ZooError
+
+__all__ = ["Architecture", "DatasetSpec", "ZooError", "hookimpl"]
+
+hookimpl = pluggy.HookimplMarker("zoo")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A family of backbones, described without importing it.
+
+    Attributes:
+        name: registry key, lower-case, e.g. ``"painn"``.
+        factory: ``"package.module:Class"`` of the backbone, imported when a model is made.
+        summary: one line.
+        format: version of the state dict; raise it whenever saved weights stop fitting.
+        upgrade: ``"package.module:function"``, called as ``upgrade(state, from_format) -> state``.
+        presets: named constructor keywords, such as ``{"paper": {...}, "small": {...}}``.
+        readout: defaults of the paper's head, e.g. ``{"hidden": [64], "activation": "ssp", "bias": True}``.
+        signature: what the conformance kit checks: ``{"body_order": 2, "parity": "even", "lmax": 0}``.
+        inputs: optional graph fields that the backbone reads (``charge``, ``spin``, ``node_attrs``, …).
+        citation: references of the paper(s), one string each.
+    """
+
+    name: str
+    factory: str
+    summary: str = ""
+    format: int = 1
+    upgrade: str | None = None
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    readout: Mapping[str, Any] = field(default_factory=dict)
+    signature: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    citation: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """A data set that can be opened by name.
+
+    Attributes:
+        name: registry key, e.g. ``"qm9"``.
+        factory: ``"package.module:function"``; called as ``function(path: Path | None) -> zoo.data.Store``.
+        summary: one line.
+        targets: unit of every property it holds.
+        split: sha256 of the file that fixes the test set, where there is one.
+        theory: level of theory of the labels.
+        license: licence of the data.
+        citation: references, one string each.
+    """
+
+    name: str
+    factory: str
+    summary: str = ""
+    targets: Mapping[str, str] = field(default_factory=dict)
+    split: str | None = None
+    theory: str = ""
+    license: str = ""
+    citation: tuple[str, ...] = ()
