@@ -1,0 +1,87 @@
+"""Edges of a whole store, made once, in batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from zoo.data.progress import track
+from zoo.errors import DataError
+from zoo.neighbors import add_edges
+
+if TYPE_CHECKING:
+    from zoo.data.store import EdgeTable, Store
+    from zoo.graph import Graph
+
+__all__ = ["make_edges"]
+
+ATOMS_PER_BATCH = 30_000
+"""Bounds the padded distance matrices: about 100 MB for molecules the size of QM9's."""
+
+
+def make_edges(store: Store, cutoff: float, *, progress: bool = False) -> EdgeTable:
+    """Neighbours within ``cutoff`` (Å) of all structures, as local indices.
+
+    Raises:
+        DataError: two atoms of a structure coincide.
+    """
+    from zoo.data.store import EdgeTable
+
+    if not cutoff > 0:
+        raise DataError(f"the cut-off is {cutoff} Å; it must be positive")
+    index_dtype = _smallest(int(store.n_atoms.max()) if len(store) else 1)
+    counts, indices, shifts, shifted = [], [], [], False
+    bare = store if store.edges is None else _without_edges(store)
+    for rows in track(_batches(store), "edges", enabled=progress):
+        graph = add_edges(bare.graph(rows, dtype=store.pos.dtype), cutoff)
+        _refuse_coinciding(graph, store, rows)
+        owner = graph.batch[graph.edge_index[1]]
+        counts.append(torch.bincount(owner, minlength=len(rows)))
+        indices.append((graph.edge_index - graph.ptr[owner]).to(index_dtype))
+        if graph.edge_shift is None:
+            shifts.append(torch.zeros(len(owner), 3, dtype=torch.int8, device=store.device))
+        else:
+            if len(owner) and float(graph.edge_shift.abs().max()) > 127:
+                raise DataError(f"a cut-off of {cutoff} Å reaches over more than 127 cells; choose a smaller one")
+            shifts.append(graph.edge_shift.round().to(torch.int8))
+            shifted = True
+    count = torch.cat(counts) if counts else store.ptr.new_zeros(0)
+    ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    index = torch.cat(indices, 1) if indices else torch.zeros(2, 0, dtype=index_dtype)
+    return EdgeTable(ptr=ptr, index=index, cutoff=float(cutoff), shift=torch.cat(shifts) if shifted else None)
+
+
+def _batches(store: Store) -> list[Tensor]:
+    """Consecutive rows of at most ``ATOMS_PER_BATCH`` atoms (one structure at least)."""
+    group = torch.div(store.ptr[:-1].cpu(), ATOMS_PER_BATCH, rounding_mode="floor")
+    _, sizes = torch.unique_consecutive(group, return_counts=True)
+    return list(torch.arange(len(store)).split(sizes.tolist()))
+
+
+def _smallest(n_atoms: int) -> torch.dtype:
+    if n_atoms <= 256:
+        return torch.uint8
+    return torch.int16 if n_atoms <= 32_768 else torch.int32
+
+
+def _without_edges(store: Store) -> Store:
+    from dataclasses import replace
+
+    return replace(store, edges=None)
+
+
+def _refuse_coinciding(graph: Graph, store: Store, rows: Tensor) -> None:
+    vector = graph.pos[graph.edge_index[0]] - graph.pos[graph.edge_index[1]]
+    if graph.edge_shift is not None:
+        cells = graph.cell[graph.batch[graph.edge_index[1]]]
+        vector = vector + (graph.edge_shift.unsqueeze(1) @ cells).squeeze(1)
+    close = (vector.square().sum(-1) < 1e-6).nonzero()
+    if len(close):
+        target = graph.edge_index[1, close[0, 0]]
+        b = int(graph.batch[target])
+        source = int(graph.edge_index[0, close[0, 0]] - graph.ptr[b])
+        row = int(rows[b])
+        raise DataError(f"structure {row} (id {int(store.ids[row])}): atoms {source} and {int(target - graph.ptr[b])} "
+                        "are less than 0.001 Å apart; mend or leave out this structure")

@@ -1,0 +1,335 @@
+"""Store: a data set as flat columns, from which a batch is one index gather."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from zoo.errors import DataError
+from zoo.graph import Graph
+
+if TYPE_CHECKING:
+    import ase
+
+__all__ = ["EdgeTable", "Store"]
+
+_PER_ATOM_INPUTS = ("node_attrs", "node_vectors")
+_PER_STRUCTURE_INPUTS = ("cell", "pbc", "charge", "spin")
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeTable:
+    """Edges of every structure, in indices local to the structure.
+
+    Attributes:
+        ptr: (M + 1,) int64, first edge of each structure.
+        index: (2, E) uint8, int16 or int32, local source j and target i, sorted by target within a structure.
+        cutoff: Å, or ``None`` for edges given by the caller.
+        shift: (E, 3) int8, integer lattice translations; absent when all are zero.
+        attrs: (E, d) float, attributes of given edges; optional.
+    """
+
+    ptr: Tensor
+    index: Tensor
+    cutoff: float | None = None
+    shift: Tensor | None = None
+    attrs: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """A data set of M structures with A atoms in all, as flat tensors on one device.
+
+    Attributes:
+        z: (A,) uint8, atomic numbers.
+        pos: (A, 3) float, Å.
+        ptr: (M + 1,) int64, first atom of each structure.
+        ids: (M,) int64, identity of each structure that survives any reordering (QM9: the gdb index).
+        labels: float64 columns by name: (M, ...) per structure, or (A, ...) for the names in ``per_atom``.
+            NaN marks a label that a structure does not have.
+        units: unit of every label, in the zoo's canonical units.
+        per_atom: names of the labels that have one row per atom.
+        cell, pbc, charge, spin: (M, 3, 3) Å, (M, 3) bool, (M,), (M,); optional inputs.
+        node_attrs, node_vectors: (A, a), (A, b, 3); optional inputs.
+        edges: precomputed or given edges, see :class:`EdgeTable`.
+        meta: plain JSON: name, theory, license, citation, source …
+    """
+
+    z: Tensor
+    pos: Tensor
+    ptr: Tensor
+    ids: Tensor
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    per_atom: frozenset[str] = frozenset()
+    cell: Tensor | None = None
+    pbc: Tensor | None = None
+    charge: Tensor | None = None
+    spin: Tensor | None = None
+    node_attrs: Tensor | None = None
+    node_vectors: Tensor | None = None
+    edges: EdgeTable | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_shapes(self)
+
+    # -- sizes -------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self.ptr.shape[0] - 1
+
+    def __repr__(self) -> str:
+        edges = "no edges" if self.edges is None else f"{self.edges.index.shape[1]:,} edges"
+        return (f"Store({self.meta.get('name', 'unnamed')}: {len(self):,} structures, {self.z.shape[0]:,} atoms, "
+                f"{edges}; labels {', '.join(self.labels) or 'none'})")
+
+    @property
+    def device(self) -> torch.device:
+        return self.pos.device
+
+    @cached_property
+    def n_atoms(self) -> Tensor:
+        """(M,) int64, atoms of each structure."""
+        return self.ptr.diff()
+
+    @cached_property
+    def n_edges(self) -> Tensor:
+        """(M,) int64, directed edges of each structure; raises ``DataError`` without edges."""
+        if self.edges is None:
+            raise DataError(f"{self!r} has no edges: make them with store.with_edges(cutoff)")
+        return self.edges.ptr.diff()
+
+    @cached_property
+    def elements(self) -> list[int]:
+        """Atomic numbers that occur, ascending."""
+        return torch.unique(self.z).tolist()
+
+    def composition(self, elements: Sequence[int] | None = None) -> Tensor:
+        """(M, len(elements)) int64, atoms of each element in each structure (all that occur by default)."""
+        elements = self.elements if elements is None else elements
+        owner = torch.repeat_interleave(torch.arange(len(self), device=self.device), self.n_atoms)
+        counts = torch.bincount(owner * 256 + self.z.long(), minlength=len(self) * 256).view(len(self), 256)
+        return counts[:, list(elements)]
+
+    # -- batches -----------------------------------------------------------------------------------------------
+
+    def graph(self, rows: Tensor | Sequence[int], *, dtype: torch.dtype = torch.float32) -> Graph:
+        """The structures ``rows`` (B,) as one batch, with their edges if the store has them.
+
+        Index gathers on the store's device; with ``rows`` on the CPU a CUDA store is read without a
+        synchronisation. ``rows`` may repeat.
+        """
+        rows = _as_rows(rows)
+        take = _Gather(self.ptr, self._host_ptr, rows)
+        batch, atom = take.owner, take.index
+        here = rows.to(self.device, non_blocking=True)
+        optional: dict[str, Any] = {}
+        for name in _PER_ATOM_INPUTS:
+            optional[name] = _select(getattr(self, name), atom, dtype)
+        for name in _PER_STRUCTURE_INPUTS:
+            optional[name] = _select(getattr(self, name), here, None if name == "pbc" else dtype)
+        if self.edges is not None:
+            optional |= self._edges_of(rows, take.start, dtype)
+        return Graph(
+            z=self.z.index_select(0, atom).long(),
+            pos=self.pos.index_select(0, atom).to(dtype),
+            batch=batch,
+            ptr=take.ptr,
+            **optional,
+        )
+
+    def _edges_of(self, rows: Tensor, first_atom: Tensor, dtype: torch.dtype) -> dict[str, Any]:
+        edges = self.edges
+        take = _Gather(edges.ptr, self._host_edge_ptr, rows)
+        offset = first_atom.index_select(0, take.owner)
+        return {
+            "edge_index": edges.index.index_select(1, take.index).long() + offset,
+            "edge_shift": _select(edges.shift, take.index, dtype),
+            "edge_attrs": _select(edges.attrs, take.index, dtype),
+            "cutoff": edges.cutoff,
+        }
+
+    def labels_of(self, rows: Tensor | Sequence[int], names: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """float64 labels of the structures ``rows``: (B, ...) each, or (N, ...) in atom order for per-atom labels."""
+        rows = _as_rows(rows)
+        names = list(self.labels) if names is None else list(names)
+        here = rows.to(self.device, non_blocking=True)
+        atom = _Gather(self.ptr, self._host_ptr, rows).index if self.per_atom & set(names) else None
+        return {n: self._label(n).index_select(0, atom if n in self.per_atom else here) for n in names}
+
+    def _label(self, name: str) -> Tensor:
+        if name not in self.labels:
+            raise DataError(f"{self.meta.get('name', 'the store')} has no label '{name}'; "
+                            f"it has: {', '.join(self.labels) or 'none'}")
+        return self.labels[name]
+
+    @cached_property
+    def _host_ptr(self) -> Tensor:
+        return self.ptr.cpu()
+
+    @cached_property
+    def _host_edge_ptr(self) -> Tensor:
+        return self.edges.ptr.cpu()
+
+    def atoms(self, row: int) -> ase.Atoms:
+        """One structure as ``ase.Atoms``; labels and optional inputs in ``info`` and ``arrays``."""
+        from zoo.data.frames import to_atoms
+
+        return to_atoms(self, row)
+
+    # -- change ------------------------------------------------------------------------------------------------
+
+    def to(self, device: torch.device | str) -> Store:
+        """All columns on another device."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    def subset(self, rows: Tensor | Sequence[int]) -> Store:
+        """The structures ``rows``, in that order, as a store of their own."""
+        rows = _as_rows(rows)
+        here = rows.to(self.device)
+        take = _Gather(self.ptr, self._host_ptr, rows)
+        atom_wise = set(_PER_ATOM_INPUTS)
+        inputs = {n: _select(getattr(self, n), take.index if n in atom_wise else here)
+                  for n in (*_PER_ATOM_INPUTS, *_PER_STRUCTURE_INPUTS)}
+        edges = None
+        if self.edges is not None:
+            cut = _Gather(self.edges.ptr, self._host_edge_ptr, rows)
+            edges = replace(
+                self.edges, ptr=cut.ptr, index=self.edges.index.index_select(1, cut.index),
+                shift=_select(self.edges.shift, cut.index), attrs=_select(self.edges.attrs, cut.index),
+            )
+        return replace(self, z=self.z[take.index], pos=self.pos[take.index], ptr=take.ptr, ids=self.ids[here],
+                       labels=self.labels_of(rows), edges=edges, **inputs)
+
+    def with_edges(self, cutoff: float, *, progress: bool = False) -> Store:
+        """This store with the neighbours within ``cutoff`` (Å) of every atom, all periodic images.
+
+        Raises:
+            DataError: two atoms coincide; the structure is named.
+        """
+        from zoo.data.edges import make_edges
+
+        return replace(self, edges=make_edges(self, cutoff, progress=progress))
+
+    def _map(self, change: Any) -> Store:
+        """Apply ``change`` to every tensor."""
+        changed: dict[str, Any] = {
+            f.name: change(value) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        changed["labels"] = {name: change(value) for name, value in self.labels.items()}
+        if self.edges is not None:
+            own = {f.name: getattr(self.edges, f.name) for f in fields(self.edges)}
+            changed["edges"] = EdgeTable(**{n: change(v) if isinstance(v, Tensor) else v for n, v in own.items()})
+        return replace(self, **changed)
+
+    # -- in and out --------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write ``store.safetensors`` and ``store.json`` into ``folder``, which appears by rename."""
+        from zoo.data.files import save
+
+        return save(self, Path(folder), overwrite=overwrite)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, verify: bool | None = None) -> Store:
+        """Open a saved store, memory-mapped: columns are read when they are first used.
+
+        ``verify`` checks the sha256; by default only files below 16 MB, sizes always.
+        """
+        from zoo.data.files import load
+
+        return load(Path(folder), verify=verify)
+
+    @classmethod
+    def from_tensors(cls, z: Tensor, pos: Tensor, *, n_atoms: Tensor, ids: Tensor | None = None, **columns: Any) -> Store:
+        """From flat tensors and the atoms per structure (M,); ids default to 0 … M − 1."""
+        n_atoms = n_atoms.long()
+        ptr = torch.cat([n_atoms.new_zeros(1), n_atoms.cumsum(0)])
+        ids = torch.arange(len(n_atoms), device=z.device) if ids is None else ids.long()
+        return cls(z=z.to(torch.uint8), pos=pos, ptr=ptr, ids=ids, **columns)
+
+    @classmethod
+    def from_atoms(
+        cls,
+        frames: Iterable[ase.Atoms],
+        *,
+        properties: Mapping[str, str],
+        units: Mapping[str, str],
+        optional: Iterable[str] = (),
+        inputs: Iterable[str] = (),
+        ids: Sequence[int] | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> Store:
+        """From ASE structures, see :func:`zoo.data.frames.from_atoms`."""
+        from zoo.data.frames import from_atoms
+
+        return from_atoms(frames, properties=properties, units=units, optional=optional, inputs=inputs, ids=ids,
+                          meta=meta)
+
+    @classmethod
+    def from_pyg(cls, dataset: Any, *, labels: Mapping[str, Any], units: Mapping[str, str],
+                 inputs: Iterable[str] = (), meta: Mapping[str, Any] | None = None) -> Store:
+        """From a torch-geometric ``InMemoryDataset``, see :func:`zoo.data.pyg.from_pyg`."""
+        from zoo.data.pyg import from_pyg
+
+        return from_pyg(dataset, labels=labels, units=units, inputs=inputs, meta=meta)
+
+
+class _Gather:
+    """Positions in a ragged column of the pieces ``rows``: ``index`` (n,), and ``owner`` (n,) the place in ``rows``."""
+
+    def __init__(self, ptr: Tensor, host_ptr: Tensor, rows: Tensor) -> None:
+        # Sizes are summed where `rows` lives, so that a CPU plan never waits for the device.
+        at = host_ptr if rows.device.type == "cpu" else ptr
+        first = at.index_select(0, rows)
+        counts = at.index_select(0, rows + 1) - first
+        own_ptr = torch.zeros(len(rows) + 1, dtype=torch.int64, device=rows.device)
+        torch.cumsum(counts, 0, out=own_ptr[1:])
+        total = int(own_ptr[-1])
+        place = torch.arange(len(rows), device=ptr.device)
+        shift = (first - own_ptr[:-1]).to(ptr.device, non_blocking=True)
+        self.ptr = own_ptr.to(ptr.device, non_blocking=True)
+        self.start = self.ptr[:-1]
+        self.owner = torch.repeat_interleave(place, counts.to(ptr.device, non_blocking=True), output_size=total)
+        self.index = torch.arange(total, device=ptr.device) + shift.index_select(0, self.owner)
+
+
+def _as_rows(rows: Tensor | Sequence[int]) -> Tensor:
+    rows = torch.as_tensor(rows)
+    return rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows.long().reshape(-1)
+
+
+def _select(column: Tensor | None, index: Tensor, dtype: torch.dtype | None = None) -> Tensor | None:
+    if column is None:
+        return None
+    taken = column.index_select(0, index)
+    return taken if dtype is None else taken.to(dtype)
+
+
+def _check_shapes(store: Store) -> None:
+    n_structures, n_atoms = len(store), store.z.shape[0]
+    expected = {"pos": (n_atoms, 3), "ids": (n_structures,), "cell": (n_structures, 3, 3), "pbc": (n_structures, 3),
+                "charge": (n_structures,), "spin": (n_structures,)}
+    for name, shape in expected.items():
+        value = getattr(store, name)
+        if value is not None and tuple(value.shape) != shape:
+            raise DataError(f"column '{name}' of the store has shape {tuple(value.shape)}; expected {shape}")
+    for name in _PER_ATOM_INPUTS:
+        value = getattr(store, name)
+        if value is not None and value.shape[0] != n_atoms:
+            raise DataError(f"column '{name}' of the store has {value.shape[0]} rows; expected one per atom, {n_atoms}")
+    for name, value in store.labels.items():
+        rows, of = (n_atoms, "atom") if name in store.per_atom else (n_structures, "structure")
+        if value.shape[0] != rows:
+            raise DataError(f"label '{name}' has {value.shape[0]} rows; expected one per {of}, {rows}")
+        if value.dtype != torch.float64:
+            raise DataError(f"label '{name}' is {value.dtype}; labels are kept in float64")
+        if name not in store.units:
+            raise DataError(f"label '{name}' has no unit: say units={{'{name}': …}}")
