@@ -1,0 +1,21 @@
+"""What the backbones of several families share. Everything here runs with no edges, and differentiates twice."""
+
+from zoo.nn.activation import ScaledSiLU, ShiftedSoftplus, activation, shifted_softplus
+from zoo.nn.dense import MLP, dense
+from zoo.nn.radial import BesselBasis, CosineCutoff, GaussianBasis, PolynomialEnvelope
+from zoo.nn.scatter import gather, sum_by
+
+__all__ = [
+    "MLP",
+    "BesselBasis",
+    "CosineCutoff",
+    "GaussianBasis",
+    "PolynomialEnvelope",
+    "ScaledSiLU",
+    "ShiftedSoftplus",
+    "activation",
+    "dense",
+    "gather",
+    "shifted_softplus",
+    "sum_by",
+]
