@@ -135,10 +135,8 @@ class Graph:
     # -- change ------------------------------------------------------------------------------------------------
 
     def replace(self, **changes: Any) -> Graph:
-        """A copy with some fields changed. Derived indices are kept unless the edges themselves change."""
-        if "_cache" not in changes:
-            changes["_cache"] = {} if {"edge_index", "edge_len", "z"} & changes.keys() else self._cache
-        return replace(self, **changes)
+        """A copy with some fields changed; derived indices belong to one instance and are made anew."""
+        return replace(self, **changes, _cache={})
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Graph:
         """Move to a device; ``dtype`` applies to floating-point fields only."""

@@ -1,0 +1,199 @@
+"""Model: edges → backbone → readouts → derivatives. One class for every family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import PluginError, StructureError, UnknownNameError
+from zoo.graph import Graph
+from zoo.irreps import FeatureLayout
+from zoo.neighbors import add_edges, edge_vectors
+from zoo.readouts import Energy, Readout
+from zoo.units import energy_in_ev
+
+if TYPE_CHECKING:
+    from zoo.card import Card
+
+__all__ = ["DERIVATIVES", "Model"]
+
+DERIVATIVES = ("forces", "stress")
+MAX_Z = 118
+
+
+class Model(nn.Module):
+    """A backbone, its readouts and the constants that turn their output into physical quantities.
+
+    Args:
+        backbone: turns a :class:`~zoo.graph.Graph` into features (N, dim(irreps_out)).
+        readouts: one per target, in the order of the card.
+        units: unit of each target.
+        elements: atomic numbers that the model knows.
+        card: the description the model was made from.
+
+    Raises:
+        PluginError: the backbone lacks ``cutoff`` or ``irreps_out``.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        readouts: Mapping[str, Readout],
+        *,
+        units: Mapping[str, str],
+        elements: Sequence[int],
+        card: Card | None = None,
+    ) -> None:
+        super().__init__()
+        for attribute in ("cutoff", "irreps_out"):
+            if not hasattr(backbone, attribute):
+                raise PluginError(f"{type(backbone).__name__} has no attribute '{attribute}', which every backbone needs")
+        self.backbone = backbone
+        self.layout = FeatureLayout(backbone.irreps_out)
+        self.readouts = nn.ModuleDict(readouts)
+        self.units = dict(units)
+        self.elements = tuple(elements)
+        self.card = card
+        lookup = torch.full((MAX_Z + 1,), -1)
+        lookup[list(elements)] = torch.arange(len(elements))
+        self.register_buffer("element_index", lookup, persistent=False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.element_index.device
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(p.numel() for p in self.parameters())
+
+    @property
+    def energy_target(self) -> str | None:
+        """The target that forces and stress derive from: ``energy``, else the first energy of the card."""
+        energies = [n for n, r in self.readouts.items() if type(r) is Energy and energy_in_ev(self.units[n])]
+        return "energy" if "energy" in energies else next(iter(energies), None)
+
+    # -- forward -----------------------------------------------------------------------------------------------
+
+    def forward(
+        self, graph: Graph, derivatives: Sequence[str] = (), *, standardised: bool = False
+    ) -> dict[str, Tensor]:
+        """Every target of the card, and derivatives of the energy.
+
+        Args:
+            graph: a batch of B structures; edges are made when absent.
+            derivatives: any of ``"forces"`` and ``"stress"``.
+            standardised: give the targets as the network makes them, before scale and references; losses use this.
+
+        Returns:
+            target → (B, …) in the card's unit, float64 (or standardised, in the model's dtype); ``energy`` (B,) eV
+            when the model has one; ``forces`` −∂E/∂r (N, 3) eV/Å; ``stress`` (1/V) ∂E/∂ε (B, 3, 3) eV/Å³, positive
+            under tension, as in ASE.
+
+        Raises:
+            StructureError: stress of a structure without a cell.
+            UnknownNameError: an unknown derivative, or a derivative of a model without energy.
+        """
+        if not derivatives:
+            graph = self._with_vectors(graph, graph.pos, graph.cell)
+            network = self._network(self.backbone(graph), graph)
+            return network if standardised else self._physical(network, graph)
+        self._check_derivatives(graph, derivatives)
+        keep_graph = torch.is_grad_enabled() and (self.training or graph.pos.requires_grad)
+        with torch.enable_grad():
+            pos, cell, strain = _strained(graph, "stress" in derivatives)
+            graph = self._with_vectors(graph, pos, cell)
+            network = self._network(self.backbone(graph), graph)
+            derived = self._derive(network[self.energy_target], graph, pos, strain, keep_graph)
+        if not keep_graph:
+            network = {name: value.detach() for name, value in network.items()}
+        return (network if standardised else self._physical(network, graph)) | derived
+
+    def features(self, graph: Graph) -> Tensor:
+        """Per-atom features (N, dim(irreps_out)) of the backbone."""
+        return self.backbone(self._with_vectors(graph, graph.pos, graph.cell))
+
+    def atomic_energies(self, graph: Graph) -> Tensor:
+        """(N,) float64 energy of each atom, reference included, in the unit of :attr:`energy_target`."""
+        readout = self.readouts[self.energy_target]
+        per_atom = readout.per_atom(self.features(graph)).to(readout.constants.scale) * readout.constants.scale
+        return per_atom + readout.constants.coefficients[self.element_index[graph.z]]
+
+    def composition(self, graph: Graph) -> Tensor:
+        """(B, n_elements) float64 count of atoms by element."""
+        n = len(self.elements)
+        flat = graph.batch * n + self.element_index.index_select(0, graph.z)
+        return torch.bincount(flat, minlength=graph.num_graphs * n).view(-1, n).double()
+
+    def standardise(self, name: str, value: Tensor, graph: Graph) -> Tensor:
+        """Physical values of a target, (B, …) float64, as the network should give them, in the model's dtype."""
+        return self.readouts[name].standardise(value, graph, self.composition(graph)).to(self.dtype)
+
+    def _with_vectors(self, graph: Graph, pos: Tensor, cell: Tensor | None) -> Graph:
+        if graph.edge_index is None or graph.cutoff not in (None, self.backbone.cutoff):
+            graph = add_edges(graph, self.backbone.cutoff)
+        vec = edge_vectors(graph, pos, cell).to(self.dtype)
+        return graph.replace(pos=pos, cell=cell, edge_vec=vec, edge_len=vec.norm(dim=1))
+
+    def _network(self, h: Tensor, graph: Graph) -> dict[str, Tensor]:
+        return {name: readout(h, graph) for name, readout in self.readouts.items()}
+
+    def _physical(self, network: dict[str, Tensor], graph: Graph) -> dict[str, Tensor]:
+        composition = self.composition(graph)
+        return {name: self.readouts[name].physical(value, graph, composition) for name, value in network.items()}
+
+    def _derive(
+        self, energy: Tensor, graph: Graph, pos: Tensor, strain: Tensor | None, keep_graph: bool
+    ) -> dict[str, Tensor]:
+        # References do not depend on positions, so the derivative of the network part is the whole of it.
+        factor = self.readouts[self.energy_target].constants.scale * energy_in_ev(self.units[self.energy_target])
+        inputs = [pos] if strain is None else [pos, strain]
+        # Without any edge the energy does not depend on positions at all: its gradient is zero, not missing.
+        gradients = torch.autograd.grad(
+            energy.sum(), inputs, create_graph=keep_graph, allow_unused=True, materialize_grads=True
+        )
+        derived = {"forces": -gradients[0] * factor.to(pos.dtype)}
+        if strain is not None:
+            volume = torch.linalg.det(graph.cell.detach()).abs()
+            derived["stress"] = gradients[1] * factor.to(pos.dtype) / volume[:, None, None]
+        return derived
+
+    def _check_derivatives(self, graph: Graph, derivatives: Sequence[str]) -> None:
+        unknown = [d for d in derivatives if d not in DERIVATIVES]
+        if unknown:
+            raise UnknownNameError(f"unknown derivative {unknown[0]!r}; choose from {', '.join(DERIVATIVES)}")
+        if self.energy_target is None:
+            raise UnknownNameError(f"no energy to derive: the targets are {', '.join(self.readouts)}")
+        if "stress" in derivatives and (graph.cell is None or not bool(graph.pbc.all())):
+            raise StructureError("stress needs structures that are periodic in three dimensions: set cell and pbc")
+
+    # -- for people --------------------------------------------------------------------------------------------
+
+    def predict(self, structures: Any, **options: Any) -> Any:
+        """Predict for one structure or a list, see :func:`zoo.prediction.predict`."""
+        from zoo.prediction import predict
+
+        return predict(self, structures, **options)
+
+    def calculator(self, **options: Any) -> Any:
+        """An ASE calculator, see :class:`zoo.calculator.ZooCalculator`."""
+        from zoo.calculator import ZooCalculator
+
+        return ZooCalculator(self, **options)
+
+
+def _strained(graph: Graph, with_stress: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Positions that require grad and, for stress, a symmetric strain ε (B, 3, 3) of zeros applied to all lengths."""
+    pos = graph.pos if graph.pos.requires_grad else graph.pos.detach().requires_grad_(True)
+    if not with_stress:
+        return pos, graph.cell, None
+    strain = graph.pos.new_zeros(graph.num_graphs, 3, 3, requires_grad=True)
+    symmetric = (strain + strain.transpose(1, 2)) / 2
+    moved = pos + torch.einsum("nd,ndk->nk", pos, symmetric.index_select(0, graph.batch))
+    return moved, graph.cell + graph.cell @ symmetric, strain
