@@ -1,4 +1,7 @@
-"""Weights on disk: safetensors only, verified before anything is allocated, written by rename."""
+"""Weights on disk: safetensors only, verified before anything is allocated, written by rename.
+
+Verifying imports no torch: a download is checked, and refused, without it.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,19 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 __all__ = ["WeightsFile", "check_hash", "load_into", "read_header", "save", "sha256_of"]
 
 # Several metadata keys would make the bytes differ from save to save: safetensors writes them in hash order.
 METADATA_KEY = "zoo"
 _MAX_HEADER = 100_000_000
-_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-           "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
-           "BOOL": torch.bool}
+_ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,14 @@ def _check_layout(header: Mapping[str, Mapping[str, Any]], size: int) -> None:
     end = 0
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         begin, stop = entry["data_offsets"]
-        if entry["dtype"] not in _DTYPES:
+        if entry["dtype"] not in _ITEM_BYTES:
             raise ValueError(f"tensor {name!r} has the unsupported dtype {entry['dtype']}")
         count = 1
         for dim in entry["shape"]:
             if not isinstance(dim, int) or dim < 0:
                 raise ValueError(f"tensor {name!r} has the shape {entry['shape']}")
             count *= dim
-        if begin != end or stop - begin != count * _DTYPES[entry["dtype"]].itemsize:
+        if begin != end or stop - begin != count * _ITEM_BYTES[entry["dtype"]]:
             raise ValueError(f"tensor {name!r} of shape {entry['shape']} does not fit its offsets")
         end = stop
     if end != size:
