@@ -1,0 +1,94 @@
+"""Running a reference model in both precisions, and writing what it said. Torch, NumPy and safetensors only."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from structures import Batch
+from torch import Tensor, nn
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+FOLDER = Path(__file__).resolve().parents[1]
+
+
+def make_model(make: Callable[[], nn.Module], dtype: torch.dtype, *, seed: int, scale: float = 1.0) -> nn.Module:
+    """A reference model whose *constants* were computed in ``dtype`` and whose *weights* are float32 numbers.
+
+    Calling ``.double()`` on a float32 model keeps its grids and frequencies rounded to float32, which hides every
+    difference below 1e-7. So the model is built anew with ``dtype`` as the default, and the parameters alone are copied from
+    the float32 one. Zero-initialised biases get random values too: a bias of zero agrees with a forgotten one.
+    """
+    torch.manual_seed(seed)
+    weights = {name: _drawn(value.detach(), scale) for name, value in make().named_parameters()}
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        model = make().to(dtype)
+    finally:
+        torch.set_default_dtype(before)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights[name])
+    return model
+
+
+def _drawn(value: Tensor, scale: float) -> Tensor:
+    if value.numel() > 1 and bool((value == value.flatten()[0]).all()):
+        return value + scale * torch.randn_like(value) * 0.3
+    return value * scale
+
+
+def energies_and_forces(
+    energy: Callable[[Tensor, Tensor], Tensor], batch: Batch, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """``energy(z, pos)`` and minus its gradient: {'energy': (B,), 'forces': (N, 3)}."""
+    pos = torch.from_numpy(batch.pos).to(dtype).requires_grad_()
+    value = energy(torch.from_numpy(batch.z), pos).reshape(-1)
+    (gradient,) = torch.autograd.grad(value.sum(), pos)
+    return {"energy": value.detach(), "forces": -gradient}
+
+
+def write(
+    name: str,
+    *,
+    model: nn.Module,
+    config: dict[str, Any],
+    batch: Batch,
+    outputs: dict[str, dict[str, Tensor]],
+    packages: list[str],
+    paper_parameters: dict[str, Any],
+    notes: list[str],
+    inputs: dict[str, Tensor] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """Write ``tests/reference/<name>.safetensors``.
+
+    Tensors: ``state.*`` the model's whole state dict under its own names (float32), ``input.*``,
+    ``output.<dtype>.*``. Metadata: one JSON string, since several keys would come out in any order.
+    """
+    tensors = {f"state.{key}": value.detach().clone().contiguous() for key, value in model.state_dict().items()}
+    tensors |= {f"input.{key}": torch.from_numpy(value).contiguous() for key, value in batch.arrays().items()}
+    tensors |= {f"input.{key}": value.contiguous() for key, value in (inputs or {}).items()}
+    for dtype, values in outputs.items():
+        tensors |= {f"output.{dtype}.{key}": value.detach().contiguous() for key, value in values.items()}
+    about = {
+        "peer": {package: version(package) for package in ["torch", *packages]} | {"python": platform.python_version()},
+        "model": f"{type(model).__module__}.{type(model).__qualname__}",
+        "config": config,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "paper_parameters": paper_parameters,
+        "structures": batch.names,
+        "notes": notes,
+        **(extra or {}),
+    }
+    path = FOLDER / f"{name}.safetensors"
+    save_file(tensors, path, metadata={"zoo": json.dumps(about, sort_keys=True)})
+    path.chmod(0o644)
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB, energies {outputs['float64']['energy'].tolist()}")
