@@ -1,0 +1,141 @@
+"""QM9: 130,831 molecules of H, C, N, O and F with twelve properties, from whichever form of it is at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from zoo.data.files import HEADER
+from zoo.data.qm9_sources import COLUMNS, RawQM9, read, read_package
+from zoo.data.splits import QM9_SIZES, QM9_TEST_SHA256
+from zoo.data.store import Store
+from zoo.errors import DataError
+
+__all__ = ["ATOM_REFERENCES", "CITATION", "HARTREE", "LICENSE", "THEORY", "UNITS", "open_qm9"]
+
+HARTREE = 27.211386024367243
+"""eV per Hartree, CODATA 2014, the value of ``ase.units.Hartree``."""
+
+UNITS = {
+    "mu": "D", "alpha": "a0^3", "homo": "eV", "lumo": "eV", "gap": "eV", "r2": "a0^2", "zpve": "eV",
+    "U0": "eV", "U": "eV", "H": "eV", "G": "eV", "Cv": "cal/mol/K",
+}
+
+_IN_HARTREE = ("homo", "lumo", "gap", "zpve", "U0", "U", "H", "G")
+
+ATOM_REFERENCES = {
+    "zpve": {1: 0.0, 6: 0.0, 7: 0.0, 8: 0.0, 9: 0.0},
+    "U0": {1: -0.500273, 6: -37.846772, 7: -54.583861, 8: -75.064579, 9: -99.718730},
+    "U": {1: -0.498857, 6: -37.845355, 7: -54.582445, 8: -75.063163, 9: -99.717314},
+    "H": {1: -0.497912, 6: -37.844411, 7: -54.581501, 8: -75.062219, 9: -99.716370},
+    "G": {1: -0.510927, 6: -37.861317, 7: -54.598897, 8: -75.079532, 9: -99.733544},
+    "Cv": {1: 2.981, 6: 2.981, 7: 2.981, 8: 2.981, 9: 2.981},
+}
+"""Values of the free atoms at the level of theory of QM9, as published with it: Hartree, and cal/mol/K for Cv."""
+
+THEORY = "B3LYP/6-31G(2df,p)"
+LICENSE = "CC0-1.0"
+CITATION = (
+    "R. Ramakrishnan, P. O. Dral, M. Rupp, O. A. von Lilienfeld, Quantum chemistry structures and properties of 134 "
+    "kilo molecules, Sci. Data 1, 140022 (2014), doi:10.1038/sdata.2014.22",
+    "L. Ruddigkeit, R. van Deursen, L. C. Blum, J.-L. Reymond, Enumeration of 166 billion organic small molecules in "
+    "the chemical universe database GDB-17, J. Chem. Inf. Model. 52, 2864 (2012), doi:10.1021/ci300415d",
+)
+
+FINGERPRINTS = {
+    "gdb": "0f765488b299e839", "n_atoms": "4183e9a81c83475b", "z": "12864330fe28f318", "pos": "7dc582107f8efec5",
+    "mu": "3fe6f5fd20172987", "alpha": "f7e15a3f2cb1ed62", "homo": "892239f010b4c237", "lumo": "5a71ab36edf33ecf",
+    "gap": "6fa98eabebe6eff7", "r2": "2c4c424cfa74bc3a", "zpve": "9abf72784af552c3", "U0": "aa865085a2ae491e",
+    "U": "0c7d0659549a302a", "H": "9d7958cda1d6ef07", "G": "ff2858f56eb925e8", "Cv": "b48da0d149bd2fba",
+}
+"""First 16 hexadecimal digits of the sha256 of each column of the whole set (little-endian, int64, uint8, float64 in the
+units of the original): every source has to give these."""
+
+
+def open_qm9(path: str | Path | None = None, *, cutoff: float | None = 5.0, partial: bool = False,
+             progress: bool = True) -> Store:
+    """The whole of QM9, converted once into a store under ``$ZOO_HOME/data`` and memory-mapped afterwards.
+
+    Args:
+        path: any form of QM9 (see :func:`zoo.data.qm9_sources.read`) or a saved store; by default what an earlier call
+            converted, else the installed package ``qm9pack``.
+        cutoff: Å, of the edges kept with it; ``None`` for none.
+        partial: accept fewer than the 130,831 molecules; such a part is not cached.
+
+    Raises:
+        DataError: the source is missing, unreadable, incomplete, or does not hold the values of QM9.
+        MissingExtraError: no path was given and ``qm9pack`` is not installed.
+    """
+    if path is not None and (Path(path) / HEADER).is_file():
+        return Store.load(path)
+    cache = _cache_folder(path, cutoff)
+    if not partial and (cache / HEADER).is_file():
+        return Store.load(cache)
+    raw = read_package(progress=progress) if path is None else read(Path(path), progress=progress)
+    if not partial:
+        check_whole(raw)
+    store = to_store(raw)
+    if cutoff is not None:
+        store = store.with_edges(cutoff, progress=progress)
+    if partial:
+        return store
+    try:
+        store.save(cache)
+    except DataError:
+        # Another process finished the same conversion first.
+        if not (cache / HEADER).is_file():
+            raise
+    return Store.load(cache)
+
+
+def to_store(raw: RawQM9) -> Store:
+    """Columns in the zoo's units."""
+    factor = {name: HARTREE if name in _IN_HARTREE else 1.0 for name in COLUMNS}
+    return Store.from_tensors(
+        torch.from_numpy(raw.z),
+        torch.from_numpy(raw.pos),
+        n_atoms=torch.from_numpy(raw.n_atoms),
+        ids=torch.from_numpy(raw.gdb),
+        labels={name: torch.from_numpy(raw.values[name] * factor[name]) for name in COLUMNS},
+        units=UNITS,
+        meta={
+            "name": "qm9", "theory": THEORY, "license": LICENSE, "citation": list(CITATION), "source": raw.source,
+            "notes": raw.notes, "split": QM9_TEST_SHA256, "hartree": HARTREE,
+        },
+    )
+
+
+def check_whole(raw: RawQM9) -> None:
+    """Refuse a source that lacks molecules or whose values are not those of QM9."""
+    expected = sum(QM9_SIZES.values())
+    if len(raw.gdb) != expected:
+        raise DataError(f"the {raw.source} has {len(raw.gdb):,} characterised molecules of QM9, {expected:,} were "
+                        "expected: it is incomplete, fetch it again (or say partial=True)")
+    for name, digest in fingerprints(raw).items():
+        if name not in raw.notes and digest != FINGERPRINTS[name]:
+            raise DataError(f"'{name}' in the {raw.source} differs from the published QM9 (fingerprint {digest}, "
+                            f"expected {FINGERPRINTS[name]}): fetch it again")
+
+
+def fingerprints(raw: RawQM9) -> dict[str, str]:
+    """A digest of every column that all sources hold exactly."""
+    columns = {"gdb": raw.gdb.astype("<i8"), "n_atoms": raw.n_atoms.astype("<i8"), "z": raw.z.astype("u1"),
+               "pos": raw.pos.astype("<f4")}
+    columns |= {name: raw.values[name].astype("<f8") for name in COLUMNS}
+    return {name: hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
+            for name, value in columns.items()}
+
+
+def _cache_folder(path: str | Path | None, cutoff: float | None) -> Path:
+    """One folder per source (path, size and time of change) and cut-off."""
+    home = Path(os.environ.get("ZOO_HOME") or Path.home() / ".zoo")
+    name = "qm9" if cutoff is None else f"qm9-{cutoff:g}A"
+    if path is not None and Path(path).exists():
+        status = Path(path).stat()
+        key = f"{Path(path).resolve()}:{status.st_size}:{status.st_mtime_ns}"
+        name += "-" + hashlib.sha256(key.encode()).hexdigest()[:10]
+    return home / "data" / name
