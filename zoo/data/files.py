@@ -53,7 +53,9 @@ def save(store: Store, folder: Path, *, overwrite: bool = False) -> Path:
             "meta": dict(store.meta),
         }
         (staging / HEADER).write_text(json.dumps(header, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        # Both were made readable by their owner alone; a data set is for everyone whom the folder above lets in.
         staging.chmod(0o755)
+        (staging / TENSORS).chmod(0o644)
         replace_folder(staging, folder, overwrite=overwrite)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -14,11 +14,9 @@ from zoo.data.qm9_sources import COLUMNS, RawQM9, read, read_package
 from zoo.data.splits import QM9_SIZES, QM9_TEST_SHA256
 from zoo.data.store import Store
 from zoo.errors import DataError
+from zoo.units import factor
 
-__all__ = ["ATOM_REFERENCES", "CITATION", "HARTREE", "LICENSE", "THEORY", "UNITS", "open_qm9"]
-
-HARTREE = 27.211386024367243
-"""eV per Hartree, CODATA 2014, the value of ``ase.units.Hartree``."""
+__all__ = ["ATOM_REFERENCES", "CITATION", "LICENSE", "THEORY", "UNITS", "open_qm9"]
 
 UNITS = {
     "mu": "D", "alpha": "a0^3", "homo": "eV", "lumo": "eV", "gap": "eV", "r2": "a0^2", "zpve": "eV",
@@ -93,18 +91,18 @@ def open_qm9(path: str | Path | None = None, *, cutoff: float | None = 5.0, part
 
 
 def to_store(raw: RawQM9) -> Store:
-    """Columns in the zoo's units."""
-    factor = {name: HARTREE if name in _IN_HARTREE else 1.0 for name in COLUMNS}
+    """Columns in the zoo's units. Energies are the published Hartree times the one constant of :mod:`zoo.units`."""
+    hartree = factor("Hartree", "eV")
     return Store.from_tensors(
         torch.from_numpy(raw.z),
         torch.from_numpy(raw.pos),
         n_atoms=torch.from_numpy(raw.n_atoms),
         ids=torch.from_numpy(raw.gdb),
-        labels={name: torch.from_numpy(raw.values[name] * factor[name]) for name in COLUMNS},
+        labels={name: torch.from_numpy(raw.values[name] * (hartree if name in _IN_HARTREE else 1.0)) for name in COLUMNS},
         units=UNITS,
         meta={
             "name": "qm9", "theory": THEORY, "license": LICENSE, "citation": list(CITATION), "source": raw.source,
-            "notes": raw.notes, "split": QM9_TEST_SHA256, "hartree": HARTREE,
+            "notes": raw.notes, "split": QM9_TEST_SHA256, "hartree": hartree,
         },
     )
 
