@@ -1,0 +1,156 @@
+"""NequIP (Batzner et al., Nat. Commun. 13, 2453 (2022)) as a backbone of the zoo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.graph import Graph
+from zoo.nn import BesselBasis, PolynomialEnvelope, gather
+from zoo.plugin import ZooError
+
+from .coupling import SphericalHarmonics
+from .irreps import Irrep, layer_irreps
+from .layers import Edges, InteractionLayer
+
+__all__ = ["NequIP"]
+
+_MAX_Z = 118
+
+
+class NequIP(nn.Module):
+    """Steerable features of degree ≤ ``lmax``, updated by tensor products with the harmonics of edge directions.
+
+    Args:
+        cutoff: Å.
+        elements: atomic numbers that the model knows; each has its own embedding and self-connection.
+        num_layers: interaction layers.
+        lmax: highest degree of features and harmonics.
+        parity: keep both parities of each degree; otherwise only that of the harmonics, (−1)^l.
+        num_features: channels of every irrep, or one number per degree.
+        output_lmax: degrees kept after the last layer; the paper keeps scalars (0). 1 adds vectors, for dipoles.
+        num_bessel, trainable_bessel: radial basis sin(nπd/c)·2/(cd).
+        envelope_exponent: p of the polynomial cut-off.
+        radial_depth, radial_width: hidden layers of the radial network.
+        avg_num_neighbors: sums over neighbours are divided by its root; refitted by :meth:`fit_constants`.
+        type_features: width of a learned embedding that serves as the atoms' attributes in the self-connections;
+            ``None`` is the paper's one-hot element.
+        first_self_connection: whether the first layer has a self-connection too.
+
+    Raises:
+        ZooError: inconsistent degrees or multiplicities, or no element given.
+    """
+
+    def __init__(
+        self,
+        *,
+        cutoff: float = 5.0,
+        elements: Sequence[int] = (1, 6, 7, 8, 9),
+        num_layers: int = 4,
+        lmax: int = 2,
+        parity: bool = True,
+        num_features: int | Sequence[int] = 32,
+        output_lmax: int = 0,
+        num_bessel: int = 8,
+        trainable_bessel: bool = False,
+        envelope_exponent: int = 6,
+        radial_depth: int = 1,
+        radial_width: int = 64,
+        avg_num_neighbors: float = 16.0,
+        type_features: int | None = None,
+        first_self_connection: bool = True,
+    ) -> None:
+        super().__init__()
+        per_degree = [num_features] * (lmax + 1) if isinstance(num_features, int) else list(num_features)
+        _check(per_degree, lmax, output_lmax, num_layers, elements)
+        self.cutoff = cutoff
+        self.elements = list(elements)
+        self.one_hot = type_features is None
+        num_attributes = len(self.elements) if type_features is None else type_features
+        irreps = layer_irreps(
+            per_degree, num_layers=num_layers, lmax=lmax, parity=parity, output_lmax=output_lmax
+        )
+        irreps[0] = {Irrep(0, 1): type_features or per_degree[0]}
+        self.irreps_out = "+".join(f"{mul}x{irrep}" for irrep, mul in irreps[-1].items())
+
+        self.bessel = BesselBasis(num_bessel, cutoff, scale=2 / cutoff, trainable=trainable_bessel)
+        self.envelope = PolynomialEnvelope(cutoff, p=envelope_exponent)
+        self.harmonics = SphericalHarmonics(lmax)
+        self.embedding = nn.Embedding(len(self.elements), irreps[0][Irrep(0, 1)])
+        self.layers = nn.ModuleList(
+            InteractionLayer(
+                irreps_in,
+                irreps_out,
+                lmax=lmax,
+                num_bessel=num_bessel,
+                radial_width=radial_width,
+                radial_depth=radial_depth,
+                num_attributes=num_attributes,
+                self_connection=first_self_connection or k > 0,
+            )
+            for k, (irreps_in, irreps_out) in enumerate(zip(irreps, irreps[1:]))
+        )
+        type_of = torch.full((_MAX_Z + 1,), -1)
+        type_of[torch.tensor(self.elements)] = torch.arange(len(self.elements))
+        self.register_buffer("type_of", type_of, persistent=False)
+        self.register_buffer("avg_num_neighbors", torch.tensor(float(avg_num_neighbors)))
+
+    @torch.no_grad()
+    def fit_constants(self, graph: Graph) -> None:
+        """Set ``avg_num_neighbors`` to the mean over the atoms of a large batch of training structures."""
+        if graph.num_edges:
+            self.avg_num_neighbors.fill_(graph.num_edges / graph.num_nodes)
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Features (N, dim(irreps_out)), in e3nn's component order."""
+        types = self._types(graph.z)
+        edges = self._edges(graph)
+        embedded = self.embedding(types)
+        attributes = F.one_hot(types, len(self.elements)).to(embedded.dtype) if self.one_hot else embedded
+        features = {Irrep(0, 1): embedded.unsqueeze(1)}
+        scale = self.avg_num_neighbors.rsqrt()
+        for layer in self.layers:
+            features = layer(features, attributes, edges, scale)
+        return torch.cat([x.transpose(1, 2).flatten(1) for x in features.values()], 1)
+
+    def _types(self, z: Tensor) -> Tensor:
+        types = self.type_of.index_select(0, z)
+        # Checked on the CPU only, where looking costs nothing; Model compares with the card's elements everywhere.
+        if z.device.type == "cpu" and bool((types < 0).any()):
+            unknown = sorted(set(z[types < 0].tolist()))
+            raise ZooError(f"atomic numbers {unknown} are not among this model's elements {self.elements}: "
+                           "build it with config elements that include them")
+        return types
+
+    def _edges(self, graph: Graph) -> Edges:
+        """Radial basis once per pair of opposite edges, or per edge in a directed graph."""
+        harmonics = self.harmonics(graph.edge_vec / graph.edge_len[:, None])
+        try:
+            reverse = graph.reverse_edge
+        except ZooError:
+            return Edges(graph.source, graph.target, None, self._radial(graph.edge_len), harmonics)
+        index = torch.arange(graph.num_edges, device=reverse.device)
+        first = index < reverse
+        chosen = first.nonzero()[:, 0]
+        pair = torch.empty_like(index)
+        number = torch.arange(chosen.shape[0], device=index.device)
+        pair[chosen] = number
+        pair[reverse.index_select(0, chosen)] = number
+        return Edges(graph.source, graph.target, pair, self._radial(gather(graph.edge_len, chosen)), harmonics)
+
+    def _radial(self, length: Tensor) -> Tensor:
+        return self.bessel(length) * self.envelope(length)[:, None]
+
+
+def _check(num_features: list[int], lmax: int, output_lmax: int, num_layers: int, elements: Sequence[int]) -> None:
+    if len(num_features) != lmax + 1:
+        raise ZooError(f"num_features has {len(num_features)} entries; lmax = {lmax} needs {lmax + 1}, one per degree")
+    if not 0 <= output_lmax <= lmax:
+        raise ZooError(f"output_lmax = {output_lmax} must lie between 0 and lmax = {lmax}")
+    if num_layers < 1:
+        raise ZooError(f"num_layers = {num_layers}: at least one interaction layer is needed")
+    if not elements or len(set(elements)) < len(elements) or not all(1 <= z <= _MAX_Z for z in elements):
+        raise ZooError(f"elements = {list(elements)} must be distinct atomic numbers between 1 and {_MAX_Z}")
