@@ -1,0 +1,72 @@
+"""Which molecules each step sees: planned for all ranks together, then cut, so that the run does not depend on them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zoo.training.recipe import Batch
+
+__all__ = ["cut", "plan", "seeded"]
+
+
+def seeded(*key: int) -> np.random.Generator:
+    """A fresh generator for (seed, epoch, …): nothing is drawn from a running one, so any step can be redone."""
+    return np.random.default_rng(np.random.SeedSequence([k % (1 << 64) for k in key]))
+
+
+def plan(rows: np.ndarray, n_atoms: np.ndarray, n_edges: np.ndarray, limits: Batch, *, seed: int | None = None,
+         epoch: int = 0) -> list[np.ndarray]:
+    """Cut rows into batches of nearly equal cost, none above the limits unless one molecule alone is.
+
+    Args:
+        rows: (n,) rows of the store; every one appears exactly once.
+        n_atoms, n_edges: (n,) sizes of those rows.
+        limits: at most so many molecules, atoms and edges.
+        seed: order of this epoch is drawn from (seed, epoch); ``None`` keeps the order given.
+    """
+    order = np.arange(len(rows)) if seed is None else seeded(seed, epoch).permutation(len(rows))
+    costs = {"molecules": np.ones(len(rows), dtype=np.int64), "atoms": n_atoms, "edges": n_edges}
+    sums, caps = [], []
+    for name, cost in costs.items():
+        cap = getattr(limits, name)
+        if cap is not None:
+            sums.append(np.cumsum(cost[order], dtype=np.int64))
+            caps.append(int(cap))
+    ends = _even(sums, caps)
+    return [rows[part] for part in np.split(order, ends[:-1])] if ends else []
+
+
+def _even(sums: list[np.ndarray], caps: list[int]) -> list[int]:
+    """Ends of as many batches as the caps force, with the caps lowered until the last batch is as full as the rest."""
+    best = _greedy(sums, caps)
+    low, high = 0.5, 1.0
+    for _ in range(12):
+        middle = 0.5 * (low + high)
+        ends = _greedy(sums, [max(1, int(cap * middle)) for cap in caps])
+        if len(ends) <= len(best):
+            best, high = ends, middle
+        else:
+            low = middle
+    return best
+
+
+def _greedy(sums: list[np.ndarray], caps: list[int]) -> list[int]:
+    ends: list[int] = []
+    start, total = 0, len(sums[0])
+    while start < total:
+        reach = [np.searchsorted(s, (s[start - 1] if start else 0) + cap, side="right") for s, cap in zip(sums, caps)]
+        start = max(int(min(reach)), start + 1)
+        ends.append(start)
+    return ends
+
+
+def cut(batch: np.ndarray, weights: np.ndarray, parts: int) -> list[np.ndarray]:
+    """Cut one batch into contiguous parts of about equal weight (edges + atoms); parts may be empty.
+
+    Args:
+        batch: (b,) rows. weights: (b,) cost of each. parts: ranks, or micro-batches.
+    """
+    middle = np.cumsum(weights) - 0.5 * weights
+    part = np.minimum((middle * parts / max(weights.sum(), 1)).astype(np.int64), parts - 1)
+    ends = np.searchsorted(part, np.arange(1, parts), side="left")
+    return np.split(batch, ends)

@@ -1,0 +1,153 @@
+"""The loss: standardised labels on the device, and sums over labels divided by counts over all ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.training.recipe import Loss
+
+if TYPE_CHECKING:
+    from zoo.data import Store
+    from zoo.model import Model
+
+__all__ = ["Criterion"]
+
+_CHUNK = 8192
+
+
+class Criterion:
+    """Loss of a model's outputs against a store's labels.
+
+    Labels of all targets are standardised once, into one matrix (M, D) in the model's dtype with a column for each
+    component, so that a step gathers rows of it. Forces and stress are compared in eV/Å and eV/Å³.
+
+    Args:
+        losses: per target, and ``forces``, ``stress`` where they are trained on.
+    """
+
+    def __init__(self, model: Model, store: Store, losses: Mapping[str, Loss], *, dtype: torch.dtype) -> None:
+        self.names = [name for name in losses if name in model.readouts]
+        self.derivatives = tuple(name for name in ("forces", "stress") if name in losses)
+        self.losses = dict(losses)
+        self.store = store
+        self.dtype = dtype
+        self.labels, self.scales = _standardised(model, store, self.names, dtype)
+        self.columns = _columns(model, self.names)
+        self._n_atoms = store.n_atoms.cpu()
+        self.missing = bool(self.labels.isnan().any()) or any(
+            bool(store.labels[name].isnan().any()) for name in self.derivatives)
+
+    # -- one batch ---------------------------------------------------------------------------------------------
+
+    def counts(self, rows: Tensor) -> dict[str, float]:
+        """Labels of every kind in a *global* batch (all ranks, all micro-batches): the denominators of the loss."""
+        if not self.missing:
+            counts: dict[str, float] = {n: float(len(rows) * self._width(n)) for n in self.names}
+            counts |= {"forces": 3.0 * float(self._n_atoms[rows].sum()), "stress": 9.0 * len(rows)}
+            return counts
+        known = self.labels.index_select(0, self._here(rows)).isfinite()
+        counts = {n: float(known[:, self.columns[n]].sum()) for n in self.names}
+        raw = self.store.labels_of(rows, self.derivatives)
+        return counts | {n: float(raw[n].isfinite().sum()) for n in self.derivatives}
+
+    def loss(self, outputs: Mapping[str, Tensor], rows: Tensor, counts: Mapping[str, float]) -> Tensor:
+        """Weighted sum of the batch's losses, each divided by its global count."""
+        total = 0.0
+        for name, residual in self._residuals(outputs, rows):
+            if counts[name]:
+                total = total + self.losses[name].weight / counts[name] * _penalty(residual, self.losses[name]).sum()
+        return total
+
+    # -- validation --------------------------------------------------------------------------------------------
+
+    @property
+    def metric_names(self) -> list[str]:
+        return [*self.names, *self.derivatives]
+
+    def errors(self, outputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        """(3 · metrics, ) float64 sums: penalties, absolute residuals in physical units, counts, by metric."""
+        sums = []
+        for name, residual in self._residuals(outputs, rows, per_atom=False):
+            known = residual.isfinite() if self.missing else torch.ones_like(residual, dtype=torch.bool)
+            scale = self.scales.get(name, 1.0)
+            penalty = _penalty(self._per_atom(residual, name, rows), self.losses[name])
+            sums += [penalty.sum().double(), residual.abs().sum().double() * scale, known.sum().double()]
+        return torch.stack(sums)
+
+    def metrics(self, sums: Tensor) -> dict[str, float]:
+        """Validation loss and MAE per target from summed :meth:`errors`."""
+        metrics, loss = {}, 0.0
+        for name, (penalty, absolute, count) in zip(self.metric_names, sums.reshape(-1, 3).tolist()):
+            if count:
+                metrics[f"{name}.mae"] = absolute / count
+                loss += self.losses[name].weight * penalty / count
+        return {"loss": loss, **metrics}
+
+    # -- parts -------------------------------------------------------------------------------------------------
+
+    def _residuals(self, outputs: Mapping[str, Tensor], rows: Tensor, *, per_atom: bool = True
+                   ) -> Sequence[tuple[str, Tensor]]:
+        """Each metric's residuals; a missing label gives residual 0."""
+        labels = self.labels.index_select(0, self._here(rows))
+        found = []
+        for name in self.names:
+            predicted = outputs[name].reshape(len(rows), -1)
+            residual = predicted - labels[:, self.columns[name]]
+            found.append((name, self._per_atom(residual, name, rows) if per_atom else residual))
+        raw = self.store.labels_of(rows, self.derivatives) if self.derivatives else {}
+        found += [(name, outputs[name] - raw[name].to(outputs[name].dtype)) for name in self.derivatives]
+        if self.missing:
+            # Only where the *label* is missing: a prediction that is not finite has to show.
+            known = {n: labels[:, self.columns[n]].isfinite() for n in self.names}
+            known |= {n: raw[n].isfinite() for n in self.derivatives}
+            found = [(name, residual.where(known[name], torch.zeros_like(residual))) for name, residual in found]
+        return found
+
+    def _per_atom(self, residual: Tensor, name: str, rows: Tensor) -> Tensor:
+        if name in self.derivatives or not self.losses[name].per_atom:
+            return residual
+        return residual / self.store.n_atoms.index_select(0, self._here(rows))[:, None].to(residual.dtype)
+
+    def _here(self, rows: Tensor) -> Tensor:
+        return rows.to(self.labels.device, non_blocking=True)
+
+    def _width(self, name: str) -> int:
+        return self.columns[name].stop - self.columns[name].start
+
+
+def _penalty(residual: Tensor, loss: Loss) -> Tensor:
+    if loss.kind == "l1":
+        return residual.abs()
+    if loss.kind == "l2":
+        return residual.square()
+    return F.huber_loss(residual, torch.zeros_like(residual), reduction="none", delta=loss.delta)
+
+
+def _columns(model: Model, names: Sequence[str]) -> dict[str, slice]:
+    columns, start = {}, 0
+    for name in names:
+        width = max(1, int(torch.Size(model.readouts[name].shape).numel()))
+        columns[name] = slice(start, start + width)
+        start += width
+    return columns
+
+
+def _standardised(model: Model, store: Store, names: Sequence[str], dtype: torch.dtype
+                  ) -> tuple[Tensor, dict[str, float]]:
+    """(M, D) standardised labels of the whole store, computed in float64, and each target's scale."""
+    bare = replace(store, edges=None)
+    parts = []
+    for rows in torch.arange(len(store)).split(_CHUNK):
+        graph = bare.graph(rows, dtype=torch.float64)
+        composition = model.composition(graph)
+        labels = store.labels_of(rows, names)
+        parts.append(torch.cat([model.readouts[n].standardise(labels[n], graph, composition).reshape(len(rows), -1)
+                                for n in names], 1).to(dtype) if names else torch.zeros(len(rows), 0, dtype=dtype))
+    scales = {name: float(model.readouts[name].constants.scale) for name in names}
+    return torch.cat(parts), scales

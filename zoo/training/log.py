@@ -1,0 +1,135 @@
+"""What a run says: JSON lines, a progress bar with the time left, TensorBoard, and events for plugins."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.host import emit
+
+__all__ = ["Log"]
+
+
+class Log:
+    """Writes ``metrics.jsonl`` in the run's folder and keeps people informed; silent on ranks other than the first.
+
+    Args:
+        folder: of the run.
+        active: false on ranks that do not write.
+        resumed_step: lines of later steps, left by a run that was killed, are taken away.
+        units: unit of each target, for the screen.
+    """
+
+    def __init__(self, folder: Path, *, active: bool, resumed_step: int | None = None,
+                 units: Mapping[str, str] | None = None, quiet: bool = False) -> None:
+        self.active = active
+        self.units = dict(units or {})
+        self._quiet = quiet or not active
+        self._bar = self._task = self._board = None
+        if not active:
+            return
+        self._path = folder / "metrics.jsonl"
+        if resumed_step is not None:
+            _drop_after(self._path, resumed_step)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._board = _tensorboard(folder)
+
+    # -- records -----------------------------------------------------------------------------------------------
+
+    def record(self, event: str, **values: Any) -> None:
+        """One line of JSON, TensorBoard scalars and the hook ``zoo_train_event``."""
+        if not self.active:
+            return
+        line = {"event": event, **values, "time": round(time.time(), 1)}
+        self._file.write(json.dumps(line, default=float) + "\n")
+        self._file.flush()
+        if self._board is not None and "step" in values:
+            for name, value in values.items():
+                if name != "step" and isinstance(value, (int, float)):
+                    self._board.add_scalar(f"{event}/{name}", value, values["step"])
+        emit(event, line)
+
+    def say(self, text: str) -> None:
+        """One line for people, above the bar."""
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def evaluation(self, step: int, metrics: Mapping[str, float], *, better: bool) -> None:
+        """The validation metrics on one line, in physical units."""
+        parts = [f"{name.removesuffix('.mae')} {_show(value, self.units.get(name.removesuffix('.mae'), ''))}"
+                 for name, value in metrics.items() if name.endswith(".mae")]
+        mark = " *" if better else ""
+        self.say(f"step {step:>7,}  val loss {metrics['loss']:.4f}{mark}  MAE: {', '.join(parts)}")
+
+    # -- progress ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        if self._quiet or not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>5.1f}%"),
+                             TextColumn("{task.fields[detail]}"), console=Console(stderr=True))
+        self._task = self._bar.add_task("training", total=1.0, detail="")
+        self._bar.start()
+
+    def progress(self, fraction: float, *, step: int, loss: float, rate: float, remaining: float | None) -> None:
+        """Move the bar: fraction done, molecules a second, seconds left."""
+        if self._bar is not None:
+            eta = "" if remaining is None else f"  {_duration(remaining)} left"
+            self._bar.update(self._task, completed=fraction,
+                             detail=f"step {step:,}  loss {loss:.4f}  {rate:,.0f}/s{eta}")
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        if self.active:
+            self._file.close()
+            if self._board is not None:
+                self._board.close()
+
+
+def _show(value: float, unit: str) -> str:
+    """Errors of energies are read in meV."""
+    if unit.startswith("eV"):
+        return f"{1000 * value:.1f} m{unit}"
+    return f"{value:.4g} {unit}".rstrip()
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+def _drop_after(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    kept = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:  # the last line of a killed run may be half a line
+            continue
+        if line.get("step", 0) <= step:
+            kept.append(text)
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    partial.replace(path)
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))

@@ -1,0 +1,224 @@
+"""The recipe: the whole training configuration of a card, checked before any work. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from zoo.errors import TrainingError
+from zoo.suggest import did_you_mean
+
+__all__ = ["Batch", "Budget", "EarlyStop", "Loss", "Recipe", "Schedule", "Spike", "apply_overrides", "read_recipe"]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Loss(_Block):
+    """Loss of one target, of ``forces`` or of ``stress``: weight · mean over labels of kind(residual).
+
+    Targets are compared after references, mean and scale are taken away; forces and stress in eV/Å and eV/Å³.
+    """
+
+    kind: Literal["l1", "l2", "huber"] = "l1"
+    weight: float = Field(1.0, ge=0)
+    delta: float = Field(1.0, gt=0, description="where huber turns from square to linear")
+    per_atom: bool = Field(False, description="divide the residual by the number of atoms")
+
+
+class Batch(_Block):
+    """What one optimiser step sees over all ranks: at most so many molecules, atoms and directed edges."""
+
+    molecules: int | None = Field(None, ge=1)
+    atoms: int | None = Field(None, ge=1)
+    edges: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> Batch:
+        if self.molecules is None and self.atoms is None and self.edges is None:
+            raise ValueError("needs a limit: molecules, atoms or edges")
+        return self
+
+
+class Schedule(_Block):
+    """Learning rate over the run: linear warm-up, then cosine to ``final``·lr, plateau, or constant."""
+
+    kind: Literal["cosine", "plateau", "constant"] = "cosine"
+    warmup: int = Field(0, ge=0, description="steps")
+    final: float = Field(0.0, ge=0, le=1, description="cosine: last rate as a fraction of lr; plateau: the floor")
+    factor: float = Field(0.5, gt=0, lt=1, description="plateau: the rate is multiplied by this")
+    patience: int = Field(5, ge=1, description="plateau: evaluations without improvement before that")
+
+
+class Budget(_Block):
+    """When training ends: whatever comes first."""
+
+    epochs: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, ge=1)
+    hours: float | None = Field(None, gt=0, description="hours of training time; the schedule follows the clock")
+
+    @model_validator(mode="after")
+    def _some_end(self) -> Budget:
+        if self.epochs is None and self.steps is None and self.hours is None:
+            raise ValueError("needs an end: epochs, steps or hours")
+        return self
+
+
+class EarlyStop(_Block):
+    metric: str = Field("loss", description="'loss', or '<target>.mae' of the validation set")
+    patience: int = Field(20, ge=1, description="evaluations without improvement")
+    min_delta: float = Field(0.0, ge=0)
+
+
+class Spike(_Block):
+    """A step whose loss exceeds ``factor`` times its running mean is left out; ``limit`` in a row end the run."""
+
+    factor: float = Field(10.0, gt=1)
+    limit: int = Field(20, ge=1)
+
+
+class Recipe(_Block):
+    """Everything that decides a training run, apart from model and data.
+
+    Attributes:
+        losses: per target name, and ``forces``, ``stress``; targets not named are trained with ``Loss()``.
+        optimizer: ``adamw``, or ``schedulefree`` (needs the package ``schedulefree``).
+        lr, betas, eps, weight_decay: of the optimiser; no decay on biases and other one-dimensional parameters.
+        ema: decay of the averaged weights that are evaluated and shipped; ``None`` for none.
+        clip_norm: largest global gradient norm; ``None`` for no clipping.
+        accumulate: micro-batches a step: the batch is cut into so many parts, one after the other.
+        eval_every: steps between evaluations on the validation set; ``None`` for once an epoch.
+        eval_molecules: how many validation molecules are used during training; ``None`` for all.
+        keep: how many of the last checkpoints are kept beside the best.
+        precision: ``float32`` | ``float64``: dtype of parameters and activations.
+        autocast: ``bf16`` runs the network under autocast; forces are refused with it.
+        tf32: lets CUDA matrix products round to TF32.
+        compile: passes the backbone through ``torch.compile``.
+        freeze: patterns of parameter names that are not trained, e.g. ``backbone.*``.
+        warm_start: name or path of the model whose weights training starts from (key ``from``).
+        seed: of initial weights, order of molecules and everything else that is drawn.
+    """
+
+    losses: dict[str, Loss] = {}
+    optimizer: Literal["adamw", "schedulefree"] = "adamw"
+    lr: float = Field(1e-3, gt=0)
+    lr_scale: dict[str, float] = Field({}, description="parameter-name pattern -> factor on lr")
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Schedule = Schedule()
+    budget: Budget = Budget(epochs=100)
+    batch: Batch = Batch(molecules=64)
+    accumulate: int = Field(1, ge=1)
+    ema: float | None = Field(0.999, gt=0, lt=1)
+    clip_norm: float | None = Field(10.0, gt=0)
+    early_stop: EarlyStop | None = None
+    spike: Spike | None = None
+    eval_every: int | None = Field(None, ge=1)
+    eval_molecules: int | None = Field(None, ge=1)
+    eval_batch: Batch | None = None
+    keep: int = Field(2, ge=1)
+    precision: Literal["float32", "float64"] = "float32"
+    autocast: Literal["bf16"] | None = None
+    tf32: bool = False
+    compile: bool = False
+    freeze: tuple[str, ...] = ()
+    warm_start: str | None = Field(None, alias="from")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.autocast and ({"forces", "stress"} & self.losses.keys()):
+            raise ValueError("autocast: bf16 would make forces noisy: leave it out when training on forces or stress")
+        return self
+
+
+def read_recipe(data: Mapping[str, Any], *, targets: Sequence[str], derivatives: Sequence[str] = ("forces", "stress"),
+                where: str = "recipe") -> Recipe:
+    """Check a card's recipe against the schema and the card's targets.
+
+    Raises:
+        TrainingError: unknown key (with the nearest known one), wrong type, or a loss for something not a target.
+    """
+    try:
+        recipe = Recipe.model_validate(dict(data))
+    except ValidationError as error:
+        raise TrainingError("\n".join(_explain(e, where) for e in error.errors())) from None
+    known = [*targets, *derivatives]
+    for name in recipe.losses:
+        if name not in known:
+            raise TrainingError(f"{where}.losses: '{name}' is no target of this model"
+                                f"{did_you_mean(name, known)} targets: {', '.join(known)}")
+    return recipe
+
+
+def apply_overrides(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """A copy of a card's plain data with ``--set path=value`` applied.
+
+    The path starts at a section of the card (``recipe``, ``config``, ``targets``, ``data``); ``training.`` means
+    ``recipe.``, and a path that starts with no section is looked up in the recipe. Values are YAML.
+
+    Raises:
+        TrainingError: no ``=``, unknown section, or a value where a mapping is needed.
+    """
+    result = _deep_copy(data)
+    sections = ("recipe", "config", "targets", "data")
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            raise TrainingError(f"--set {assignment}: expected key=value, such as --set training.lr=3e-4")
+        if keys[0] == "training":
+            keys[0] = "recipe"
+        if keys[0] in Recipe.model_fields or keys[0] == "from":
+            keys.insert(0, "recipe")
+        if keys[0] not in sections:
+            known = [*sections, "training", *Recipe.model_fields]
+            raise TrainingError(f"--set {assignment}: no section '{keys[0]}'{did_you_mean(keys[0], known)}")
+        place = result
+        for depth, key in enumerate(keys[:-1]):
+            place = place.setdefault(key, {})
+            if place is None or not isinstance(place, dict):
+                raise TrainingError(f"--set {assignment}: {'.'.join(keys[:depth + 1])} is a value, not a mapping")
+        place[keys[-1]] = _read_value(text)
+    return result
+
+
+def _read_value(text: str) -> Any:
+    try:
+        return float(text) if _is_float(text) else yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise TrainingError(f"--set: cannot read the value {text!r} as YAML: {error}") from None
+
+
+def _is_float(text: str) -> bool:
+    """YAML 1.1 reads 1e-3 as a string."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return any(c in text for c in ".eE") and "nan" not in text.lower() and "inf" not in text.lower()
+
+
+def _deep_copy(value: Any) -> Any:
+    return {k: _deep_copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
+
+
+def _explain(error: Mapping[str, Any], where: str) -> str:
+    location = [str(part) for part in error["loc"]]
+    path = ".".join([where, *location])
+    if error["type"] == "extra_forbidden":
+        fields = _fields_at(location[:-1])
+        return f"{path}: unknown key{did_you_mean(location[-1], fields)} known here: {', '.join(fields)}"
+    return f"{path}: {error['msg'].removeprefix('Value error, ')} (found {error['input']!r})"
+
+
+def _fields_at(location: Sequence[str]) -> list[str]:
+    blocks = {"losses": Loss, "batch": Batch, "eval_batch": Batch, "schedule": Schedule, "budget": Budget,
+              "early_stop": EarlyStop, "spike": Spike}
+    block = blocks.get(location[0], Recipe) if location else Recipe
+    return [field.alias or name for name, field in block.model_fields.items()]

@@ -1,0 +1,95 @@
+"""Constants that are fitted on the training split before the first step: references and scales of every target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from zoo.errors import TrainingError
+
+if TYPE_CHECKING:
+    from zoo.data import Store
+    from zoo.model import Model
+
+__all__ = ["absurd_residuals", "fit_readouts", "solve"]
+
+_CHUNK = 8192
+_ENOUGH = 1_000_000
+ABSURD = 10.0
+"""eV per atom of mean residual beyond which given references cannot belong to the data."""
+
+
+def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str]) -> dict[str, float]:
+    """Least squares of each target on its readout's linear basis, and the spread of what is left, over ``rows``.
+
+    Coefficients and scale go into the readouts. Molecules without the label are left out.
+
+    Returns the spread (root mean square) of the residuals of each target, in its unit.
+
+    Raises:
+        TrainingError: a target has no label in these rows, or its labels are all the same.
+    """
+    rows = rows if len(rows) <= _ENOUGH else rows[:: len(rows) // _ENOUGH + 1]
+    labels = store.labels_of(rows, names)
+    bases = _bases(model, store, rows, names)
+    spread = {}
+    for name in names:
+        y = labels[name].reshape(len(rows), -1)
+        known = y.isfinite().all(1)
+        if not bool(known.any()):
+            raise TrainingError(f"no molecule of the training split has the label '{name}'")
+        y, basis = y[known], bases[name][known]
+        coefficients = solve(basis, y)
+        residual = y - basis @ coefficients
+        scale = residual.square().mean().sqrt()
+        if not float(scale) > 1e-12 * max(1.0, float(y.abs().max())):
+            raise TrainingError(f"the label '{name}' is explained by the composition alone: there is nothing to learn")
+        model.readouts[name].set_constants(coefficients=coefficients[:, 0], scale=scale)
+        spread[name] = float(scale)
+    return spread
+
+
+def solve(basis: Tensor, y: Tensor) -> Tensor:
+    """(K, D) least-squares coefficients, those of smallest norm when the data leave a choice.
+
+    Args:
+        basis: (n, K). y: (n, D).
+    """
+    if basis.shape[1] == 0:
+        return y.new_zeros(0, y.shape[1])
+    size = basis.square().mean(0).sqrt()
+    columns = torch.where(size > 0, size, torch.ones_like(size))
+    solution = torch.linalg.lstsq((basis / columns).cpu(), y.cpu(), driver="gelsd").solution
+    return solution.to(y.device) / columns[:, None]
+
+
+def absurd_residuals(model: Model, store: Store, rows: Tensor, names: Sequence[str]) -> dict[str, float]:
+    """Extensive energies whose mean residual, per atom, is beyond :data:`ABSURD` eV with the references in place."""
+    rows = rows[:_CHUNK]
+    labels, bases = store.labels_of(rows, names), _bases(model, store, rows, names)
+    found = {}
+    for name in names:
+        readout = model.readouts[name]
+        if not readout.extensive or store.units.get(name) != "eV":
+            continue
+        residual = labels[name] - bases[name] @ readout.constants.coefficients
+        mean = float((residual / store.n_atoms[rows]).nanmean())
+        if abs(mean) > ABSURD:
+            found[name] = mean
+    return found
+
+
+def _bases(model: Model, store: Store, rows: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """(n, K) linear basis of every target's readout."""
+    bare = replace(store, edges=None)
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    for chunk in rows.split(_CHUNK):
+        graph = bare.graph(chunk, dtype=torch.float64)
+        composition = model.composition(graph)
+        for name in names:
+            parts[name].append(model.readouts[name].basis(graph, composition).double())
+    return {name: torch.cat(part) for name, part in parts.items()}
