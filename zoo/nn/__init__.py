@@ -2,6 +2,7 @@
 
 from zoo.nn.activation import ScaledSiLU, ShiftedSoftplus, activation, shifted_softplus
 from zoo.nn.dense import MLP, dense
+from zoo.nn.pairs import Pairs, pairs
 from zoo.nn.radial import BesselBasis, CosineCutoff, GaussianBasis, PolynomialEnvelope
 from zoo.nn.scatter import gather, sum_by
 
@@ -10,12 +11,14 @@ __all__ = [
     "BesselBasis",
     "CosineCutoff",
     "GaussianBasis",
+    "Pairs",
     "PolynomialEnvelope",
     "ScaledSiLU",
     "ShiftedSoftplus",
     "activation",
     "dense",
     "gather",
+    "pairs",
     "shifted_softplus",
     "sum_by",
 ]
