@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import ase
     from torch_geometric.data import Data
 
-    from zoo.angular import Quadruplets, Triplets
+    from zoo.angular import Neighbourhoods, Quadruplets, Triplets
 
 __all__ = ["OPTIONAL_INPUTS", "Graph"]
 
@@ -126,6 +126,12 @@ class Graph:
 
         key = ("quadruplets", cutoff, cutoff_interaction)
         return self._once(key, lambda: quadruplets(self, cutoff=cutoff, cutoff_interaction=cutoff_interaction))
+
+    def neighbourhoods(self, *, cutoff: float | None = None) -> Neighbourhoods:
+        """Dense tables of incoming edges, see :func:`zoo.angular.neighbourhoods`; made once per graph."""
+        from zoo.angular import neighbourhoods
+
+        return self._once(("neighbourhoods", cutoff), lambda: neighbourhoods(self, cutoff=cutoff))
 
     def _once(self, key: Any, make: Any) -> Any:
         if key not in self._cache:
