@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from zoo.graph import Graph
 from zoo.irreps import FeatureLayout
 from zoo.neighbors import add_edges, edge_vectors
 from zoo.readouts import Energy, Readout
-from zoo.units import energy_in_ev
+from zoo.units import dimension, factor
 
 if TYPE_CHECKING:
     from zoo.card import Card
@@ -73,10 +74,11 @@ class Model(nn.Module):
     def num_parameters(self) -> int:
         return sum(p.numel() for p in self.parameters())
 
-    @property
+    @cached_property
     def energy_target(self) -> str | None:
         """The target that forces and stress derive from: ``energy``, else the first energy of the card."""
-        energies = [n for n, r in self.readouts.items() if type(r) is Energy and energy_in_ev(self.units[n])]
+        an_energy = dimension("eV")
+        energies = [n for n, r in self.readouts.items() if type(r) is Energy and dimension(self.units[n]) == an_energy]
         return "energy" if "energy" in energies else next(iter(energies), None)
 
     # -- forward -----------------------------------------------------------------------------------------------
@@ -152,16 +154,17 @@ class Model(nn.Module):
         self, energy: Tensor, graph: Graph, pos: Tensor, strain: Tensor | None, keep_graph: bool
     ) -> dict[str, Tensor]:
         # References do not depend on positions, so the derivative of the network part is the whole of it.
-        factor = self.readouts[self.energy_target].constants.scale * energy_in_ev(self.units[self.energy_target])
+        name = self.energy_target
+        to_ev = self.readouts[name].constants.scale * factor(self.units[name], "eV")
         inputs = [pos] if strain is None else [pos, strain]
         # Without any edge the energy does not depend on positions at all: its gradient is zero, not missing.
         gradients = torch.autograd.grad(
             energy.sum(), inputs, create_graph=keep_graph, allow_unused=True, materialize_grads=True
         )
-        derived = {"forces": -gradients[0] * factor.to(pos.dtype)}
+        derived = {"forces": -gradients[0] * to_ev.to(pos.dtype)}
         if strain is not None:
             volume = torch.linalg.det(graph.cell.detach()).abs()
-            derived["stress"] = gradients[1] * factor.to(pos.dtype) / volume[:, None, None]
+            derived["stress"] = gradients[1] * to_ev.to(pos.dtype) / volume[:, None, None]
         return derived
 
     def _check_derivatives(self, graph: Graph, derivatives: Sequence[str]) -> None:

@@ -134,7 +134,7 @@ def _heights(cell: Tensor) -> Tensor:
 def _vesin(pos: Tensor, cell: Tensor | None, pbc: Tensor | None, cutoff: float) -> tuple[Tensor, Tensor]:
     from vesin import NeighborList
 
-    box = torch.zeros(3, 3) if cell is None else cell
+    box = pos.new_zeros(3, 3) if cell is None else cell
     periodic = False if pbc is None else pbc.cpu().numpy()
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
     i, j, shift = search.compute(pos.cpu().numpy(), box.cpu().numpy(), periodic, quantities="ijS")

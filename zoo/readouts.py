@@ -103,7 +103,7 @@ class Readout(nn.Module):
         if coefficients is not None:
             self.constants.coefficients.copy_(coefficients)
         if scale is not None:
-            self.constants.scale.copy_(torch.as_tensor(scale))
+            self.constants.scale.copy_(torch.as_tensor(scale, dtype=torch.float64))
 
 
 class Energy(Readout):
