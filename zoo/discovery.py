@@ -106,18 +106,22 @@ def load_plugin(point: EntryPoint, *, strict: bool = False) -> LoadedPlugin:
     loaded = LoadedPlugin(record)
     errors: list[str] = []
     values: dict[str, Any] = {}
+
+    def attempt(step: Callable[..., list[str]], *args: Any) -> None:
+        try:
+            errors.extend(step(*args))
+        except (Exception, SystemExit) as error:
+            if strict:
+                error.add_note(f"raised by the zoo plugin '{record.name}' ({record.package})")
+                raise
+            errors.append(_describe(error))
+
     heavy_before = _heavy()
     start = time.perf_counter()
     with _quiet() as printed:
-        for step in (lambda: _register(point, loaded), lambda: _question(loaded, values)):
-            try:
-                errors += step()
-            except (Exception, SystemExit) as error:
-                if strict:
-                    error.add_note(f"raised by the zoo plugin '{record.name}' ({record.package})")
-                    raise
-                errors.append(_describe(error))
-                break
+        attempt(_register, point, loaded)
+        for kind in _CHECKS if loaded.manager is not None else ():
+            attempt(_question, loaded, kind, values)
     seconds = time.perf_counter() - start
     hooks = () if loaded.manager is None else tuple(h for h in HOOKS if getattr(loaded.manager.hook, h).get_hookimpls())
     loaded.record = replace(
@@ -125,6 +129,7 @@ def load_plugin(point: EntryPoint, *, strict: bool = False) -> LoadedPlugin:
         warnings=tuple(_warn(_heavy() - heavy_before, printed.getvalue(), seconds, hooks, failed=bool(errors))),
         offers={kind: tuple(value) for kind, value in values.items()},
     )
+    loaded.registries = list(values.pop("registries", {}).values())
     loaded.offers = {kind: [Offer(name, value, loaded.record) for name, value in found.items()]
                      for kind, found in values.items()}
     return loaded
@@ -138,7 +143,8 @@ def _register(point: EntryPoint, loaded: LoadedPlugin) -> list[str]:
     manager.add_hookspecs(hookspecs)
     manager.register(module, name=point.name)
     known = set(HOOKS)
-    implemented = {caller.name for caller in manager.get_hookcallers(module) or ()}
+    implemented = {caller.name for caller in manager.get_hookcallers(module) or ()
+                   if not all(implementation.optionalhook for implementation in caller.get_hookimpls())}
     errors = [f"unknown hook '{name}'{did_you_mean(name, known)}" for name in sorted(implemented - known)]
     for name in sorted(known - implemented):
         if callable(getattr(module, name, None)):
@@ -147,28 +153,14 @@ def _register(point: EntryPoint, loaded: LoadedPlugin) -> list[str]:
     return errors
 
 
-def _question(loaded: LoadedPlugin, values: dict[str, Any]) -> list[str]:
-    """Call the offering hooks and keep what they answer correctly; returns what is wrong with the rest."""
-    if loaded.manager is None:
-        return []
-    checks: dict[str, Callable[[Any], Mapping[str, Any]]] = {
-        "architectures": lambda answer: _described(answer, Architecture),
-        "datasets": lambda answer: _described(answer, DatasetSpec),
-        "readouts": _references,
-        "fetchers": _references,
-    }
+def _question(loaded: LoadedPlugin, kind: str, values: dict[str, Any]) -> list[str]:
+    """Call one hook and keep what it answers correctly; returns what is wrong with the rest."""
     errors = []
-    for kind, check in checks.items():
-        for answer in getattr(loaded.manager.hook, f"zoo_{kind}")():
-            try:
-                values[kind] = check(answer)
-            except _Rejected as error:
-                errors.append(f"hook zoo_{kind} {error}")
-    for answer in loaded.manager.hook.zoo_registries():
+    for answer in getattr(loaded.manager.hook, f"zoo_{kind}")():
         try:
-            loaded.registries = _paths(answer)
+            values[kind] = _CHECKS[kind](answer)
         except _Rejected as error:
-            errors.append(f"hook zoo_registries {error}")
+            errors.append(f"hook zoo_{kind} {error}")
     return errors
 
 
@@ -203,15 +195,15 @@ def _references(answer: Any) -> dict[str, str]:
     return dict(answer)
 
 
-def _paths(answer: Any) -> list[Path]:
-    paths = []
+def _paths(answer: Any) -> dict[str, Path]:
+    paths = {}
     for item in _items(answer):
         if not isinstance(item, (str, Path)):
             raise _Rejected(f"returned a list with {type(item).__name__}, expected paths")
         path = Path(item)
         if not path.is_file():
             raise _Rejected(f"names '{path}', which is no file: is it left out of the package?")
-        paths.append(path)
+        paths[str(path)] = path
     return paths
 
 
@@ -223,6 +215,16 @@ def _check_name(name: Any) -> None:
 def _check_reference(name: str, reference: Any) -> None:
     if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
         raise _Rejected(f"offers '{name}' as {reference!r}: expected 'package.module:attribute'")
+
+
+_CHECKS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "architectures": lambda answer: _described(answer, Architecture),
+    "datasets": lambda answer: _described(answer, DatasetSpec),
+    "readouts": _references,
+    "fetchers": _references,
+    "registries": _paths,
+}
+"""What each offering hook, without its prefix ``zoo_``, must answer."""
 
 
 # -- observation ------------------------------------------------------------------------------------------------

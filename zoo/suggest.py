@@ -18,6 +18,6 @@ def nearest(name: str, known: Iterable[str], *, n: int = 3) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str], *, n: int = 1) -> str:
-    """``"; did you mean 'schnet'?"``, or an empty string when nothing is near."""
+    """The end of a sentence: ``"; did you mean 'schnet'?"``, or ``"."`` when nothing is near."""
     close = [f"'{candidate}'" for candidate in nearest(name, known, n=n)]
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"; did you mean {' or '.join(close)}?" if close else "."
