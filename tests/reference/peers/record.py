@@ -18,31 +18,37 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 FOLDER = Path(__file__).resolve().parents[1]
 
 
-def make_model(make: Callable[[], nn.Module], dtype: torch.dtype, *, seed: int, scale: float = 1.0) -> nn.Module:
+def make_model(make: Callable[[], nn.Module], dtype: torch.dtype, *, seed: int) -> nn.Module:
     """A reference model whose *constants* were computed in ``dtype`` and whose *weights* are float32 numbers.
 
     Calling ``.double()`` on a float32 model keeps its grids and frequencies rounded to float32, which hides every
-    difference below 1e-7. So the model is built anew with ``dtype`` as the default, and the parameters alone are copied from
-    the float32 one. Zero-initialised biases get random values too: a bias of zero agrees with a forgotten one.
+    difference below 1e-7. So the model is built anew with ``dtype`` as the default, and the parameters alone are
+    copied from the float32 one. Parameters that all start alike get random values too: a bias of zero agrees with a
+    forgotten one, and so does a factor of one.
     """
     torch.manual_seed(seed)
-    weights = {name: _drawn(value.detach(), scale) for name, value in make().named_parameters()}
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        model = make().to(dtype)
-    finally:
-        torch.set_default_dtype(before)
+    weights = {name: _drawn(value.detach()) for name, value in _built(make, torch.float32).named_parameters()}
+    model = _built(make, dtype)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(weights[name])
     return model
 
 
-def _drawn(value: Tensor, scale: float) -> Tensor:
-    if value.numel() > 1 and bool((value == value.flatten()[0]).all()):
-        return value + scale * torch.randn_like(value) * 0.3
-    return value * scale
+def _built(make: Callable[[], nn.Module], dtype: torch.dtype) -> nn.Module:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        return make()
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _drawn(value: Tensor) -> Tensor:
+    value = value.float()
+    if bool((value == value.flatten()[0]).all()):
+        return value + torch.randn_like(value) * 0.3
+    return value
 
 
 def energies_and_forces(
