@@ -1,0 +1,131 @@
+"""PaiNN: agreement with schnetpack, and the corners of its own layout."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from peer_reference import load
+from torch.nn import functional as F
+from zoo_plugins.painn.importer import from_schnetpack
+from zoo_plugins.painn.model import PaiNN
+
+from zoo.graph import Graph
+from zoo.neighbors import add_edges
+
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+
+
+@pytest.fixture
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def make(reference, dtype):
+    config = reference.about["config"]
+    torch.set_default_dtype(dtype)
+    try:
+        model = PaiNN(cutoff=config["cutoff"], channels=config["n_atom_basis"], num_layers=config["n_interactions"],
+                      num_radial=config["n_rbf"])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    prefix = "representation."
+    state = {k.removeprefix(prefix): v for k, v in reference.state.items() if k.startswith(prefix)}
+    model.load_state_dict(from_schnetpack(state))
+    return model
+
+
+def atom_energy(features, reference, dtype):
+    head = {k: v.to(dtype) for k, v in reference.state.items() if k.startswith("output_modules")}
+    weights = "output_modules.0.outnet."
+    hidden = F.silu(F.linear(features, head[weights + "0.weight"], head[weights + "0.bias"]))
+    return F.linear(hidden, head[weights + "1.weight"], head[weights + "1.bias"])[:, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_agrees_with_schnetpack_on_its_weights(dtype):
+    reference = load("painn")
+    expected = reference.outputs[str(dtype).removeprefix("torch.")]
+    pos = reference.inputs["pos"].to(dtype).requires_grad_()
+    model = make(reference, dtype)
+    C, tolerance = model.channels, {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
+    features = model(reference.graph(dtype, pos=pos))
+    torch.testing.assert_close(features[:, :C], expected["scalars"], **tolerance)
+    torch.testing.assert_close(features[:, C:].view(-1, C, 3).mT, expected["vectors"], **tolerance)
+    energy = atom_energy(features[:, :C], reference, dtype)
+    torch.testing.assert_close(energy, expected["atom_energy"], **tolerance)
+    (gradient,) = torch.autograd.grad(energy.sum(), pos)
+    torch.testing.assert_close(-gradient, expected["forces"], **tolerance)
+
+
+def test_paper_configuration_has_the_published_number_of_parameters():
+    assert sum(p.numel() for p in PaiNN().parameters()) == load("painn").about["paper_parameters"]["representation"]
+
+
+def graph_of(pos, n_atoms=None, z=None):
+    pos = torch.as_tensor(pos, dtype=torch.float64)
+    graph = Graph.from_tensors(torch.full((len(pos),), 6) if z is None else z, pos, n_atoms=n_atoms)
+    return add_edges(graph, 3.0)
+
+
+def with_vectors(graph, pos):
+    vec = pos[graph.source] - pos[graph.target]
+    return graph.replace(edge_vec=vec, edge_len=vec.norm(dim=1))
+
+
+def small(**changes):
+    torch.manual_seed(0)
+    return PaiNN(**({"cutoff": 3.0, "channels": 4, "num_layers": 2, "num_radial": 5} | changes))
+
+
+@pytest.mark.parametrize("radial", ["bessel", "gaussian"])
+def test_forces_can_be_trained_on(double, radial):
+    """Second derivatives of an energy, by position and by weight, against finite differences."""
+    model = small(radial=radial)
+    pos = torch.randn(5, 3, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    graph = graph_of(pos.detach())
+    weight = model.messages[1].filter.weight
+
+    def energy(pos, w):
+        outputs = torch.func.functional_call(model, {"messages.1.filter.weight": w}, (with_vectors(graph, pos),))
+        return outputs.square().sum()
+
+    assert torch.autograd.gradgradcheck(energy, (pos, weight.detach().requires_grad_()), atol=1e-5)
+
+
+def test_collinear_atoms_and_zero_vectors_have_finite_gradients(double):
+    """On an inversion centre the vector features vanish; the norm's gradient must not be 0/0 there."""
+    pos = torch.tensor([[-1.2, 0, 0], [0, 0, 0], [1.2, 0, 0]], requires_grad=True)
+    out = small()(with_vectors(graph_of(pos.detach()), pos))
+    assert out[1, 4:].abs().max() < 1e-12
+    (gradient,) = torch.autograd.grad(out.square().sum(), pos, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.square().sum(), pos)
+    assert torch.isfinite(gradient).all() and torch.isfinite(second).all()
+
+
+def test_a_directed_graph_needs_no_reverse_edges(double):
+    """Edges given by the caller may lack their reverse: filters are then made for each edge."""
+    model, graph = small(), graph_of(torch.randn(6, 3, generator=torch.Generator().manual_seed(1)))
+    full = model(with_vectors(graph, graph.pos))
+    one_way = graph.with_edges(graph.edge_index[:, 1:])
+    assert not torch.allclose(model(with_vectors(one_way, graph.pos)), full)
+    # An edge of an atom pair elsewhere, unpaired, makes the whole graph directed; the rest must not notice.
+    pos = torch.cat([graph.pos, torch.tensor([[50.0, 0, 0], [51.0, 0, 0]])])
+    both = Graph.from_tensors(torch.full((8,), 6), pos).with_edges(
+        torch.cat([graph.edge_index, torch.tensor([[6], [7]])], 1)
+    )
+    torch.testing.assert_close(model(with_vectors(both, pos))[:6], full)
+
+
+def test_features_vanish_smoothly_at_the_cutoff(double):
+    model = small()
+    outside = model(with_vectors(graph_of([[0.0, 0, 0], [3.1, 0, 0]]), torch.tensor([[0.0, 0, 0], [3.1, 0, 0]])))
+    pos = torch.tensor([[0.0, 0, 0], [3.0 - 1e-6, 0, 0]])
+    inside = model(with_vectors(graph_of(pos), pos))
+    torch.testing.assert_close(inside, outside, atol=1e-9, rtol=0)
+
+
+def test_an_unknown_radial_basis_names_the_known_ones():
+    with pytest.raises(Exception, match="bessel.*gaussian"):
+        PaiNN(radial="besel")
