@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from zoo.data.store import EdgeTable, Store
     from zoo.graph import Graph
 
-__all__ = ["make_edges"]
+__all__ = ["given_edges", "make_edges"]
 
 ATOMS_PER_BATCH = 30_000
 """Bounds the padded distance matrices: about 100 MB for molecules the size of QM9's."""
@@ -33,7 +34,7 @@ def make_edges(store: Store, cutoff: float, *, progress: bool = False) -> EdgeTa
         raise DataError(f"the cut-off is {cutoff} Å; it must be positive")
     index_dtype = _smallest(int(store.n_atoms.max()) if len(store) else 1)
     counts, indices, shifts, shifted = [], [], [], False
-    bare = store if store.edges is None else _without_edges(store)
+    bare = replace(store, edges=None)
     for rows in track(_batches(store), "edges", enabled=progress):
         graph = add_edges(bare.graph(rows, dtype=store.pos.dtype), cutoff)
         _refuse_coinciding(graph, store, rows)
@@ -53,6 +54,37 @@ def make_edges(store: Store, cutoff: float, *, progress: bool = False) -> EdgeTa
     return EdgeTable(ptr=ptr, index=index, cutoff=float(cutoff), shift=torch.cat(shifts) if shifted else None)
 
 
+def given_edges(counts: Tensor, index: Tensor, n_atoms: Tensor, attrs: Tensor | None = None) -> EdgeTable:
+    """A caller's edges as a table, sorted by target.
+
+    Args:
+        counts: (M,) edges of each structure.
+        index: (2, E) source j and target i, local to the structure.
+        n_atoms: (M,) atoms of each structure.
+        attrs: (E, d) in the order of ``index``.
+
+    Raises:
+        DataError: an edge ends at an atom that the structure does not have, or shapes disagree.
+    """
+    from zoo.data.store import EdgeTable
+
+    if index.dim() != 2 or index.shape[0] != 2 or index.shape[1] != int(counts.sum()):
+        raise DataError(f"edge_index has shape {tuple(index.shape)}; expected (2, {int(counts.sum())})")
+    if attrs is not None and attrs.shape[0] != index.shape[1]:
+        raise DataError(f"edge_attrs has {attrs.shape[0]} rows for {index.shape[1]} edges")
+    owner = torch.repeat_interleave(torch.arange(len(counts)), counts)
+    outside = ((index < 0) | (index >= n_atoms[owner])).any(0).nonzero()
+    if len(outside):
+        edge, row = int(outside[0, 0]), int(owner[outside[0, 0]])
+        raise DataError(f"structure {row} has {int(n_atoms[row])} atoms but an edge {index[:, edge].tolist()}; indices "
+                        "are local to the structure and begin at 0")
+    largest = int(n_atoms.max()) if len(n_atoms) else 1
+    order = torch.argsort(owner * largest + index[1].long(), stable=True)
+    ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).long()
+    return EdgeTable(ptr=ptr, index=index[:, order].to(_smallest(largest)),
+                     attrs=None if attrs is None else attrs[order])
+
+
 def _batches(store: Store) -> list[Tensor]:
     """Consecutive rows of at most ``ATOMS_PER_BATCH`` atoms (one structure at least)."""
     group = torch.div(store.ptr[:-1].cpu(), ATOMS_PER_BATCH, rounding_mode="floor")
@@ -64,12 +96,6 @@ def _smallest(n_atoms: int) -> torch.dtype:
     if n_atoms <= 256:
         return torch.uint8
     return torch.int16 if n_atoms <= 32_768 else torch.int32
-
-
-def _without_edges(store: Store) -> Store:
-    from dataclasses import replace
-
-    return replace(store, edges=None)
 
 
 def _refuse_coinciding(graph: Graph, store: Store, rows: Tensor) -> None:

@@ -50,8 +50,8 @@ FINGERPRINTS = {
     "gap": "6fa98eabebe6eff7", "r2": "2c4c424cfa74bc3a", "zpve": "9abf72784af552c3", "U0": "aa865085a2ae491e",
     "U": "0c7d0659549a302a", "H": "9d7958cda1d6ef07", "G": "ff2858f56eb925e8", "Cv": "b48da0d149bd2fba",
 }
-"""First 16 hexadecimal digits of the sha256 of each column of the whole set (little-endian, int64, uint8, float64 in the
-units of the original): every source has to give these."""
+"""First 16 hexadecimal digits of the sha256 of each column of the whole set: every source has to give these. Columns
+are little-endian int64, uint8 and float32 (pos), and float64 in the units of the original (targets)."""
 
 
 def open_qm9(path: str | Path | None = None, *, cutoff: float | None = 5.0, partial: bool = False,
@@ -93,12 +93,13 @@ def open_qm9(path: str | Path | None = None, *, cutoff: float | None = 5.0, part
 def to_store(raw: RawQM9) -> Store:
     """Columns in the zoo's units. Energies are the published Hartree times the one constant of :mod:`zoo.units`."""
     hartree = factor("Hartree", "eV")
+    size = {name: hartree if name in _IN_HARTREE else 1.0 for name in COLUMNS}
     return Store.from_tensors(
         torch.from_numpy(raw.z),
         torch.from_numpy(raw.pos),
         n_atoms=torch.from_numpy(raw.n_atoms),
         ids=torch.from_numpy(raw.gdb),
-        labels={name: torch.from_numpy(raw.values[name] * (hartree if name in _IN_HARTREE else 1.0)) for name in COLUMNS},
+        labels={name: torch.from_numpy(raw.values[name] * size[name]) for name in COLUMNS},
         units=UNITS,
         meta={
             "name": "qm9", "theory": THEORY, "license": LICENSE, "citation": list(CITATION), "source": raw.source,

@@ -29,7 +29,7 @@ _ATOMIC_NUMBER[[ord(symbol) for symbol in "HCNOF"]] = [1, 6, 7, 8, 9]
 
 @dataclass(frozen=True)
 class RawQM9:
-    """QM9 as read: ``gdb`` (M,), ``n_atoms`` (M,), ``z`` (A,), ``pos`` (A, 3) float32, ``values`` {target: (M,) float64}.
+    """QM9 as read: gdb (M,), n_atoms (M,), z (A,), pos (A, 3) float32, values of each target (M,) float64.
 
     ``notes`` says what a source does not hold exactly.
     """

@@ -1,9 +1,9 @@
 """Which structure belongs to which split, by stable identity: the same for every reader, library version and machine.
 
-The QM9 test set is a file of gdb indices, one a line, ascending; ``sha256sum`` of it is :data:`QM9_TEST_SHA256`. It holds
-the 10,831 characterised molecules whose sha256 of ``"qm9-test:<gdb>"`` is smallest. Of the others, the 10,000 with the
-smallest sha256 of ``"qm9-val:<gdb>"`` are the validation set and the remaining 110,000 the training set. No random
-generator takes part. Importing this module imports neither torch nor numpy.
+The QM9 test set is a file of gdb indices, one a line, ascending; ``sha256sum`` of it is :data:`QM9_TEST_SHA256`. It
+holds the 10,831 characterised molecules whose sha256 of ``"qm9-test:<gdb>"`` is smallest. Of the others, the 10,000
+with the smallest sha256 of ``"qm9-val:<gdb>"`` are the validation set and the remaining 110,000 the training set. No
+random generator takes part. Importing this module imports neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from zoo.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from zoo.data.store import Store
+
 __all__ = [
     "QM9_MOLECULES",
     "QM9_SIZES",
     "QM9_TEST_FILE",
     "QM9_TEST_SHA256",
     "by_hash",
+    "named_rows",
     "qm9_ids",
     "qm9_uncharacterized",
     "random_split",
@@ -79,10 +82,28 @@ def split(ids: Tensor, name: SplitName) -> Tensor:
     member = torch.zeros(QM9_MOLECULES + 1, dtype=torch.bool)
     member[torch.tensor(qm9_ids(name))] = True
     ids = ids.cpu()
-    if len(ids) and not (1 <= int(ids.min()) and int(ids.max()) <= QM9_MOLECULES):
+    if len(ids) and (int(ids.min()) < 1 or int(ids.max()) > QM9_MOLECULES):
         raise DataError(f"the ids run from {int(ids.min())} to {int(ids.max())}; gdb indices run from 1 to "
                         f"{QM9_MOLECULES}: this is no QM9 store")
     return member[ids].nonzero()[:, 0]
+
+
+def named_rows(store: Store, name: str) -> Tensor:
+    """Rows of a split that the data set itself defines: (n,) int64, in the store's order.
+
+    ``meta["subsets"]`` (name → ids) where there is one, else the split of QM9 for stores of it.
+
+    Raises:
+        DataError: the data set defines no such split.
+    """
+    import torch
+
+    subsets = store.meta.get("subsets")
+    if subsets is None and store.meta.get("split") == QM9_TEST_SHA256:
+        return split(store.ids, name)
+    if not subsets or name not in subsets:
+        raise DataError(f"{store!r} defines no split '{name}'; it has: {', '.join(subsets or ()) or 'none'}")
+    return torch.isin(store.ids.cpu(), torch.tensor(subsets[name], dtype=torch.int64)).nonzero()[:, 0]
 
 
 def random_split(ids: Tensor, *, val: float | int, test: float | int = 0, salt: str = "split") -> dict[str, Tensor]:

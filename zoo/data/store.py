@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -248,7 +248,9 @@ class Store:
         return load(Path(folder), verify=verify)
 
     @classmethod
-    def from_tensors(cls, z: Tensor, pos: Tensor, *, n_atoms: Tensor, ids: Tensor | None = None, **columns: Any) -> Store:
+    def from_tensors(
+        cls, z: Tensor, pos: Tensor, *, n_atoms: Tensor, ids: Tensor | None = None, **columns: Any
+    ) -> Store:
         """From flat tensors and the atoms per structure (M,); ids default to 0 … M − 1."""
         n_atoms = n_atoms.long()
         ptr = torch.cat([n_atoms.new_zeros(1), n_atoms.cumsum(0)])
@@ -274,12 +276,20 @@ class Store:
                           meta=meta)
 
     @classmethod
-    def from_pyg(cls, dataset: Any, *, labels: Mapping[str, Any], units: Mapping[str, str],
-                 inputs: Iterable[str] = (), meta: Mapping[str, Any] | None = None) -> Store:
+    def from_pyg(
+        cls,
+        dataset: Any,
+        *,
+        labels: Mapping[str, str | tuple[str, int]],
+        units: Mapping[str, str],
+        inputs: Iterable[str] = (),
+        edges: Literal["make", "given"] = "make",
+        meta: Mapping[str, Any] | None = None,
+    ) -> Store:
         """From a torch-geometric ``InMemoryDataset``, see :func:`zoo.data.pyg.from_pyg`."""
         from zoo.data.pyg import from_pyg
 
-        return from_pyg(dataset, labels=labels, units=units, inputs=inputs, meta=meta)
+        return from_pyg(dataset, labels=labels, units=units, inputs=inputs, edges=edges, meta=meta)
 
 
 class _Gather:

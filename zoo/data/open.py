@@ -1,0 +1,102 @@
+"""A data set from its name, a folder, or any file that ASE reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.data.files import HEADER
+from zoo.data.store import Store
+from zoo.errors import DataError, UnknownNameError
+
+if TYPE_CHECKING:
+    from zoo.plugin import DatasetSpec
+
+__all__ = ["open_dataset", "open_frames"]
+
+
+def open_dataset(
+    what: str | Path | DatasetSpec,
+    *,
+    path: str | Path | None = None,
+    properties: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
+    optional: Iterable[str] = (),
+    inputs: Iterable[str] = (),
+) -> Store:
+    """Open a data set.
+
+    Args:
+        what: name of a data set that a plugin offers, its spec, the folder of a saved store, or a file of structures.
+            A name goes before a folder called the same: write ``./qm9`` for the folder.
+        path: where a named data set lies, for those that need to be told.
+        properties, units, optional, inputs: for a file of structures, as in :func:`zoo.data.frames.from_atoms`.
+
+    Raises:
+        UnknownNameError: neither a data set nor anything on disk.
+        DataError: the file cannot be read, or properties or units are not given.
+    """
+    from zoo import host
+    from zoo.plugin import DatasetSpec
+
+    if isinstance(what, DatasetSpec):
+        return _from_spec(what, path)
+    if isinstance(what, str) and what in host.datasets():
+        return _from_spec(host.dataset(what), path)
+    place = Path(what)
+    if place.is_dir():
+        if not (place / HEADER).is_file():
+            raise DataError(f"{place} is a folder but no saved store: there is no {HEADER} in it. Give the file of "
+                            "structures, or a data set's name")
+        return Store.load(place)
+    if place.is_file():
+        return open_frames(place, properties=properties, units=units, optional=optional, inputs=inputs)
+    if isinstance(what, Path) or len(place.parts) > 1:
+        raise DataError(f"{what} does not exist")
+    try:
+        spec = host.dataset(what)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error}\n  nor is there a file or folder '{what}' here") from error
+    return _from_spec(spec, path)
+
+
+def open_frames(
+    file: Path,
+    *,
+    properties: Mapping[str, str] | None,
+    units: Mapping[str, str] | None,
+    optional: Iterable[str] = (),
+    inputs: Iterable[str] = (),
+) -> Store:
+    """All structures of a file that ASE reads; identities are their places in it.
+
+    Raises:
+        DataError: ASE cannot read it, or properties or units are not given.
+    """
+    from ase.io import read
+
+    try:
+        frames = read(file, index=":")
+    except Exception as error:
+        # ASE's readers raise whatever the malformed text leads them to.
+        reason = str(error).strip().splitlines()[:1]
+        raise DataError(f"{file} cannot be read by ASE: {type(error).__name__}: {''.join(reason)}") from error
+    if not properties:
+        from zoo.data.frames import available
+
+        has = available(frames[0]) if frames else "no structures"
+        raise DataError(f"say which properties of {file} are labels and in which units, such as properties="
+                        f"{{'energy': 'energy'}}, units={{'energy': 'eV'}}; its first structure has {has}")
+    return Store.from_atoms(frames, properties=properties, units=units or {}, optional=optional, inputs=inputs,
+                            meta={"name": file.name, "source": f"file {file.name}"})
+
+
+def _from_spec(spec: DatasetSpec, path: str | Path | None) -> Store:
+    from zoo import host
+
+    factory = host.resolve(spec.factory, f"data set '{spec.name}'")
+    store = factory(None if path is None else Path(path))
+    if not isinstance(store, Store):
+        raise DataError(f"data set '{spec.name}': {spec.factory} gave {type(store).__name__}, not a Store")
+    return store

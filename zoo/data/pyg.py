@@ -1,0 +1,120 @@
+"""torch-geometric data sets as stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from zoo.data.edges import given_edges
+from zoo.data.frames import stored_unit
+from zoo.data.store import Store
+from zoo.errors import DataError
+from zoo.units import factor
+
+__all__ = ["from_pyg"]
+
+
+def from_pyg(
+    dataset: Any,
+    *,
+    labels: Mapping[str, str | tuple[str, int]],
+    units: Mapping[str, str],
+    inputs: Iterable[str] = (),
+    edges: Literal["make", "given"] = "make",
+    meta: Mapping[str, Any] | None = None,
+) -> Store:
+    """A store of an ``InMemoryDataset`` (or a list of ``Data``) with ``z`` and ``pos``.
+
+    Args:
+        labels: label → field, or (field, column) such as ``("y", 7)``.
+        units: label → unit of the data; converted as in :func:`zoo.data.frames.from_atoms`.
+        inputs: of ``charge``, ``spin``, ``node_attrs``, ``node_vectors``, and ``edge_attrs`` with given edges.
+        edges: ``"given"`` keeps the data set's ``edge_index``; otherwise it is left behind, being a bond graph more
+            often than a neighbour list.
+
+    Raises:
+        DataError: a field, column or unit is missing, or a field is neither per structure nor per atom.
+    """
+    fields, slices, count = _collated(dataset)
+    z, pos = (_field(fields, name) for name in ("z", "pos"))
+    n_atoms = slices["pos"].diff() if slices else torch.tensor([len(pos)])
+    columns: dict[str, Tensor] = {}
+    per_atom = set()
+    for label, where in labels.items():
+        if label not in units:
+            raise DataError(f"the unit of '{label}' is not given: say units={{'{label}': …}}; a unit is never guessed")
+        name, column = (where, None) if isinstance(where, str) else where
+        value, atomic = _rows(_field(fields, name), name, slices, n_atoms)
+        if column is not None:
+            if value.dim() < 2 or not -value.shape[1] <= column < value.shape[1]:
+                raise DataError(f"'{name}' has shape {tuple(value.shape)}: there is no column {column}")
+            value = value[:, column]
+        elif value.dim() == 2 and value.shape[1] == 1:
+            value = value[:, 0]
+        columns[label] = value.double() * factor(units[label], stored_unit(units[label]))
+        if atomic:
+            per_atom.add(label)
+    optional: dict[str, Any] = {}
+    if fields.get("cell") is not None:
+        if fields.get("pbc") is None:
+            raise DataError("the data set has cells but no 'pbc': say which directions are periodic")
+        optional = {"cell": fields["cell"].reshape(count, 3, 3), "pbc": fields["pbc"].reshape(count, 3).bool()}
+    inputs = set(inputs)
+    if edges == "given":
+        index = _field(fields, "edge_index")
+        counts = slices["edge_index"].diff() if slices else torch.tensor([index.shape[1]])
+        attrs = _field(fields, "edge_attrs") if "edge_attrs" in inputs else None
+        optional["edges"] = given_edges(counts, index, n_atoms, attrs)
+    elif "edge_attrs" in inputs:
+        raise DataError("edge_attrs belong to edges of the caller's: say edges='given'")
+    for name in inputs - {"edge_attrs"}:
+        value = _field(fields, name)
+        optional[name] = value.reshape(count) if name in ("charge", "spin") else value
+    return Store.from_tensors(
+        z.reshape(-1), pos, n_atoms=n_atoms, labels=columns, per_atom=frozenset(per_atom),
+        units={label: stored_unit(units[label]) for label in labels}, meta=dict(meta or {}), **optional,
+    )
+
+
+def _collated(dataset: Any) -> tuple[Mapping[str, Any], Mapping[str, Tensor] | None, int]:
+    """Concatenated fields and where each structure begins in them."""
+    from torch_geometric.data import Data, InMemoryDataset
+
+    if isinstance(dataset, InMemoryDataset):
+        # A subset such as dataset[:100] shares the storage of the whole; a copy holds its own part only.
+        dataset = dataset.copy() if dataset._indices is not None else dataset
+        data, slices = dataset._data, dataset.slices
+    else:
+        parts = [dataset] if isinstance(dataset, Data) else list(dataset)
+        if not parts:
+            raise DataError("the data set is empty")
+        data, slices = InMemoryDataset.collate(parts)
+    if slices is None:
+        return data.to_dict(), None, 1
+    return data.to_dict(), slices, len(slices["pos"]) - 1 if "pos" in slices else 0
+
+
+def _field(fields: Mapping[str, Any], name: str) -> Tensor:
+    value = fields.get(name)
+    if not isinstance(value, Tensor):
+        raise DataError(f"the data set has no tensor '{name}'; it has: {', '.join(fields)}")
+    return value
+
+
+def _rows(value: Tensor, name: str, slices: Mapping[str, Tensor] | None, n_atoms: Tensor) -> tuple[Tensor, bool]:
+    """(one row per structure or per atom, whether per atom) of a concatenated field."""
+    counts = slices[name].diff() if slices else torch.tensor([value.shape[0] if value.dim() else 1])
+    size = counts[:1]
+    if bool((counts == 1).all()):
+        return value.reshape(len(n_atoms), *value.shape[1:]), False
+    if torch.equal(counts, n_atoms):
+        return value, True
+    if value.dim() == 1 and bool((counts == size).all()):
+        return value.reshape(len(n_atoms), int(size)), False
+    if tuple(value.shape[1:]) == (3,) and bool((counts == 3).all()):
+        return value.reshape(len(n_atoms), 3, 3), False
+    raise DataError(f"'{name}' has {value.shape[0]} rows for {len(n_atoms)} structures with {int(n_atoms.sum())} "
+                    "atoms: it is neither per structure nor per atom")
