@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["NUMBERS", "SYMBOLS"]
+from collections.abc import Iterable
+
+from zoo.errors import StructureError
+from zoo.suggest import did_you_mean
+
+__all__ = ["NUMBERS", "SYMBOLS", "numbers"]
 
 SYMBOLS = tuple(
     "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb "
@@ -13,3 +18,17 @@ SYMBOLS = tuple(
 """``SYMBOLS[6] == "C"``; index 0 is ``X``, no element."""
 
 NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS)}
+
+
+def numbers(symbols: Iterable[str]) -> list[int]:
+    """Atomic numbers of symbols, in their order.
+
+    Raises:
+        StructureError: no element has this symbol.
+    """
+    found = []
+    for symbol in symbols:
+        if NUMBERS.get(symbol, 0) == 0:
+            raise StructureError(f"'{symbol}' is no chemical symbol{did_you_mean(symbol, NUMBERS)}")
+        found.append(NUMBERS[symbol])
+    return found

@@ -132,7 +132,7 @@ class Host:
         required = [n for n, p in parameters.items() if p.default is p.empty and p.kind in
                     (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and n not in config]
         if required:
-            raise ZooError(f"{place('')}: '{name}' needs the keyword(s) {', '.join(required)}")
+            raise ZooError(f"{place(required[0])}: is missing; '{name}' cannot be made without {', '.join(required)}")
         return cls(**config)
 
     def emit(self, event: str, state: Mapping[str, Any]) -> None:
