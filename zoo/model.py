@@ -103,14 +103,14 @@ class Model(nn.Module):
             UnknownNameError: an unknown derivative, or a derivative of a model without energy.
         """
         if not derivatives:
-            graph = self._with_vectors(graph, graph.pos, graph.cell)
+            graph = self.with_vectors(graph)
             network = self._network(self.backbone(graph), graph)
             return network if standardised else self._physical(network, graph)
         self._check_derivatives(graph, derivatives)
         keep_graph = torch.is_grad_enabled() and (self.training or graph.pos.requires_grad)
         with torch.enable_grad():
             pos, cell, strain = _strained(graph, "stress" in derivatives)
-            graph = self._with_vectors(graph, pos, cell)
+            graph = self.with_vectors(graph.replace(pos=pos, cell=cell))
             network = self._network(self.backbone(graph), graph)
             derived = self._derive(network[self.energy_target], graph, pos, strain, keep_graph)
         if not keep_graph:
@@ -119,7 +119,7 @@ class Model(nn.Module):
 
     def features(self, graph: Graph) -> Tensor:
         """Per-atom features (N, dim(irreps_out)) of the backbone."""
-        return self.backbone(self._with_vectors(graph, graph.pos, graph.cell))
+        return self.backbone(self.with_vectors(graph))
 
     def atomic_energies(self, graph: Graph) -> Tensor:
         """(N,) float64 energy of each atom, reference included, in the unit of :attr:`energy_target`."""
@@ -137,11 +137,12 @@ class Model(nn.Module):
         """Physical values of a target, (B, …) float64, as the network should give them, in the model's dtype."""
         return self.readouts[name].standardise(value, graph, self.composition(graph)).to(self.dtype)
 
-    def _with_vectors(self, graph: Graph, pos: Tensor, cell: Tensor | None) -> Graph:
+    def with_vectors(self, graph: Graph) -> Graph:
+        """The graph with edges within the backbone's cut-off, and their vectors and lengths in the model's dtype."""
         if graph.edge_index is None or graph.cutoff not in (None, self.backbone.cutoff):
             graph = add_edges(graph, self.backbone.cutoff)
-        vec = edge_vectors(graph, pos, cell).to(self.dtype)
-        return graph.replace(pos=pos, cell=cell, edge_vec=vec, edge_len=vec.norm(dim=1))
+        vec = edge_vectors(graph, graph.pos, graph.cell).to(self.dtype)
+        return graph.replace(edge_vec=vec, edge_len=vec.norm(dim=1))
 
     def _network(self, h: Tensor, graph: Graph) -> dict[str, Tensor]:
         return {name: readout(h, graph) for name, readout in self.readouts.items()}

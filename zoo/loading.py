@@ -1,0 +1,294 @@
+"""From a name to a model: name → card → weights → Model. The one place where resolution happens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from zoo import host, weights
+from zoo.card import Card, Domain, TargetSpec
+from zoo.elements import numbers
+from zoo.errors import PluginError, UnknownNameError, WeightsError, ZooError
+from zoo.golden import check_golden, record_golden
+from zoo.irreps import FeatureLayout
+from zoo.model import Model
+from zoo.readouts import READOUTS, Readout
+from zoo.suggest import did_you_mean
+
+__all__ = ["CardFolder", "build", "create", "load", "resolve", "save"]
+
+Verify = Literal["hash", "golden"]
+
+_ALL_ELEMENTS = 100
+_ENERGY = {"energy": {"readout": "energy", "unit": "eV"}}
+
+
+@dataclass(frozen=True)
+class CardFolder:
+    """A card and the verified-to-be-there weights file beside it."""
+
+    card: Card
+    weights: Path
+
+
+def load(
+    name: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | str | None = None,
+    verify: Verify = "hash",
+) -> Model:
+    """A trained model by name or from a card folder, in eval mode.
+
+    Args:
+        name: a name of ``zoo.list_models()``, the path of a card folder, ``"dir:path"`` or ``"hf:org/repo[@rev]"``.
+        device: where to put it; the CPU if absent.
+        dtype: ``torch.float32`` (default) or ``torch.float64``; constants are exact in either.
+        verify: ``"hash"`` checks the bytes; ``"golden"`` also repeats the recorded predictions of the card.
+
+    Raises:
+        UnknownNameError: no such model; names the nearest.
+        WeightsError: the weights are not those that the card promises, or do not fit the architecture.
+        PluginError: no installed plugin offers the architecture; says what to ``pip install``.
+    """
+    if verify not in ("hash", "golden"):
+        raise ZooError(f"verify={verify!r}: choose 'hash' or 'golden'")
+    device, dtype = _device(device), _dtype(dtype)
+    found = resolve(name)
+    card = found.card
+    promised = card.weights
+    mend = f"zoo pull {card.name}" if not Path(str(name)).exists() else "copy the card folder again"
+    weights.check_hash(found.weights, sha256=promised.sha256, size=promised.bytes, mend=mend)
+    with torch.random.fork_rng(devices=[]):
+        model = build(card)
+    weights.load_into(model, found.weights, upgrade=_upgrade(card))
+    _check_references(model, card)
+    model.eval()
+    if verify == "golden":
+        check_golden(model, card)
+    return model.to(device=device, dtype=dtype)
+
+
+def create(
+    architecture: str,
+    *,
+    targets: Mapping[str, Mapping[str, Any] | TargetSpec] | None = None,
+    elements: Sequence[str] | None = None,
+    pbc: bool = True,
+    preset: str | None = None,
+    inputs: Sequence[str] = (),
+    name: str | None = None,
+    dtype: torch.dtype | str | None = None,
+    device: str | torch.device | None = None,
+    **config: Any,
+) -> Model:
+    """An untrained model; its weights follow from ``torch.manual_seed``.
+
+    Args:
+        architecture: a name of ``zoo plugins``.
+        targets: as in a card, ``{"U0": {"readout": "energy", "unit": "eV"}}``; an energy in eV if absent.
+        elements: chemical symbols of the domain; the first hundred elements if absent.
+        pbc: whether periodic structures are in the domain.
+        preset: start from a preset of the architecture, such as ``"paper"``.
+        **config: keywords of the backbone; they win over the preset.
+
+    Raises:
+        UnknownNameError: unknown architecture or preset; names the nearest.
+        CardError: a target is malformed.
+        ZooError: a keyword the backbone does not take.
+    """
+    arch = host.architecture(architecture)
+    if preset is not None and preset not in arch.presets:
+        raise UnknownNameError(f"{architecture} has no preset '{preset}'{did_you_mean(preset, arch.presets)}")
+    card = Card.from_dict({
+        "schema": 1,
+        "name": name or f"{architecture}-untrained",
+        "architecture": architecture,
+        "format": arch.format,
+        "config": {**(arch.presets[preset] if preset else {}), **config},
+        "inputs": list(inputs),
+        "targets": {key: _plain(spec) for key, spec in (targets or _ENERGY).items()},
+        "domain": {"elements": list(elements or _first_elements()), "pbc": pbc},
+    })
+    return build(card).to(device=_device(device), dtype=_dtype(dtype))
+
+
+def build(card: Card) -> Model:
+    """The model a card describes, with random weights, in float64.
+
+    Built in float64 so that every constant a backbone derives is exact to float64; cast it afterwards.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        arch = host.architecture(card.architecture, package=card.requires.plugin)
+        missing = [name for name in arch.inputs if name not in card.inputs]
+        if missing:
+            raise PluginError(f"{card.where('inputs')}: {arch.name} reads {', '.join(missing)}, and the card does not "
+                              "declare it under 'inputs'")
+        backbone = host.backbone(arch, card.config, where=lambda key: card.where("config", key))
+        elements = numbers(card.domain.elements)
+        layout = FeatureLayout(backbone.irreps_out)
+        readouts = {n: _readout(card, n, layout, elements, arch.readout) for n in card.targets}
+        units = {n: spec.unit for n, spec in card.targets.items()}
+        return Model(backbone, readouts, units=units, elements=elements, card=card)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def resolve(name: str | Path) -> CardFolder:
+    """Find the card and the weights of a name; the chain tried stands in the error.
+
+    Order: explicit folder → bundled or registered → Hub cache at the pinned commit → Hub.
+
+    Raises:
+        UnknownNameError: nothing has this name.
+        WeightsError: the card is there, and its weights are nowhere.
+    """
+    text = str(name)
+    if text.startswith("hf:"):
+        from zoo import hub
+
+        return hub.fetch(text)
+    folder = Path(text.removeprefix("dir:")).expanduser()
+    if text.startswith("dir:") or folder.is_dir() or folder.is_file():
+        return _with_weights(Card.load(folder))
+    if re.fullmatch(r"[\w.-]+/[\w.@-]+", text):
+        raise UnknownNameError(f"'{text}' is neither a folder nor a name of the zoo. A repository of the Hub? "
+                               f"Write 'hf:{text}'. A folder? Write 'dir:{text}', and check that it exists")
+    from zoo import registry
+
+    entry = registry.entry(text)
+    card = Card.load(entry.card_path)
+    if card.weights is not None and (card.folder / card.weights.file).is_file():
+        return _with_weights(card)
+    if entry.hub is not None:
+        from zoo import hub
+
+        return hub.fetch(f"hf:{entry.hub}", expected=card)
+    raise WeightsError(f"'{text}' has no weights:\n  beside its card: {card.folder} holds none\n"
+                       f"  on the Hub: {entry.origin} pins no repository for it\n"
+                       f"train it with: zoo train {entry.card_path}")
+
+
+def save(model: Model, folder: str | Path, **changes: Any) -> Card:
+    """Write a card folder: ``model.safetensors`` and ``card.yaml`` with its hash, references and golden outputs.
+
+    Args:
+        **changes: top-level keys of the card to replace, such as ``name="mine"``.
+
+    Returns the card as written.
+    """
+    if model.card is None:
+        raise ZooError("this model has no card: make it with zoo.create or zoo.load")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    card = model.card.replace(**changes) if changes else model.card
+    # Weights first: a card never promises a file that is not there.
+    file = weights.save(model, folder / "model.safetensors", metadata={"name": card.name, "format": card.format})
+    dtype = str(model.dtype).removeprefix("torch.")
+    card = card.replace(weights={**asdict(file), "dtype": dtype}, references=_references(model, card),
+                        golden=record_golden(_exact(model)))
+    card.save(folder)
+    return card
+
+
+def _exact(model: Model) -> Model:
+    """A float64 copy on the CPU whose derived constants were not rounded on the way."""
+    with torch.random.fork_rng(devices=[]):
+        copy = build(model.card)
+    copy.load_state_dict(model.state_dict())
+    return copy.eval()
+
+
+def _readout(card: Card, name: str, layout: FeatureLayout, elements: Sequence[int],
+             defaults: Mapping[str, Any]) -> Readout:
+    spec = card.targets[name]
+    kind = READOUTS.get(spec.readout)
+    if kind is None:
+        offered = host.readouts()
+        if spec.readout not in offered:
+            known = [*READOUTS, *offered]
+            raise UnknownNameError(f"{card.where('targets', name, 'readout')}: no readout '{spec.readout}'"
+                                   f"{did_you_mean(spec.readout, known)} Known are {', '.join(known)}")
+        kind = host.resolve(offered[spec.readout], f"readout '{spec.readout}'")
+    try:
+        return kind(layout, elements, **spec.head(defaults))
+    except TypeError as error:
+        raise PluginError(f"{card.where('targets', name)}: readout '{spec.readout}': {error}") from error
+
+
+def _with_weights(card: Card) -> CardFolder:
+    if card.weights is None:
+        raise WeightsError(f"{card.path} describes a model without weights; train it with: zoo train {card.path}")
+    return CardFolder(card, card.folder / card.weights.file)
+
+
+def _upgrade(card: Card) -> Any:
+    arch = host.architecture(card.architecture, package=card.requires.plugin)
+    if card.format == arch.format:
+        return None
+    package = host.provider(arch.name).package
+    if card.format > arch.format:
+        raise WeightsError(f"{card.name} was made by format {card.format} of {arch.name}, and {package} knows format "
+                           f"{arch.format}: pip install -U {package}")
+    if arch.upgrade is None:
+        raise WeightsError(f"{card.name} has format {card.format} of {arch.name}, and {package} has format {arch.format} "
+                           "and no upgrade from it")
+    function = host.resolve(arch.upgrade, f"the upgrade of '{arch.name}'")
+    return lambda state: function(state, card.format)
+
+
+def _references(model: Model, card: Card) -> dict[str, Any]:
+    """The readable copy of the references that the weights hold."""
+    copies = {}
+    for name, spec in card.targets.items():
+        if spec.reference != "none":
+            readout = model.readouts[name]
+            names, values = readout.basis_names(model.elements), readout.constants.coefficients.tolist()
+            known = card.references.get(name)
+            copies[name] = {"kind": spec.reference, "unit": spec.unit, "values": dict(zip(names, values))}
+            if known is not None and known.source:
+                copies[name]["source"] = known.source
+    return copies
+
+
+def _check_references(model: Model, card: Card) -> None:
+    for name, copy in card.references.items():
+        readout = model.readouts[name]
+        found = dict(zip(readout.basis_names(model.elements), readout.constants.coefficients.tolist()))
+        for symbol, value in copy.values.items():
+            if symbol in found and abs(found[symbol] - value) > 1e-6 * max(1.0, abs(value)):
+                raise WeightsError(f"{card.where('references', name, 'values', symbol)}: the card says {value} {copy.unit} "
+                                   f"for {symbol}, the weights hold {found[symbol]}: one of the two was edited")
+
+
+def _plain(spec: Mapping[str, Any] | TargetSpec) -> dict[str, Any]:
+    return spec.model_dump(exclude_unset=True) if isinstance(spec, TargetSpec) else dict(spec)
+
+
+def _first_elements() -> list[str]:
+    from ase.data import chemical_symbols
+
+    return chemical_symbols[1:_ALL_ELEMENTS]
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    chosen = torch.device("cpu" if device is None else device)
+    if chosen.type == "mps":
+        raise ZooError("device 'mps' has no float64, which total energies are summed in: use device='cpu'")
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ZooError(f"device '{chosen}' was asked for, and this torch ({torch.__version__}) finds no CUDA device")
+    return chosen
+
+
+def _dtype(dtype: torch.dtype | str | None) -> torch.dtype:
+    chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype or torch.float32
+    if chosen not in (torch.float32, torch.float64):
+        raise ZooError(f"dtype {dtype!r}: models run in float32 or float64")
+    return chosen
