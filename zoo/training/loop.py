@@ -77,10 +77,11 @@ class Trainer:
         ranks: this process among its equals.
         machine: what bitwise resume depends on; kept in the checkpoint.
         identity: of model and data (JSON-able); a checkpoint of another one is refused.
+        where: the command that resumes this run, told when it is interrupted.
     """
 
     def __init__(self, model: Model, store: Store, rows: Mapping[str, Tensor], recipe: Recipe, *, folder: Path,
-                 ranks: Ranks, machine: Mapping[str, Any], identity: Mapping[str, Any], quiet: bool = False) -> None:
+                 ranks: Ranks, machine: Mapping[str, Any], identity: Mapping[str, Any], where: str = "--resume", quiet: bool = False) -> None:
         self.model, self.store, self.recipe, self.ranks = model, store, recipe, ranks
         self.folder, self.machine, self.identity = folder, dict(machine), dict(identity)
         self.train_rows, self.val_rows = rows["train"].numpy(), rows["val"].numpy()
@@ -96,7 +97,7 @@ class Trainer:
         self.progress, self.plateau = Progress(), Plateau()
         self.clock = Clock.of(recipe.budget, len(self._plan(0)))
         self.checkpoints = Checkpoints(folder / "checkpoints", keep=recipe.keep)
-        self._quiet, self._signal = quiet, False
+        self._quiet, self._signal, self._where = quiet, False, where
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -151,6 +152,7 @@ class Trainer:
             if due:
                 since, molecules, losses = time.monotonic(), 0, []
             if stop:
+                self.log.say(f"stopped by a signal at step {state.step:,}; resume with: {self._where}")
                 return "signal"
         if self.progress.metrics.get("step") != state.step:
             self._evaluate()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,12 @@ ABSURD = 10.0
 """eV per atom of mean residual beyond which given references cannot belong to the data."""
 
 
-def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str]) -> dict[str, float]:
+def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str], *,
+                 without_basis: Collection[str] = ()) -> dict[str, float]:
     """Least squares of each target on its readout's linear basis, and the spread of what is left, over ``rows``.
 
     Coefficients and scale go into the readouts. Molecules without the label are left out.
+    Targets in ``without_basis`` get a scale alone.
 
     Returns the spread (root mean square) of the residuals of each target, in its unit.
 
@@ -43,6 +45,8 @@ def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str])
         if not bool(known.any()):
             raise TrainingError(f"no molecule of the training split has the label '{name}'")
         y, basis = y[known], bases[name][known]
+        if name in without_basis:
+            basis = torch.zeros_like(basis)
         coefficients = solve(basis, y)
         residual = y - basis @ coefficients
         scale = residual.square().mean().sqrt()

@@ -1,0 +1,169 @@
+"""A whole run: card → model, data and recipe, checked first; the loop; at the end a card with weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.card import Card
+from zoo.data import Store, open_qm9
+from zoo import host
+from zoo.elements import NUMBERS
+from zoo.errors import DataError, TrainingError
+from zoo.irreps import FeatureLayout
+from zoo.model import Model
+from zoo.readouts import READOUTS
+from zoo.training import machine
+from zoo.training.distributed import Ranks, ranks
+from zoo.training.loop import Outcome, Trainer
+from zoo.training.recipe import Loss, Recipe, apply_overrides, read_recipe
+from zoo.training.references import ABSURD, absurd_residuals, fit_readouts
+
+__all__ = ["Run", "run"]
+
+_FIT_MOLECULES = 128
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run leaves."""
+
+    folder: Path
+    outcome: Outcome
+    model: Model
+
+
+def run(card: str | Path, *, out: Path, overrides: Sequence[str], data: str | Path | None, device: str | None,
+        resume: bool, fast_dev_run: bool, force: bool, quiet: bool) -> Run:
+    """See :func:`zoo.training.train`."""
+    description = read_card(card, overrides)
+    recipe = complete(read_recipe(description.recipe, targets=list(description.targets)), description.targets)
+    _check_folder(out, resume=resume)
+    settings = machine.prepare()
+    torch.backends.cuda.matmul.allow_tf32 = recipe.tf32
+    with ranks(device) as here:
+        model = build(description, seed=recipe.seed, dtype=getattr(torch, recipe.precision))
+        store, rows = open_data(description, recipe, model, data)
+        store, model = store.to(here.device), model.to(here.device)
+        if not resume:
+            fit_constants(model, store, rows["train"], description, recipe, force=force)
+        if here.first:
+            out.mkdir(parents=True, exist_ok=True)
+            description.save(out / "run.yaml")
+        trainer = Trainer(model, store, rows, recipe, folder=out, ranks=here, machine=machine.describe(settings),
+                          identity=_identity(description, store, rows), quiet=quiet, where=_resume_line(card, out))
+        outcome = trainer.run(resume=resume, max_steps=2 if fast_dev_run else None)
+        if outcome.reason in ("budget", "early stop"):
+            trainer.load_best()
+            if here.first:
+                _write_result(out, model, description, outcome)
+    return Run(out, outcome, model)
+
+
+# -- from the card -------------------------------------------------------------------------------------------------
+
+
+def read_card(card: str | Path, overrides: Sequence[str]) -> Card:
+    """A card with overrides applied, checked; without what an earlier training has written into it."""
+    path = Path(card)
+    if not path.exists():
+        raise TrainingError(f"there is no card {path}")
+    found = Card.load(path)
+    data = apply_overrides(found.to_dict(), overrides)
+    for result in ("weights", "metrics", "training", "golden", "references"):
+        data.pop(result, None)
+    return Card.from_dict(data, source=str(path))
+
+
+def complete(recipe: Recipe, targets: Mapping[str, Any]) -> Recipe:
+    """The recipe with a loss for every target of the card: those not named get ``Loss()``."""
+    losses = {name: recipe.losses.get(name, Loss()) for name in targets}
+    losses |= {name: loss for name, loss in recipe.losses.items() if name not in losses}
+    return recipe.model_copy(update={"losses": {n: loss for n, loss in losses.items() if loss.weight > 0}})
+
+
+def build(card: Card, *, seed: int, dtype: torch.dtype) -> Model:
+    """An untrained model; its weights depend on the seed alone."""
+    architecture = host.architecture(card.architecture, package=card.requires.plugin)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = host.backbone(architecture, card.config, lambda key: card.where("config", key))
+        layout = FeatureLayout(backbone.irreps_out)
+        elements = [NUMBERS[symbol] for symbol in card.domain.elements]
+        readouts = {name: READOUTS[spec.readout](layout, elements, **spec.head(architecture.readout))
+                    for name, spec in card.targets.items()}
+        units = {name: spec.unit for name, spec in card.targets.items()}
+        return Model(backbone, readouts, units=units, elements=elements, card=card).to(dtype)
+
+
+def open_data(card: Card, recipe: Recipe, model: Model, path: str | Path | None
+              ) -> tuple[Store, dict[str, Tensor]]:
+    """The card's data with edges at the model's cut-off, and the rows of its splits.
+
+    Raises:
+        DataError: a label that the recipe needs is missing.
+    """
+    from zoo.data.splits import split
+
+    cutoff = float(model.backbone.cutoff)
+    store = open_qm9(path, cutoff=cutoff)
+    if store.edges is None or store.edges.cutoff != cutoff:
+        store = store.with_edges(cutoff, progress=True)
+    for name in recipe.losses:
+        if name not in store.labels:
+            raise DataError(f"the data have no label '{name}'; they have: {', '.join(store.labels)}")
+    rows = {name: split(store.ids, name) for name in ("train", "val")}
+    return store, rows
+
+
+def fit_constants(model: Model, store: Store, train: Tensor, card: Card, recipe: Recipe, *, force: bool) -> None:
+    """Fit references and scales of the readouts, and what the backbone wants to fit, on training data.
+
+    Raises:
+        TrainingError: references leave more than :data:`ABSURD` eV an atom, and ``force`` is not set.
+    """
+    names = [name for name in recipe.losses if name in model.readouts]
+    given = {name for name in names if model.readouts[name].extensive and card.targets[name].reference == "none"}
+    fit_readouts(model, store, train, names, without_basis=given)
+    absurd = absurd_residuals(model, store, train, names)
+    if absurd and not force:
+        shown = ", ".join(f"{name} {value:.1f} eV/atom" for name, value in absurd.items())
+        raise TrainingError(f"the references leave residuals beyond {ABSURD} eV per atom: {shown}. They belong to "
+                            "other data or units; correct them, or say --force")
+    if hasattr(model.backbone, "fit_constants"):
+        some = train[:: max(1, len(train) // _FIT_MOLECULES)][:_FIT_MOLECULES]
+        graph = store.graph(some, dtype=model.dtype)
+        with torch.no_grad():
+            model.backbone.fit_constants(model._with_vectors(graph, graph.pos, graph.cell))
+
+
+def _identity(card: Card, store: Store, rows: Mapping[str, Tensor]) -> dict[str, Any]:
+    ids = store.ids[rows["train"]].cpu()
+    places = torch.arange(1, len(ids) + 1) % 1_000_003
+    targets = {name: spec.model_dump() for name, spec in card.targets.items()}
+    return {"architecture": card.architecture, "config": json.dumps(card.config, sort_keys=True),
+            "targets": json.dumps(targets, sort_keys=True),
+            "training set": f"{len(ids)} structures, checksum {int((ids * places).sum())}"}
+
+
+def _check_folder(out: Path, *, resume: bool) -> None:
+    used = (out / "checkpoints").is_dir() and any((out / "checkpoints").iterdir())
+    if used and not resume:
+        raise TrainingError(f"{out} holds the checkpoints of another run: go on with it by --resume, or name another "
+                            "folder")
+
+
+def _resume_line(card: str | Path, out: Path) -> str:
+    return f"zoo train {card} --out {out} --resume"
+
+
+def _write_result(out: Path, model: Model, card: Card, outcome: Outcome) -> None:
+    from zoo import weights
+
+    weights.save(model, out / "model.safetensors", metadata={"name": card.name})
