@@ -54,6 +54,7 @@ class Progress:
     skipped: int = 0
     skipped_in_a_row: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
+    best_metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class Trainer:
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = Average(model, recipe.ema) if recipe.ema else None
         self.progress, self.plateau = Progress(), Plateau()
-        self.clock = Clock.of(recipe.budget, len(self._plan(0)))
+        self.batches_per_epoch = len(self._plan(0))
+        self.clock = Clock.of(recipe.budget, self.batches_per_epoch)
         self.checkpoints = Checkpoints(folder / "checkpoints", keep=recipe.keep)
         self._quiet, self._signal, self._where = quiet, False, where
 
@@ -176,7 +178,7 @@ class Trainer:
                 # DDP averages gradients over ranks; the loss is already a share of the global mean.
                 (loss * self.ranks.world).backward()
             total += loss.detach()
-        norm = self._clip()
+        self._norm = norm = self._clip()
         sums = self.ranks.sum(torch.tensor([float(total), float(self._signal), time.monotonic() - began],
                                            dtype=torch.float64, device=self.ranks.device)).tolist()
         loss, stop, seconds = sums[0], sums[1] > 0, sums[2] / self.ranks.world
@@ -280,22 +282,25 @@ class Trainer:
         else:
             state.waited += 1
         state.metrics = {"step": state.step, **metrics}
+        if state.best_step == state.step:
+            state.best_metrics = dict(metrics)
         self.plateau.update(metrics["loss"], self.recipe.schedule)
         self.clock.tick(state.step, spent, evaluated=True)
-        self.log.record("evaluate", step=state.step, epoch=self._epochs(), seconds=self.clock.seconds, **metrics)
+        self.log.record("evaluate", step=state.step, epoch=self.epochs_done, seconds=self.clock.seconds, **metrics)
         self.log.evaluation(state.step, metrics, better=better)
         return stop_rule is not None and state.waited >= stop_rule.patience
 
     def _report(self, loss: float, rate: float) -> None:
         state = self.progress
         remaining = self.clock.remaining_seconds(state.step)
-        self.log.record("log", step=state.step, epoch=self._epochs(), loss=loss, rate=rate,
+        self.log.record("log", step=state.step, epoch=self.epochs_done, loss=loss, rate=rate,
+                        gradient_norm=self._norm,
                         lr=self.optimizer.param_groups[0]["lr"], seconds=self.clock.seconds, remaining=remaining)
         self.log.progress(self.clock.progress(state.step), step=state.step, loss=loss, rate=rate, remaining=remaining)
 
-    def _epochs(self) -> float:
-        batches = math.ceil(len(self.train_rows) / max(1, self.recipe.batch.molecules or 1))
-        return round(self.progress.epoch + self.progress.place / max(batches, self.progress.place, 1), 3)
+    @property
+    def epochs_done(self) -> float:
+        return round(self.progress.epoch + self.progress.place / self.batches_per_epoch, 3)
 
     # -- keeping -----------------------------------------------------------------------------------------------
 

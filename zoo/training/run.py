@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,9 @@ from torch import Tensor
 
 from zoo.card import Card
 from zoo.data import Store, open_qm9
-from zoo import host
-from zoo.elements import NUMBERS
 from zoo.errors import DataError, TrainingError
-from zoo.irreps import FeatureLayout
+from zoo.loading import build, save
 from zoo.model import Model
-from zoo.readouts import READOUTS
 from zoo.training import machine
 from zoo.training.distributed import Ranks, ranks
 from zoo.training.loop import Outcome, Trainer
@@ -48,7 +47,7 @@ def run(card: str | Path, *, out: Path, overrides: Sequence[str], data: str | Pa
     settings = machine.prepare()
     torch.backends.cuda.matmul.allow_tf32 = recipe.tf32
     with ranks(device) as here:
-        model = build(description, seed=recipe.seed, dtype=getattr(torch, recipe.precision))
+        model = untrained(description, seed=recipe.seed, dtype=getattr(torch, recipe.precision))
         store, rows = open_data(description, recipe, model, data)
         store, model = store.to(here.device), model.to(here.device)
         if not resume:
@@ -62,7 +61,7 @@ def run(card: str | Path, *, out: Path, overrides: Sequence[str], data: str | Pa
         if outcome.reason in ("budget", "early stop"):
             trainer.load_best()
             if here.first:
-                _write_result(out, model, description, outcome)
+                save(model, out, training=_training(outcome, trainer, here))
     return Run(out, outcome, model)
 
 
@@ -88,18 +87,11 @@ def complete(recipe: Recipe, targets: Mapping[str, Any]) -> Recipe:
     return recipe.model_copy(update={"losses": {n: loss for n, loss in losses.items() if loss.weight > 0}})
 
 
-def build(card: Card, *, seed: int, dtype: torch.dtype) -> Model:
-    """An untrained model; its weights depend on the seed alone."""
-    architecture = host.architecture(card.architecture, package=card.requires.plugin)
+def untrained(card: Card, *, seed: int, dtype: torch.dtype) -> Model:
+    """A model whose weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = host.backbone(architecture, card.config, lambda key: card.where("config", key))
-        layout = FeatureLayout(backbone.irreps_out)
-        elements = [NUMBERS[symbol] for symbol in card.domain.elements]
-        readouts = {name: READOUTS[spec.readout](layout, elements, **spec.head(architecture.readout))
-                    for name, spec in card.targets.items()}
-        units = {name: spec.unit for name, spec in card.targets.items()}
-        return Model(backbone, readouts, units=units, elements=elements, card=card).to(dtype)
+        return build(card).to(dtype)
 
 
 def open_data(card: Card, recipe: Recipe, model: Model, path: str | Path | None
@@ -140,7 +132,7 @@ def fit_constants(model: Model, store: Store, train: Tensor, card: Card, recipe:
         some = train[:: max(1, len(train) // _FIT_MOLECULES)][:_FIT_MOLECULES]
         graph = store.graph(some, dtype=model.dtype)
         with torch.no_grad():
-            model.backbone.fit_constants(model._with_vectors(graph, graph.pos, graph.cell))
+            model.backbone.fit_constants(model.with_vectors(graph))
 
 
 def _identity(card: Card, store: Store, rows: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -163,7 +155,17 @@ def _resume_line(card: str | Path, out: Path) -> str:
     return f"zoo train {card} --out {out} --resume"
 
 
-def _write_result(out: Path, model: Model, card: Card, outcome: Outcome) -> None:
-    from zoo import weights
+def _training(outcome: Outcome, trainer: Trainer, here: Ranks) -> dict[str, Any]:
+    """The section ``training`` of the card."""
+    progress = outcome.progress
+    best = {name: value for name, value in progress.best_metrics.items() if name != "step"}
+    return {"device": _device_name(here), "hours": round(outcome.seconds / 3600, 4),
+            "epochs_done": trainer.epochs_done, "steps_done": progress.step,
+            "best_validation": best, "date": time.strftime("%Y-%m-%d"),
+            "versions": {"zoo": version("geometric-zoo"), "torch": str(torch.__version__)}}
 
-    weights.save(model, out / "model.safetensors", metadata={"name": card.name})
+
+def _device_name(here: Ranks) -> str:
+    if here.device.type == "cuda":
+        return f"{here.world} × {torch.cuda.get_device_name(here.device)}"
+    return f"CPU, {here.world * torch.get_num_threads()} threads"
