@@ -17,8 +17,10 @@ __all__ = ["dump_yaml", "write_text"]
 
 WIDTH = 110
 
-# Text that needs no quotes anywhere: no indicator at its start, nothing that ends a flow item or opens a comment.
-_PLAIN = re.compile(r"[\w./+°·×²³<=(Å][\w./+°·×²³<>=()Å~^%;@!?' -]*(?<! )")
+# Text that needs no quotes: no indicator at its start, nothing that ends a flow item or opens a comment.
+_START, _REST = r"[\w./+°·×²³<=(Å]", r"[\w./+°·×²³<>=()Å~^%;@!?' -]"
+_PLAIN_IN_FLOW = re.compile(rf"{_START}{_REST}*(?<! )")
+_PLAIN_IN_BLOCK = re.compile(rf"{_START}(?:{_REST}|[],[{{}}&*\"–—]|:(?=[^ ])|(?<=[^ ])#)*(?<! )")
 _KEY = re.compile(r"[\w.+/-]+")
 _PRINTABLE = re.compile(r"[\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]*")
 _BREAKS = re.compile("[\x85\u2028\u2029\r]")
@@ -111,8 +113,8 @@ def _key(key: Any) -> str:
     return key if _KEY.fullmatch(key) and is_plain_text(key) and not key.startswith(("-", "...")) else _quoted(key)
 
 
-def _text(text: str) -> str:
-    return text if _PLAIN.fullmatch(text) and is_plain_text(text) and not text.startswith("...") else _quoted(text)
+def _text(text: str, plain: re.Pattern[str] = _PLAIN_IN_FLOW) -> str:
+    return text if plain.fullmatch(text) and is_plain_text(text) and not text.startswith("...") else _quoted(text)
 
 
 def _quoted(text: str) -> str:
@@ -144,7 +146,7 @@ def _text_lines(head: str, text: str, indent: int) -> list[str]:
             return [f"{head} {'|' if text.endswith(chr(10)) else '|-'}", *(pad + line if line else "" for line in lines)]
     elif clean and len(head) + len(text) > WIDTH and "  " not in text and text == text.strip(" ") and " " in text:
         return [f"{head} >-", *(pad + line for line in _wrap(text.split(" "), WIDTH - indent))]
-    return [f"{head} {_text(text)}"]
+    return [f"{head} {_text(text, _PLAIN_IN_BLOCK)}"]
 
 
 def _wrap(words: Sequence[str], width: int) -> list[str]:

@@ -1,0 +1,194 @@
+"""One ``registry.yaml``: which model names exist, where their cards lie, and at which commit their weights are pinned."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from zoo.card import Name
+from zoo.card_section import Section, explain
+from zoo.errors import CardError
+from zoo.yaml_loader import Document, load_yaml, parse_yaml
+from zoo.yaml_writer import dump_yaml, write_text
+
+__all__ = ["REGISTRY_FILE", "RegistryFile", "home", "parse_pin", "read_registry", "write_pin"]
+
+REGISTRY_FILE = "registry.yaml"
+SCHEMA = 1
+LOCK_SECONDS = 30
+
+_PIN = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)@([0-9a-f]{40})")
+
+
+def parse_pin(pin: str) -> tuple[str, str]:
+    """``"org/repo@<40-hex commit>"`` as (repository, commit).
+
+    Raises:
+        CardError: not of this form; a branch or tag is no pin.
+    """
+    match = _PIN.fullmatch(pin)
+    if match is None:
+        raise CardError(f"'{pin}' is no pin: expected 'org/repo@<commit>' with all 40 hexadecimal digits of the commit")
+    return match[1], match[2]
+
+
+def _checked_pin(pin: str) -> str:
+    try:
+        parse_pin(pin)
+    except CardError as error:
+        raise ValueError(str(error)) from None
+    return pin
+
+
+class _Listing(Section):
+    card: str | None = None
+    hub: Annotated[str, AfterValidator(_checked_pin)] | None = None
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> _Listing:
+        if self.card is None and self.hub is None:
+            raise ValueError("needs a card (its path), a hub pin, or both")
+        return self
+
+
+class _Content(Section):
+    schema_version: int = Field(alias="schema")
+    models: dict[Name, _Listing] = {}
+    aliases: dict[Name, Name] = {}
+
+
+@dataclass(frozen=True)
+class RegistryFile:
+    """A registry as read.
+
+    Attributes:
+        path: the file.
+        models: (card file or None, pin or None) by name.
+        aliases: other names of models.
+        document: text and line numbers.
+    """
+
+    path: Path
+    models: Mapping[str, tuple[Path | None, str | None]]
+    aliases: Mapping[str, str]
+    document: Document
+
+
+def home() -> Path:
+    """``$ZOO_HOME``, by default ``~/.zoo``: the user's registry, data sets and locks."""
+    return Path(os.environ.get("ZOO_HOME") or Path.home() / ".zoo").expanduser()
+
+
+def read_registry(path: Path) -> RegistryFile:
+    """Read and check a registry.
+
+    Raises:
+        CardError: unreadable, malformed (with line), or of a newer schema.
+    """
+    return _checked(load_yaml(path), path)
+
+
+def _checked(document: Document, path: Path) -> RegistryFile:
+    data = document.data
+    if not isinstance(data, dict):
+        raise CardError(f"{path}: is no registry: expected 'schema: {SCHEMA}', 'models: …', 'aliases: …'")
+    version = data.get("schema")
+    if type(version) is int and version > SCHEMA:
+        raise CardError(f"{document.where('schema')}: written for schema {version}, this zoo knows up to {SCHEMA}: "
+                        f"pip install -U geometric-zoo")
+    try:
+        content = _Content.model_validate(data)
+    except ValidationError as error:
+        raise CardError(explain(error, document)) from None
+    folder = path.parent
+    models = {name: (None if listing.card is None else folder / Path(listing.card).expanduser(), listing.hub)
+              for name, listing in content.models.items()}
+    return RegistryFile(path, models, content.aliases, document)
+
+
+def write_pin(path: Path, name: str, pin: str, *, card: str | None = None) -> None:
+    """Record in a registry where a model's weights are pinned; the file is made when absent.
+
+    Other entries and, where the text allows it, comments stay as they are. Writers wait for each other, and the file
+    changes by rename.
+
+    Args:
+        card: path of the card, relative to the registry; the present one is kept when absent.
+
+    Raises:
+        CardError: not a pin, or the registry is malformed.
+    """
+    from filelock import FileLock, Timeout
+
+    parse_pin(pin)
+    path = path.resolve()
+    lock = home() / "locks" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=LOCK_SECONDS):
+            text = _with_pin(path, name, pin, card)
+            write_text(path, text)
+    except Timeout:
+        raise CardError(f"{path}: another process has held its lock {lock} for {LOCK_SECONDS} s; nothing was "
+                        f"written") from None
+
+
+def _with_pin(path: Path, name: str, pin: str, card: str | None) -> str:
+    """Text of the registry with the entry changed: its lines alone if that can be done, else written anew."""
+    if path.is_file():
+        document = load_yaml(path)
+        _checked(document, path)
+    else:
+        document = Document({"schema": SCHEMA}, source=str(path))
+    models = dict(document.data.get("models") or {})
+    entry = {**models.get(name, {}), **({} if card is None else {"card": card}), "hub": pin}
+    wanted = {**document.data, "models": {**models, name: entry}}
+    new_lines = dump_yaml({"models": {name: entry}}).splitlines()[1:]
+    for text in (_spliced(document, name, new_lines), _head(document.text) + dump_yaml(wanted)):
+        if text is None:
+            continue
+        try:
+            result = parse_yaml(text, str(path))
+            if result.data == wanted:
+                _checked(result, path)
+                return text
+        except CardError:
+            if text.endswith(dump_yaml(wanted)):
+                raise
+    raise CardError(f"{path}: cannot be changed; add 'hub: {pin}' to '{name}' by hand")
+
+
+def _spliced(document: Document, name: str, new_lines: list[str]) -> str | None:
+    """The text with one entry's lines replaced, or added after the last entry."""
+    lines, old = document.lines, document.text.splitlines()
+
+    def span(*place: str) -> tuple[int, int]:
+        inside = [line for key, line in lines.items() if key[:len(place)] == place]
+        return (min(inside) - 1, max(inside)) if inside else (0, 0)
+
+    first, last = span("models", name)
+    if not last:
+        last = span("models")[1]
+        first = last
+        if last <= lines.get(("models",), 0):
+            return None
+    return "".join(f"{line}\n" for line in [*old[:first], *new_lines, *old[last:]])
+
+
+def _head(text: str) -> str:
+    """Comments above the first key."""
+    kept: list[str] = []
+    for line in text.splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            break
+        kept.append(f"{line}\n")
+    return "".join(kept)
+
+
