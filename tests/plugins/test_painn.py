@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from zoo_plugins.painn.importer import from_schnetpack
 from zoo_plugins.painn.model import PaiNN
 
+from zoo.errors import ZooError
 from zoo.graph import Graph
 from zoo.neighbors import add_edges
 
@@ -127,5 +128,5 @@ def test_features_vanish_smoothly_at_the_cutoff(double):
 
 
 def test_an_unknown_radial_basis_names_the_known_ones():
-    with pytest.raises(Exception, match="bessel.*gaussian"):
+    with pytest.raises(ZooError, match=r"bessel.*gaussian"):
         PaiNN(radial="besel")

@@ -4,6 +4,7 @@ from zoo.nn.activation import ScaledSiLU, ShiftedSoftplus, activation, shifted_s
 from zoo.nn.dense import MLP, dense
 from zoo.nn.pairs import Pairs, pairs
 from zoo.nn.radial import BesselBasis, CosineCutoff, GaussianBasis, PolynomialEnvelope
+from zoo.nn.scalar_vector import ScalarVectorLayer, safe_norm
 from zoo.nn.scatter import gather, sum_by
 
 __all__ = [
@@ -13,12 +14,14 @@ __all__ = [
     "GaussianBasis",
     "Pairs",
     "PolynomialEnvelope",
+    "ScalarVectorLayer",
     "ScaledSiLU",
     "ShiftedSoftplus",
     "activation",
     "dense",
     "gather",
     "pairs",
+    "safe_norm",
     "shifted_softplus",
     "sum_by",
 ]

@@ -50,8 +50,11 @@ class _Partial(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[None, None, Tensor | None, Tensor | None]:
         x, y = ctx.saved_tensors
         of_x, of_y = (k for k in range(3) if k != ctx.which)
-        grad_x = _Partial.apply(ctx.form, of_x, *_in_order(ctx.which, grad, of_y, y)) if ctx.needs_input_grad[2] else None
-        grad_y = _Partial.apply(ctx.form, of_y, *_in_order(ctx.which, grad, of_x, x)) if ctx.needs_input_grad[3] else None
+        grad_x, grad_y = None, None
+        if ctx.needs_input_grad[2]:
+            grad_x = _Partial.apply(ctx.form, of_x, *_in_order(ctx.which, grad, of_y, y))
+        if ctx.needs_input_grad[3]:
+            grad_y = _Partial.apply(ctx.form, of_y, *_in_order(ctx.which, grad, of_x, x))
         return None, None, grad_x, grad_y
 
 
