@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PrivateAttr,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from zoo.card_parts import (
+    Data,
+    Domain,
+    Exemption,
+    Golden,
+    Metric,
+    Name,
+    References,
+    Requires,
+    Split,
+    Structure,
+    TargetName,
+    TargetSpec,
+    Texts,
+    Training,
+    Weights,
 )
-
-from zoo.card_section import Section, explain
-from zoo.elements import NUMBERS
-from zoo.errors import CardError, DataError
+from zoo.card_section import Section, explain, problem
+from zoo.errors import CardError
 from zoo.suggest import did_you_mean
-from zoo.units import canonical
 from zoo.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.yaml_writer import dump_yaml, write_text
 
-__all__ = ["DERIVATIVES", "SCHEMA", "UPGRADES", "Card", "Data", "Domain", "Exemption", "Golden", "Metric", "References",
-           "Requires", "Split", "Structure", "TargetSpec", "Training", "Weights"]
+__all__ = ["CARD_FILE", "DERIVATIVES", "SCHEMA", "UPGRADES", "Card", "Data", "Domain", "Exemption", "Golden", "Metric",
+           "Name", "References", "Requires", "Split", "Structure", "TargetSpec", "Training", "Weights", "upgrade"]
 
 SCHEMA = 1
 """Version of the card's schema that this zoo writes."""
@@ -40,190 +45,6 @@ CARD_FILE = "card.yaml"
 
 DERIVATIVES = {"forces": "eV/Å", "stress": "eV/Å^3"}
 """What follows from the energy by differentiation, with its unit."""
-
-
-def _unit(text: str) -> str:
-    try:
-        return canonical(text)
-    except DataError as error:
-        raise ValueError(str(error)) from None
-
-
-def _symbol(text: str) -> str:
-    if NUMBERS.get(text, 0) == 0:
-        raise ValueError(f"'{text}' is no chemical symbol{did_you_mean(text, NUMBERS)}")
-    return text
-
-
-def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _file_name(text: str) -> str:
-    if text in ("", ".", "..") or re.search(r"[\\/:\0]", text):
-        raise ValueError(f"'{text}' is no plain file name; the file lies beside the card")
-    return text
-
-
-Unit = Annotated[str, AfterValidator(_unit)]
-Symbol = Annotated[str, AfterValidator(_symbol)]
-Texts = Annotated[list[str], BeforeValidator(_one_or_many)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=96)]
-TargetName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-ReferenceKind = Literal["atomization", "isolated", "fitted"]
-
-
-class TargetSpec(Section):
-    """One predicted property.
-
-    ``reference`` says which per-element energies are added back to the network's sum: ``atomization`` (free atoms at
-    the labels' level of theory: the network predicts an atomization energy), ``isolated`` (energies of isolated atoms
-    given with the data), ``fitted`` (least squares on the training set), or ``none``. ``hidden``, ``activation`` and
-    ``bias`` describe the head; absent ones follow the architecture. ``options`` are further keywords of the readout.
-    """
-
-    readout: str
-    unit: Unit
-    reference: ReferenceKind | Literal["none"] = "none"
-    hidden: list[Annotated[int, Field(ge=1)]] | None = None
-    activation: str | None = None
-    bias: bool | None = None
-    options: dict[str, Any] = {}
-    description: str | None = None
-
-    def head(self, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Keywords of the readout: ``defaults`` of the architecture, then what this card says."""
-        own = {k: v for k in ("hidden", "activation", "bias") if (v := getattr(self, k)) is not None}
-        return {**(defaults or {}), **own, **self.options}
-
-
-class References(Section):
-    """What is added back to one extensive target: its value per element, and where the values come from."""
-
-    kind: ReferenceKind
-    unit: Unit
-    values: dict[Symbol, float]
-    source: str | None = None
-
-
-class Domain(Section):
-    """What the model may be asked about. ``null`` for charge or spin: not restricted, and not seen by the model."""
-
-    elements: list[Symbol] = []
-    pbc: bool = False
-    charge: int | list[int] | None = 0
-    spin: int | list[int] | None = 0
-    reach: str | None = None
-
-    @field_validator("elements")
-    @classmethod
-    def _each_once(cls, elements: list[str]) -> list[str]:
-        twice = sorted({e for e in elements if elements.count(e) > 1})
-        if twice:
-            raise ValueError(f"named twice: {', '.join(twice)}")
-        return elements
-
-
-class Split(Section):
-    """Which structures train, validate and test: a file of ids by its hash, and the three counts."""
-
-    file: str | None = None
-    sha256: Sha256 | None = None
-    train: int | None = Field(None, ge=0)
-    val: int | None = Field(None, ge=0)
-    test: int | None = Field(None, ge=0)
-    seed: int | None = None
-
-
-class Data(Section):
-    """What the model was, or is to be, trained on. ``keys`` maps a target to its name in the files."""
-
-    dataset: str | None = None
-    path: str | None = None
-    keys: dict[str, str] = {}
-    split: Split | None = None
-    theory: str | None = None
-    citation: Texts = []
-
-
-class Requires(Section):
-    """Version of the zoo, and the package to install when the architecture is missing."""
-
-    zoo: str | None = None
-    plugin: str | None = None
-
-
-class Weights(Section):
-    """The weights file beside the card."""
-
-    file: Annotated[str, AfterValidator(_file_name)]
-    sha256: Sha256
-    bytes: int = Field(ge=0)
-    parameters: int = Field(ge=0)
-    dtype: Literal["float32", "float64"] | None = None
-
-
-class Metric(Section):
-    """One measured number; written by ``zoo evaluate``, never by hand. ``interval`` is its 95 % confidence interval."""
-
-    split: str
-    target: str
-    metric: str
-    value: float
-    unit: Unit
-    n: int = Field(ge=1)
-    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    by: str
-    date: str
-
-
-class Training(Section):
-    """How the run went."""
-
-    device: str | None = None
-    hours: float | None = Field(None, ge=0)
-    epochs_done: float | None = Field(None, ge=0)
-    steps_done: int | None = Field(None, ge=0)
-    molecules_per_second: float | None = Field(None, ge=0)
-    best_validation: dict[str, float] = {}
-    commit: str | None = None
-    date: str | None = None
-    versions: dict[str, str] = {}
-
-
-class Structure(Section):
-    """A structure in full: symbols, positions in Å, and the optional inputs of a graph."""
-
-    symbols: list[Symbol]
-    positions: list[Annotated[list[float], Field(min_length=3, max_length=3)]]
-    cell: list[list[float]] | None = None
-    pbc: list[bool] | None = None
-    charge: float | None = None
-    spin: float | None = None
-
-    @model_validator(mode="after")
-    def _one_position_each(self) -> Structure:
-        if len(self.symbols) != len(self.positions):
-            raise ValueError(f"{len(self.symbols)} symbols, but {len(self.positions)} positions")
-        return self
-
-
-class Golden(Section):
-    """Outputs recorded when the model was released. ``structure`` is a name of ``ase.build.molecule`` or in full."""
-
-    structure: str | Structure
-    dtype: Literal["float32", "float64"]
-    outputs: dict[str, float | list[Any]]
-    atol: float = Field(gt=0)
-    rtol: float = Field(0.0, ge=0)
-
-
-class Exemption(Section):
-    """A conformance check this model does not claim to pass, and why."""
-
-    check: str
-    reason: str = Field(min_length=1)
 
 
 class Card(Section):
@@ -267,34 +88,40 @@ class Card(Section):
     def _derivatives_are_no_targets(cls, targets: dict[str, TargetSpec]) -> dict[str, TargetSpec]:
         for name in DERIVATIVES:
             if name in targets:
-                raise ValueError(f"'{name}' is the derivative of an energy and no target of its own: "
-                                 f"write 'derivatives: [{name}]' beside the targets")
+                raise problem(f"'{name}' is the derivative of an energy and no target of its own: write "
+                              f"'derivatives: [{name}]' beside the targets", name)
         return targets
 
     @model_validator(mode="after")
     def _consistent(self) -> Card:
         for name, references in self.references.items():
-            if name not in self.targets:
-                raise ValueError(f"references.{name}: '{name}' is no target{did_you_mean(name, self.targets)}")
-            if references.kind != self.targets[name].reference:
-                raise ValueError(f"references.{name}: kind is '{references.kind}', but targets.{name}.reference is "
-                                 f"'{self.targets[name].reference}'")
-            lacking = [e for e in self.domain.elements if e not in references.values]
-            if lacking:
-                raise ValueError(f"references.{name}: no value for {', '.join(lacking)}, which domain.elements names")
-            if not all(map(math.isfinite, references.values.values())):
-                raise ValueError(f"references.{name}: a value is not finite")
+            self._check_references(name, references)
         if self.weights is not None:
             for name, target in self.targets.items():
                 if target.reference != "none" and name not in self.references:
-                    raise ValueError(f"targets.{name} has reference '{target.reference}' and there are weights, but "
-                                     f"references.{name} is missing")
+                    raise problem(f"reference is '{target.reference}' and there are weights, but no references.{name}",
+                                  "targets", name)
         known = [*self.targets, *DERIVATIVES]
         for number, metric in enumerate(self.metrics):
             if metric.target not in known:
-                raise ValueError(f"metrics[{number}]: '{metric.target}' is no target"
-                                 f"{did_you_mean(metric.target, known)}")
+                raise problem(f"'{metric.target}' is no target{did_you_mean(metric.target, known)}",
+                              "metrics", number, "target")
         return self
+
+    def _check_references(self, name: str, references: References) -> None:
+        if name not in self.targets:
+            raise problem(f"'{name}' is no target{did_you_mean(name, self.targets)}", "references", name)
+        wanted = self.targets[name].reference
+        if references.kind != wanted:
+            raise problem(f"'{references.kind}', but targets.{name}.reference is '{wanted}'",
+                          "references", name, "kind")
+        lacking = [e for e in self.domain.elements if e not in references.values]
+        if lacking:
+            raise problem(f"no value for {', '.join(lacking)}, which domain.elements names",
+                          "references", name, "values")
+        for symbol, value in references.values.items():
+            if not math.isfinite(value):
+                raise problem(f"{value} is not finite", "references", name, "values", symbol)
 
     # -- in -----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""A section of a card: strict, frozen, open to ``x-…`` keys only; and pydantic's complaints in a card reader's words."""
+"""A section of a card: strict, frozen, open to ``x-…`` keys only; and what is wrong with one, in a reader's words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from zoo.suggest import did_you_mean
 from zoo.yaml_loader import Document
 
-__all__ = ["Section", "explain"]
+__all__ = ["Section", "explain", "problem"]
 
 
 def _schema_extra(schema: dict[str, Any]) -> None:
@@ -18,12 +18,17 @@ def _schema_extra(schema: dict[str, Any]) -> None:
     schema["patternProperties"] = {"^x-": {}}
 
 
+def problem(message: str, *place: str | int) -> PydanticCustomError:
+    """What a validator raises about a value at ``place`` below the section that it checks."""
+    return PydanticCustomError("problem", "{message}", {"message": message, "place": place})
+
+
 class Section(BaseModel):
     """Base of a card and of its parts. Values are not converted (``"1"`` is no number); unknown keys are errors."""
 
     model_config = ConfigDict(
         strict=True, frozen=True, extra="allow", validate_by_name=True, validate_by_alias=True,
-        use_attribute_docstrings=False, json_schema_extra=_schema_extra, protected_namespaces=(),
+        json_schema_extra=_schema_extra, protected_namespaces=(),
     )
 
     @model_validator(mode="before")
@@ -54,6 +59,8 @@ def explain(error: ValidationError, document: Document) -> str:
         message = _message(item, place)
         if item["type"] == "unknown_key":
             place = (*place, item["ctx"]["key"])
+        if item["type"] == "problem":
+            place = (*place, *item["ctx"]["place"])
         text = f"{document.where(*place)}: {message}"
         if text not in problems:
             problems.append(text)
@@ -66,6 +73,8 @@ def _message(item: Any, place: tuple[Any, ...]) -> str:
         return f"unknown key '{item['ctx']['key']}'{did_you_mean(item['ctx']['key'], item['ctx']['known'])}"
     if kind == "missing":
         return "a target needs a unit, such as 'unit: eV'" if place[-1] == "unit" else "is missing"
+    if kind == "problem":
+        return item["ctx"]["message"]
     if kind == "value_error":
         return str(item["ctx"]["error"])
     if kind == "literal_error":

@@ -52,7 +52,8 @@ class Entry:
                             f"zoo pull {self.name}")
         card = Card.load(self.card_path)
         if card.name != self.name:
-            raise CardError(f"{card.where('name')}: '{card.name}', but {self.registry} lists this card as '{self.name}'")
+            raise CardError(f"{card.where('name')}: '{card.name}', but {self.registry} lists this card as "
+                            f"'{self.name}'")
         return card
 
 
@@ -128,7 +129,7 @@ def registry() -> Registry:
             if target not in result.entries:
                 result.problems.append((origin, f"alias '{alias}' stands for '{target}', which is no model"))
             elif alias in result.entries:
-                result.problems.append((origin, f"alias '{alias}' for '{target}' is also a model's name; the model wins"))
+                result.problems.append((origin, f"alias '{alias}' for '{target}' is a model's name too: the model wins"))
     return result
 
 
@@ -236,7 +237,8 @@ def record_pin(card_folder: Path, name: str, pin: str) -> Path:
             return path
     path = user_registry()
     for other in registry().entries.get(name, []):
-        if other.registry != path and (_installed(card) or other.card_path is None or other.card_path.resolve() != card):
+        own = other.card_path is not None and other.card_path.resolve() == card and not _installed(card)
+        if other.registry != path and not own:
             raise CardError(f"'{name}' is a model of {other.origin} ({other.registry}) already: copy the card folder, "
                             f"give the copy another name and push that; {pin} is not recorded")
     write_pin(path, name, pin, card=card.as_posix())

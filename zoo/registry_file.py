@@ -1,4 +1,4 @@
-"""One ``registry.yaml``: which model names exist, where their cards lie, and at which commit their weights are pinned."""
+"""One ``registry.yaml``: which model names exist, where their cards lie, at which commit their weights are pinned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes plain data as YAML that :mod:`zoo.yaml_loader` reads back exactly: same keys, order, floats and line breaks."""
+"""Writes plain data as YAML that :mod:`zoo.yaml_loader` reads back exactly: keys, order, floats, line breaks."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _number(value: Any) -> str:
         return str(value)
     if type(value) is float:
         return repr(value) if math.isfinite(value) else {math.inf: ".inf", -math.inf: "-.inf"}.get(value, ".nan")
-    raise CardError(f"cannot write {value!r} ({type(value).__name__}) to YAML: use plain text, numbers, lists, mappings")
+    raise CardError(f"cannot write {value!r} ({type(value).__name__}) to YAML: use text, numbers, lists and mappings")
 
 
 def _key(key: Any) -> str:
@@ -143,7 +143,8 @@ def _text_lines(head: str, text: str, indent: int) -> list[str]:
         lines = body.split("\n")
         exact = clean and lines[0][:1] not in ("", " ") and lines[-1] and not any(v.isspace() for v in lines)
         if exact:
-            return [f"{head} {'|' if text.endswith(chr(10)) else '|-'}", *(pad + line if line else "" for line in lines)]
+            keep = "|" if body != text else "|-"
+            return [f"{head} {keep}", *(pad + line if line else "" for line in lines)]
     elif clean and len(head) + len(text) > WIDTH and "  " not in text and text == text.strip(" ") and " " in text:
         return [f"{head} >-", *(pad + line for line in _wrap(text.split(" "), WIDTH - indent))]
     return [f"{head} {_text(text, _PLAIN_IN_BLOCK)}"]

@@ -1,0 +1,206 @@
+"""The parts of a card, each a checked section."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator, model_validator
+
+from zoo.card_section import Section
+from zoo.elements import NUMBERS
+from zoo.errors import DataError
+from zoo.suggest import did_you_mean
+from zoo.units import canonical
+
+__all__ = ["Data", "Domain", "Exemption", "Golden", "Metric", "Name", "References", "Requires", "Split", "Structure",
+           "TargetName", "TargetSpec", "Texts", "Training", "Unit", "Weights"]
+
+
+def _unit(text: str) -> str:
+    try:
+        return canonical(text)
+    except DataError as error:
+        raise ValueError(str(error)) from None
+
+
+def _symbol(text: str) -> str:
+    if NUMBERS.get(text, 0) == 0:
+        raise ValueError(f"'{text}' is no chemical symbol{did_you_mean(text, NUMBERS)}")
+    return text
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _file_name(text: str) -> str:
+    if text in ("", ".", "..") or re.search(r"[\\/:\0]", text):
+        raise ValueError(f"'{text}' is no plain file name; the file lies beside the card")
+    return text
+
+
+Unit = Annotated[str, AfterValidator(_unit)]
+Symbol = Annotated[str, AfterValidator(_symbol)]
+Texts = Annotated[list[str], BeforeValidator(_one_or_many)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=96)]
+TargetName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+ReferenceKind = Literal["atomization", "isolated", "fitted"]
+
+
+class TargetSpec(Section):
+    """One predicted property.
+
+    ``reference`` says which per-element energies are added back to the network's sum: ``atomization`` (free atoms at
+    the labels' level of theory: the network predicts an atomization energy), ``isolated`` (energies of isolated atoms
+    given with the data), ``fitted`` (least squares on the training set), or ``none``. ``hidden``, ``activation`` and
+    ``bias`` describe the head; absent ones follow the architecture. ``options`` are further keywords of the readout.
+    """
+
+    readout: str
+    unit: Unit
+    reference: ReferenceKind | Literal["none"] = "none"
+    hidden: list[Annotated[int, Field(ge=1)]] | None = None
+    activation: str | None = None
+    bias: bool | None = None
+    options: dict[str, Any] = {}
+    description: str | None = None
+
+    def head(self, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Keywords of the readout: ``defaults`` of the architecture, then what this card says."""
+        own = {k: v for k in ("hidden", "activation", "bias") if (v := getattr(self, k)) is not None}
+        return {**(defaults or {}), **own, **self.options}
+
+
+class References(Section):
+    """What is added back to one extensive target: its value per element, and where the values come from."""
+
+    kind: ReferenceKind
+    unit: Unit
+    values: dict[Symbol, float]
+    source: str | None = None
+
+
+class Domain(Section):
+    """What the model may be asked about. ``null`` for charge or spin: not restricted, and not seen by the model."""
+
+    elements: list[Symbol] = []
+    pbc: bool = False
+    charge: int | list[int] | None = 0
+    spin: int | list[int] | None = 0
+    reach: str | None = None
+
+    @field_validator("elements")
+    @classmethod
+    def _each_once(cls, elements: list[str]) -> list[str]:
+        twice = sorted({e for e in elements if elements.count(e) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        return elements
+
+
+class Split(Section):
+    """Which structures train, validate and test: a file of ids by its hash, and the three counts."""
+
+    file: str | None = None
+    sha256: Sha256 | None = None
+    train: int | None = Field(None, ge=0)
+    val: int | None = Field(None, ge=0)
+    test: int | None = Field(None, ge=0)
+    seed: int | None = None
+
+
+class Data(Section):
+    """What the model was, or is to be, trained on. ``keys`` maps a target to its name in the files,
+    ``units`` to the unit it has there."""
+
+    dataset: str | None = None
+    path: str | None = None
+    keys: dict[str, str] = {}
+    units: dict[str, Unit] = {}
+    split: Split | None = None
+    theory: str | None = None
+    citation: Texts = []
+
+
+class Requires(Section):
+    """Version of the zoo, and the package to install when the architecture is missing."""
+
+    zoo: str | None = None
+    plugin: str | None = None
+
+
+class Weights(Section):
+    """The weights file beside the card."""
+
+    file: Annotated[str, AfterValidator(_file_name)]
+    sha256: Sha256
+    bytes: int = Field(ge=0)
+    parameters: int = Field(ge=0)
+    dtype: Literal["float32", "float64"] | None = None
+
+
+class Metric(Section):
+    """One measured number; written by ``zoo evaluate``, never by hand. ``interval`` is its 95 % confidence interval."""
+
+    split: str
+    target: str
+    metric: str
+    value: float
+    unit: Unit
+    n: int = Field(ge=1)
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    by: str
+    date: str
+    device: str | None = None
+    commit: str | None = None
+
+
+class Training(Section):
+    """How the run went."""
+
+    device: str | None = None
+    hours: float | None = Field(None, ge=0)
+    epochs_done: float | None = Field(None, ge=0)
+    steps_done: int | None = Field(None, ge=0)
+    molecules_per_second: float | None = Field(None, ge=0)
+    best_validation: dict[str, float] = {}
+    commit: str | None = None
+    date: str | None = None
+    versions: dict[str, str] = {}
+
+
+class Structure(Section):
+    """A structure in full: symbols, positions in Å, and the optional inputs of a graph."""
+
+    symbols: list[Symbol]
+    positions: list[Annotated[list[float], Field(min_length=3, max_length=3)]]
+    cell: list[list[float]] | None = None
+    pbc: list[bool] | None = None
+    charge: float | None = None
+    spin: float | None = None
+
+    @model_validator(mode="after")
+    def _one_position_each(self) -> Structure:
+        if len(self.symbols) != len(self.positions):
+            raise ValueError(f"{len(self.symbols)} symbols, but {len(self.positions)} positions")
+        return self
+
+
+class Golden(Section):
+    """Outputs recorded when the model was released. ``structure`` is a name of ``ase.build.molecule`` or in full."""
+
+    structure: str | Structure
+    dtype: Literal["float32", "float64"]
+    outputs: dict[str, float | list[Any]]
+    atol: float = Field(gt=0)
+    rtol: float = Field(0.0, ge=0)
+
+
+class Exemption(Section):
+    """A conformance check this model does not claim to pass, and why."""
+
+    check: str
+    reason: str = Field(min_length=1)
