@@ -1,0 +1,37 @@
+# Everything a person does here, one word each. `make demo` and `make test` need nothing but Python 3.11 or newer.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test fast lint docs bench peers clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt torch
+	$(PIP) install -q -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(VENV)/.installed  ## set up, list the zoo, predict twelve properties of six molecules beside their references
+	$(BIN)/zoo list
+	$(BIN)/zoo predict nequip-qm9 examples/*.xyz
+
+test: $(VENV)/.installed  ## everything CI runs
+	$(BIN)/python -m pytest
+
+fast: $(VENV)/.installed  ## the tests of a few seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+peers: $(VENV)/.installed  ## re-create tests/reference/*.safetensors from the other packages
+	$(BIN)/python tests/reference/make.py
+
+bench: $(VENV)/.installed  ## speed against the peers, in one run
+	$(BIN)/python benchmarks/bench_peers.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info

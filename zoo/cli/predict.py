@@ -1,0 +1,256 @@
+"""`zoo predict`: structures from files or SMILES to a table, JSON, CSV or extended XYZ."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from zoo.errors import StructureError, ZooError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from zoo.model import Model
+    from zoo.structures import Read
+
+__all__ = ["predict"]
+
+_CHUNK = 256
+_SIDE_BY_SIDE = 4
+
+
+@dataclass
+class Row:
+    """One structure and what became of it."""
+
+    label: str
+    read: Read
+    values: dict[str, Any] = field(default_factory=dict)
+    error: ZooError | None = None
+
+
+def predict(
+    name: Annotated[str, typer.Argument(help="A model of `zoo list`, a card folder, or hf:org/repo[@rev].")],
+    files: Annotated[list[Path] | None, typer.Argument(help="Structure files of any format that ASE reads.")] = None,
+    smiles: Annotated[list[str] | None, typer.Option(help="A SMILES instead of a file (repeatable).")] = None,
+    forces: Annotated[bool, typer.Option("--forces", help="Also forces (in --json and --output).")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write structures with results, .extxyz.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    max_atoms: Annotated[int, typer.Option(help="Atoms per batch.")] = 4096,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+) -> None:
+    """Predict properties of molecules or crystals. What cannot be read or predicted is named, the rest is kept."""
+    from zoo.loading import load
+
+    if not files and not smiles:
+        raise StructureError("nothing to predict: name structure files, or use --smiles CCO")
+    if as_json and as_csv:
+        raise ZooError("--json and --csv exclude each other")
+    model = load(name, device=device, dtype=dtype)
+    rows = [_row(read) for read in _read(files or [], smiles or [])]
+    _run(model, rows, derivatives=["forces"] if forces else [], max_atoms=max_atoms, quiet=quiet)
+    if output is not None:
+        _write(output, rows)
+    if as_json:
+        typer.echo(json.dumps(_as_data(model, rows), indent=1))
+    elif as_csv:
+        typer.echo(_as_csv(model, rows), nl=False)
+    else:
+        _show(model, rows)
+    _notes(model, rows, output=output, smiles=bool(smiles), quiet=quiet)
+    if any(row.error for row in rows):
+        raise typer.Exit(2)
+
+
+def _read(files: Sequence[Path], smiles: Sequence[str]) -> list[Read]:
+    from zoo.structures import Read, from_smiles, read_structures
+
+    reads = list(read_structures(files))
+    for text in smiles:
+        try:
+            reads.append(Read(text, from_smiles(text)))
+        except StructureError as error:
+            reads.append(Read(text, None, error))
+    return reads
+
+
+def _row(read: Read) -> Row:
+    return Row(read.label, read, error=read.error)
+
+
+def _run(model: Model, rows: list[Row], *, derivatives: list[str], max_atoms: int, quiet: bool) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    good = [row for row in rows if row.error is None]
+    console = Console(stderr=True)
+    show = not quiet and console.is_terminal and len(good) > _CHUNK
+    with Progress(console=console, disable=not show) as bar:
+        task = bar.add_task("predicting", total=len(good))
+        for start in range(0, len(good), _CHUNK):
+            part = good[start : start + _CHUNK]
+            results = model.predict([row.read.atoms for row in part], derivatives=derivatives, max_atoms=max_atoms,
+                                    on_error="keep")
+            for row, result in zip(part, results):
+                if isinstance(result, ZooError):
+                    row.error = result
+                else:
+                    row.values = result
+            bar.advance(task, len(part))
+
+
+def _reference(row: Row, target: str) -> float | None:
+    """The value that the file itself carries under the target's name."""
+    value = row.read.atoms.info.get(target) if row.read.atoms is not None else None
+    return float(value) if value is not None and np.ndim(value) == 0 and not isinstance(value, str) else None
+
+
+def _show(model: Model, rows: list[Row]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    done = [row for row in rows if row.error is None]
+    for start in range(0, len(done), _SIDE_BY_SIDE) if len(done) <= 3 * _SIDE_BY_SIDE else ():
+        console.print(_columns(model, done[start : start + _SIDE_BY_SIDE]))
+    if len(done) > 3 * _SIDE_BY_SIDE:
+        console.print(_lines(model, done))
+        console.print("(--csv and --json give every digit)", style="dim")
+    errors = _mean_errors(model, done)
+    if errors is not None:
+        console.print(errors)
+
+
+def _columns(model: Model, rows: list[Row]) -> Table:
+    """A few structures beside each other, one property a line, with the error where the file has a reference."""
+    from rich.table import Table
+
+    table = Table(title=_title(model))
+    table.add_column("property")
+    table.add_column("unit")
+    for row in rows:
+        formula = row.read.atoms.get_chemical_formula()
+        table.add_column(row.label if row.label == formula else f"{row.label}\n{formula}", justify="right")
+    for target, unit in model.units.items():
+        cells = []
+        for row in rows:
+            reference = _reference(row, target)
+            text = _number(row.values[target])
+            cells.append(text if reference is None else f"{text}\n[dim]ref {_number(reference)}[/]")
+        table.add_row(target, unit, *cells)
+    return table
+
+
+def _lines(model: Model, rows: list[Row]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=_title(model))
+    table.add_column("structure")
+    for target, unit in model.units.items():
+        table.add_column(f"{target}\n{unit}", justify="right")
+    for row in rows:
+        table.add_row(row.label, *(_number(row.values[target]) for target in model.units))
+    return table
+
+
+def _mean_errors(model: Model, rows: list[Row]) -> Table | None:
+    """Mean absolute errors over the structures whose file carries a reference."""
+    from rich.table import Table
+
+    table = Table(title="against the reference values in the files")
+    for name in ("property", "unit", "mean absolute error", "largest", "n"):
+        table.add_column(name, justify="left" if name in ("property", "unit") else "right")
+    for target, unit in model.units.items():
+        errors = [abs(row.values[target] - ref) for row in rows
+                  if np.ndim(row.values[target]) == 0 and (ref := _reference(row, target)) is not None]
+        if errors:
+            table.add_row(target, unit, f"{np.mean(errors):.4g}", f"{max(errors):.4g}", str(len(errors)))
+    return table if table.row_count else None
+
+
+def _title(model: Model) -> str:
+    return model.card.name if model.card else "untrained model"
+
+
+def _number(value: float | np.ndarray) -> str:
+    if np.ndim(value):
+        return np.array2string(np.asarray(value), precision=4, separator=", ")
+    return f"{value:,.4f}" if abs(value) < 1e6 else f"{value:.6g}"
+
+
+def _as_data(model: Model, rows: list[Row]) -> dict[str, Any]:
+    results = []
+    for row in rows:
+        if row.error is not None:
+            results.append({"structure": row.label, "error": str(row.error)})
+            continue
+        values = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in row.values.items()}
+        references = {t: ref for t in model.units if (ref := _reference(row, t)) is not None}
+        results.append({"structure": row.label, "formula": row.read.atoms.get_chemical_formula(), "values": values,
+                        **({"reference": references} if references else {})})
+    return {"model": _title(model), "units": model.units, "results": results}
+
+
+def _as_csv(model: Model, rows: list[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["structure", *(f"{target} [{unit}]" for target, unit in model.units.items()), "error"])
+    for row in rows:
+        cells = [_cell(row.values.get(target, "")) for target in model.units]
+        writer.writerow([row.label, *cells, row.error or ""])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return " ".join(map(repr, np.ravel(value).tolist())) if isinstance(value, np.ndarray) else value
+
+
+def _write(path: Path, rows: list[Row]) -> None:
+    """All predicted structures with their values, as extended XYZ; the file appears whole."""
+    import ase.io
+
+    frames = []
+    for row in rows:
+        if row.error is None:
+            atoms = row.read.atoms.copy()
+            for key, value in row.values.items():
+                if key == "forces":
+                    atoms.arrays["predicted_forces"] = value
+                else:
+                    atoms.info[f"predicted_{key}"] = value
+            frames.append(atoms)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        ase.io.write(partial, frames, format="extxyz")
+        partial.replace(path)
+    except OSError as error:
+        raise ZooError(f"{path}: cannot be written: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _notes(model: Model, rows: list[Row], *, output: Path | None, smiles: bool, quiet: bool) -> None:
+    failed = [row for row in rows if row.error is not None]
+    for row in failed:
+        typer.secho(f"error: {row.label}: {row.error}", fg="red", err=True)
+    if failed:
+        typer.secho(f"{len(failed)} of {len(rows)} structures failed", fg="red", err=True)
+    if quiet:
+        return
+    if output is not None:
+        typer.echo(f"wrote {len(rows) - len(failed)} structures to {output}", err=True)
+    if smiles:
+        typer.echo("geometries from SMILES are RDKit conformers (ETKDG, then MMFF94), not minima of the model's "
+                   "level of theory: expect larger errors", err=True)
+    sys.stderr.flush()
