@@ -22,6 +22,10 @@ from zoo.nn import MLP, sum_by
 __all__ = ["READOUTS", "Dipole", "Energy", "Intensive", "Polarizability", "Readout", "SpatialExtent", "Vector"]
 
 
+# Σ‖r‖² of a molecule of QM9 is about 100 Å²: without this factor the gradient of ⟨r²⟩ drowns every other target's.
+_TYPICAL = 0.01
+
+
 class AffineConstants(nn.Module):
     """``coefficients`` (K,) and ``scale`` () in float64, whatever dtype the model around them is moved to."""
 
@@ -205,7 +209,7 @@ class Dipole(CentredReadout):
 
 
 class SpatialExtent(CentredReadout):
-    """Electronic spatial extent ⟨r²⟩ = Σ_i (q_i ‖r_i − r_c‖² + s_i); the fitted part has a mean q and s by element."""
+    """Electronic spatial extent ⟨r²⟩ = Σ_i (q_i ‖r_i − r_c‖² + s_i); the fitted part is a q and an s per element."""
 
     def __init__(self, layout: FeatureLayout, elements: Sequence[int], **head: Any) -> None:
         super().__init__(layout, elements, **head)
@@ -226,7 +230,7 @@ class SpatialExtent(CentredReadout):
     def forward(self, h: Tensor, graph: Graph) -> Tensor:
         charge, own = self.net(self.layout.scalars(h)).unbind(1)
         squared = self.centred(graph, charge.dtype).square().sum(1)
-        return sum_by(charge * squared + own, graph.batch, graph.num_graphs)
+        return sum_by(charge * (_TYPICAL * squared) + own, graph.batch, graph.num_graphs)
 
 
 class Vector(Readout):
