@@ -44,7 +44,7 @@ class Job:
     answer: Path
 
     def wait(self, timeout: float = 60.0) -> Outcome:
-        """Its outcome; a process that was killed has the error ``Killed``, one over time is killed and fails the test."""
+        """Its outcome; a killed process has the error ``Killed``; one over time is killed and fails the test."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if self.answer.exists():

@@ -143,7 +143,8 @@ class Hub:
 
     def create(self, kind: str, name: str, private: bool = False) -> Repository:
         repository = Repository(kind, name, private)
-        repository.commit({".gitattributes": Blob(b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n", False)}, "init")
+        attributes = Blob(b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n", False)
+        repository.commit({".gitattributes": attributes}, "init")
         self.repositories[kind, name] = repository
         return repository
 

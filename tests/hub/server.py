@@ -7,6 +7,7 @@ and `hub.fail(kind, …)`. Large files are served from a second port under anoth
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -56,10 +57,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         self.server.connections.discard(self.connection)
-        try:
+        with contextlib.suppress(OSError):
             super().finish()
-        except OSError:
-            pass
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -280,10 +279,8 @@ class HubServer:
             listener.shutdown()
             listener.server_close()
             for connection in list(listener.connections):
-                try:
+                with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
 
 
 def main() -> None:
@@ -292,10 +289,8 @@ def main() -> None:
 
     with HubServer(int(sys.argv[1]) if len(sys.argv) > 1 else 0) as hub:
         print(f"HF_ENDPOINT={hub.endpoint} HF_TOKEN=hf_writer HF_HUB_DISABLE_XET=1", flush=True)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
-        except KeyboardInterrupt:
-            pass
 
 
 if __name__ == "__main__":

@@ -115,7 +115,8 @@ def test_listing_and_metadata(client: Client, hub: HubServer, scene: str) -> Non
     ).ok()
     assert info == [scene, len(DATA)]
     head = client.run(
-        API + "m = get_hf_file_metadata(hf_hub_url('alice/m', 'w.safetensors'))\nresult = [m.commit_hash, m.etag, m.size]"
+        API + "m = get_hf_file_metadata(hf_hub_url('alice/m', 'w.safetensors'))\n"
+        "result = [m.commit_hash, m.etag, m.size]"
     ).ok()
     assert head == [scene, hashlib.sha256(DATA).hexdigest(), len(DATA)]
 
@@ -145,7 +146,7 @@ def test_snapshot_and_the_way_of_a_large_file(client: Client, hub: HubServer, sc
         ("HfApi(token='hf_reader').create_tag('alice/m', tag='v1')", "HfHubHTTPError"),
     ],
 )
-def test_refusals_are_the_clients_own_errors(newest: Client, hub: HubServer, scene: str, call: str, error: str) -> None:
+def test_refusals_are_errors_of_the_client(newest: Client, hub: HubServer, scene: str, call: str, error: str) -> None:
     for name in ("private", "gated"):
         hub.state.put(f"alice/{name}", {"a.json": b"{}"})
     hub.state.repositories["models", "alice/private"].private = True

@@ -1,0 +1,30 @@
+"""The Hub: fetch, push, pin. Nothing here imports torch, and the client is imported when it is used.
+
+A card folder is a repository. ``pull`` and ``push`` are what people call; ``fetch`` is what loading calls.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.hub.address import Address
+    from zoo.hub.fetching import Fetched, fetch
+    from zoo.hub.pulling import Pulled, pull
+    from zoo.hub.pushing import Pushed
+    from zoo.hub.release import publish, push
+
+__all__ = ["Address", "Fetched", "Pulled", "Pushed", "fetch", "publish", "pull", "push"]
+
+_HOME = {
+    "Address": "address", "Fetched": "fetching", "fetch": "fetching", "Pulled": "pulling", "pull": "pulling",
+    "Pushed": "pushing", "publish": "release", "push": "release",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'zoo.hub' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"zoo.hub.{_HOME[name]}"), name)

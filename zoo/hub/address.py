@@ -1,0 +1,100 @@
+"""Where something is on the Hub: ``hf:organisation/name@revision``. Knows the syntax only, not the network."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from zoo.errors import HubError
+
+__all__ = ["UNSAFE", "Address", "is_commit", "safe_path"]
+
+PREFIX = "hf:"
+
+# Formats that run code when they are opened, or are code. None is downloaded, opened or pushed.
+UNSAFE = {
+    ".pt": "a pickle", ".pth": "a pickle", ".bin": "a pickle", ".ckpt": "a pickle", ".pkl": "a pickle",
+    ".pickle": "a pickle", ".joblib": "a pickle", ".npy": "possibly a pickle", ".npz": "possibly a pickle",
+    ".h5": "possibly code", ".keras": "possibly code", ".py": "code", ".so": "code", ".ipynb": "code",
+    ".sh": "code", ".exe": "code", ".dll": "code", ".whl": "code",
+}  # fmt: skip
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?")
+_REVISION = re.compile(r"[A-Za-z0-9][\w./+-]{0,199}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_PART = re.compile(r"[A-Za-z0-9_][\w.+ -]*")
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision is a full commit id, which always means the same bytes."""
+    return _COMMIT.fullmatch(revision) is not None
+
+
+@dataclass(frozen=True)
+class Address:
+    """A repository of the Hub at a revision.
+
+    Attributes:
+        repo: ``organisation/name``.
+        revision: commit, tag or branch.
+        kind: ``"model"`` or ``"dataset"``.
+    """
+
+    repo: str
+    revision: str = "main"
+    kind: str = "model"
+
+    @classmethod
+    def parse(cls, text: str, kind: str = "model") -> Address:
+        """Read ``hf:org/name[@revision]``; the prefix may be missing, as in a registry's pins.
+
+        Raises:
+            HubError: not of this form, with an example.
+        """
+        repo, _, revision = text.removeprefix(PREFIX).partition("@")
+        parts = repo.split("/")
+        well_formed = len(parts) == 2 and all(_NAME.fullmatch(p) and "--" not in p and ".." not in p for p in parts)
+        if not well_formed or repo.endswith(".git"):
+            raise HubError(
+                f"{text!r} does not name a repository of the Hub: write hf:organisation/name, "
+                "or hf:organisation/name@revision with a tag, a branch or a commit"
+            )
+        if "@" in text and not (_REVISION.fullmatch(revision) and ".." not in revision and "//" not in revision):
+            raise HubError(f"{text!r}: {revision!r} is not a revision: use a tag, a branch or a 40-digit commit")
+        return cls(repo, revision or "main", kind)
+
+    @property
+    def pinned(self) -> bool:
+        return is_commit(self.revision)
+
+    @property
+    def name(self) -> str:
+        return self.repo.split("/")[1]
+
+    @property
+    def pin(self) -> str:
+        """``org/name@commit``, as a registry holds it."""
+        return f"{self.repo}@{self.revision}"
+
+    def at(self, revision: str) -> Address:
+        return replace(self, revision=revision)
+
+    def __str__(self) -> str:
+        return f"{PREFIX}{self.repo}@{self.revision}"
+
+
+def safe_path(name: str, owner: str) -> str:
+    """A file name from a card or a listing, once it is sure to stay inside its folder and to be data.
+
+    Raises:
+        HubError: it is absolute, climbs out, is hidden, or is of a kind that is never opened.
+    """
+    parts = name.split("/")
+    if not parts or not all(_PART.fullmatch(part) and not part.endswith((".", " ")) for part in parts):
+        raise HubError(f"{owner}: {name!r} is not a plain file name inside the folder, and is refused")
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in UNSAFE:
+        raise HubError(f"{owner}: {name!r} is {UNSAFE[suffix]}, which can run anything when opened; "
+                       "only safetensors are read")  # fmt: skip
+    return name

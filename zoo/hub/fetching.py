@@ -1,0 +1,252 @@
+"""From an address to verified files: the cache at a commit without any request, else the Hub; nothing unverified."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo import weights
+from zoo.card import CARD_FILE, Card
+from zoo.errors import CardError, HubError, WeightsError
+from zoo.hub.address import UNSAFE, Address, is_commit, safe_path
+from zoo.hub.cache import CachedRepository, Verdicts, cache_folder, check_etag, discard, etag_of
+from zoo.hub.network import TRIES, Remote, api, head, is_offline, say, timeout, wait_before
+from zoo.hub.trouble import AccessError, UnreachableError, explain, is_passing
+
+__all__ = ["CONFIG_FILE", "Fetched", "fetch", "fetch_file", "locate", "pin"]
+
+CONFIG_FILE = "config.json"
+Check = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model from the Hub: its card, its verified weights, and the commit they are from."""
+
+    card: Card
+    weights: Path
+    address: Address
+
+
+def fetch(text: str, expected: Card | None = None, *, thorough: bool = False) -> Fetched:
+    """The model at an address such as ``hf:org/name@v1.0``.
+
+    Args:
+        expected: a card at hand, whose promise about the weights holds instead of the repository's own.
+        thorough: hash cached weights even if they have not been touched since they were hashed last.
+
+    Raises:
+        HubError: it cannot be reached, or is not handed out; says what mends it.
+        WeightsError: the bytes are not those promised, after three downloads.
+        CardError: the repository's card cannot be read.
+    """
+    address = pin(Address.parse(text), CARD_FILE)
+    card = expected or _card(address)
+    if card.weights is None:
+        raise WeightsError(f"{address}: its card describes a model without weights")
+    promised = card.weights
+    _unsafe_format(promised.file, str(address))
+    if expected is None:
+        _check_config(address, card)
+
+    def check(path: Path) -> None:
+        check_weights(path, promised.sha256, promised.bytes, thorough=thorough)
+
+    path = fetch_file(address, promised.file, check, sha256=promised.sha256)
+    return Fetched(card, path, address)
+
+
+def check_weights(path: Path, sha256: str, size: int, *, thorough: bool = False) -> None:
+    """Size and header every time; the hash once for a file that has not been touched since, or if `thorough`."""
+    inside_cache(path)
+    verdicts = Verdicts()
+    if not thorough and path.stat().st_size == size and verdicts.knows(path, sha256):
+        weights.read_header(path)
+        return
+    weights.check_hash(path, sha256=sha256, size=size)
+    weights.read_header(path)
+    verdicts.note(path, sha256)
+
+
+def pin(address: Address, file: str) -> Address:
+    """The address at its commit. A branch or tag is asked for once, by its ``file``, and remembered for offline use.
+
+    Raises:
+        HubError: it cannot be asked for, and was never asked for before.
+    """
+    if address.pinned:
+        return address
+    cached = CachedRepository.of(address)
+    known = cached.commit_of(address.revision)
+    if is_offline():
+        if known is None:
+            raise HubError(f"{address}: offline, and {cached.folder} does not know what {address.revision!r} means\n"
+                           f"  to mend it: run zoo pull {address} with network, or give the 40-digit commit")  # fmt: skip
+        return address.at(known)
+    try:
+        commit = head(address, file).commit
+    except UnreachableError as error:
+        if known is None:
+            raise
+        say(f"zoo: {str(error).splitlines()[0]}; using {address.at(known)}, as {address.revision!r} was last time")
+        return address.at(known)
+    except AccessError as error:
+        raise _refused(error, address, known, file) from error
+    if not is_commit(commit):
+        raise UnreachableError(f"{address}: the Hub names no commit for {address.revision!r} but {commit!r}")
+    cached.remember(address.revision, commit)
+    say(f"zoo: {address} is {address.at(commit)}; write that to get the same bytes for ever")
+    return address.at(commit)
+
+
+def _refused(error: AccessError, address: Address, known: str | None, file: str) -> HubError:
+    """The same refusal, with what is still at hand, or with what the repository holds instead of a model."""
+    if "no such file" in str(error):
+        return HubError(f"{address}: not a repository of the zoo: it holds no {file}{_what_else(address)}")
+    if known is not None:
+        return AccessError(f"{error}\n  what was downloaded before is at hand: {address.at(known)}")
+    return error
+
+
+def _what_else(address: Address) -> str:
+    """In an error: which weights in formats that are never opened the repository holds."""
+    try:
+        info = api().model_info(address.repo, revision=address.revision, timeout=timeout())
+    except Exception:  # this only adds to an error that is raised anyway
+        return ""
+    found = [s.rfilename for s in info.siblings or [] if os.path.splitext(s.rfilename)[1].lower() in UNSAFE]
+    if not found:
+        return ""
+    return (f"\n  it holds {', '.join(found[:3])}: files that can run anything when opened are refused; "
+            "only safetensors beside a card.yaml are read")  # fmt: skip
+
+
+def _unsafe_format(file: str, owner: str) -> None:
+    safe_path(file, owner)
+    if not file.endswith(".safetensors"):
+        raise WeightsError(f"{owner}: the weights file {file!r} is no safetensors file, and nothing else is opened")
+
+
+def _card(address: Address) -> Card:
+    path = fetch_file(address, CARD_FILE, inside_cache)
+    try:
+        return Card.load(path)
+    except CardError as error:
+        raise CardError(f"{address}: {error}") from None
+
+
+def _check_config(address: Address, card: Card) -> None:
+    """Read ``config.json``, whose download the Hub counts, and compare its promise with the card's."""
+    try:
+        path = fetch_file(address, CONFIG_FILE, inside_cache)
+    except HubError as error:
+        # A repository without it still loads; the count is lost. Offline, the card alone is enough.
+        if isinstance(error, UnreachableError):
+            raise
+        return
+    try:
+        promised = json.loads(path.read_text())["weights"]["sha256"]
+    except (ValueError, KeyError, TypeError):
+        return
+    if card.weights is not None and promised != card.weights.sha256:
+        raise WeightsError(f"{address}: {CARD_FILE} promises weights of sha256 {card.weights.sha256}, {CONFIG_FILE} "
+                           f"of {promised}: the repository contradicts itself\n"
+                           "  to mend it: its owner pushes the model again with zoo push")  # fmt: skip
+
+
+def fetch_file(address: Address, name: str, check: Check, sha256: str | None = None) -> Path:
+    """One verified file at a pinned address, from the cache or from the Hub.
+
+    Args:
+        check: raises WeightsError for wrong bytes.
+        sha256: what a large file must have; another announced by the Hub is refused before any download.
+
+    Raises:
+        HubError, WeightsError: as :func:`fetch`.
+    """
+    safe_path(name, str(address))
+    cached = locate(address, name)
+    offline = is_offline()
+    if cached is not None:
+        try:
+            _check_cached(cached, check)
+            return cached
+        except WeightsError as error:
+            if offline:
+                raise WeightsError(f"{error}\n  to mend it: zoo pull {address}, with network") from None
+            say(f"zoo: {str(error).splitlines()[0]}; downloading it again")
+            discard(cached)
+    if offline:
+        raise HubError(f"{address}: offline, and {name} of it is not in {cache_folder()}\n"
+                       f"  to mend it: zoo pull {address}, with network")  # fmt: skip
+    return _download(address, name, check, sha256)
+
+
+def _check_cached(path: Path, check: Check) -> None:
+    etag = etag_of(path)
+    if etag is not None and len(etag) == 40:  # small files: git's hash is cheap, and nothing else vouches for them
+        check_etag(path, etag)
+    check(path)
+
+
+def locate(address: Address, name: str) -> Path | None:
+    """A file of a pinned address in the cache."""
+    return CachedRepository.of(address).file(address.revision, name)
+
+
+def _download(address: Address, name: str, check: Check, sha256: str | None) -> Path:
+    """Ask, download, verify; wrong bytes and broken connections are tried again, three times in all."""
+    error: Exception | None = None
+    for attempt in range(1, TRIES + 1):
+        remote = head(address, name)
+        _check_remote(address, name, remote, sha256)
+        try:
+            path = _client_download(address, name, force=attempt > 1)
+        except Exception as failure:
+            # The client has waited out stalls itself, several times the time-out: another round would be a hang.
+            stalled = "TimeoutException" in {kind.__name__ for kind in type(failure).__mro__}
+            if attempt == TRIES or stalled or not is_passing(failure):
+                raise explain(failure, address, f"downloading {name} of") from failure
+            error = failure
+        else:
+            try:
+                check_etag(path, remote.etag, remote.size)
+                check(path)
+                return path
+            except WeightsError as failure:
+                error = failure
+                discard(path)
+        if attempt < TRIES:
+            wait_before(attempt, error)
+    raise WeightsError(f"{error}\n  downloaded {TRIES} times from {address}, each time damaged: something between here "
+                       f"and the Hub alters files\n  to mend it: zoo pull {address} over another network")
+
+
+def _check_remote(address: Address, name: str, remote: Remote, sha256: str | None) -> None:
+    if remote.commit != address.revision:
+        raise HubError(f"{address}: the Hub answers for commit {remote.commit}")
+    if sha256 is not None and len(remote.etag) == 64 and remote.etag != sha256:
+        raise WeightsError(f"{address}: the repository's {name} has sha256 {remote.etag}, the card promises {sha256}: "
+                           "these are other weights, and they were not downloaded\n"
+                           f"  to mend it: load hf:{address.repo} to use the repository's own card, or pin the commit "
+                           "that holds the promised weights")  # fmt: skip
+
+
+def _client_download(address: Address, name: str, force: bool) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(address.repo, name, repo_type=address.kind, revision=address.revision,
+                                library_name="geometric-zoo", force_download=force))  # fmt: skip
+
+
+def inside_cache(path: Path) -> None:
+    """Refuse a cached file that is a link to somewhere else.
+
+    Raises:
+        WeightsError: it leads out of the cache.
+    """
+    if not path.resolve().is_relative_to(cache_folder().resolve()):
+        raise WeightsError(f"{path}: a link that leads out of the cache, to {path.resolve()}")

@@ -1,0 +1,217 @@
+"""From a card folder to a repository of the Hub, in one commit, and back to a pin."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zoo.card import Card
+from zoo.errors import HubError
+from zoo.hub.address import Address
+from zoo.hub.cache import check_etag
+from zoo.hub.network import TRIES, api, ask, is_offline, patience, say, timeout, wait_before
+from zoo.hub.repository import Contents, contents_of, is_handwritten
+from zoo.hub.trouble import AccessError, explain, is_passing, status_of
+
+__all__ = ["Pushed", "push_contents", "push_folder"]
+
+_ENOUGH = 60.0  # seconds after which a failing step is not begun again
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push came to.
+
+    Attributes:
+        address: the repository at its commit.
+        changed: files that were written; empty when the repository had them all.
+        kept: files of the repository that are somebody's own and were left as they are.
+    """
+
+    address: Address
+    changed: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _State:
+    """A repository as it is now: its commit and the hash of every file."""
+
+    commit: str
+    hashes: Mapping[str, str]
+    private: bool
+
+
+def push_folder(
+    folder: Path,
+    repo: str,
+    *,
+    private: bool = False,
+    tag: str | None = None,
+    pinned: str | None = None,
+    replace: bool = False,
+) -> Pushed:
+    """Push a card folder, see :func:`push_contents`."""
+    card = Card.load(folder)
+    return push_contents(contents_of(folder, card), Address.parse(repo), title=f"{card.name}", private=private, tag=tag,
+                         pinned=pinned, replace=replace)  # fmt: skip
+
+
+def push_contents(
+    contents: Contents,
+    address: Address,
+    *,
+    title: str,
+    private: bool = False,
+    tag: str | None = None,
+    pinned: str | None = None,
+    replace: bool = False,
+) -> Pushed:
+    """Make the repository hold these files: one commit, or none if it holds them already; then the tag.
+
+    No answer, 429 and 5xx are tried again as a whole: what was written before is seen, and not written twice.
+
+    Args:
+        pinned: the commit that is known here; other changes to our files since then are reported, not overwritten.
+        replace: overwrite them all the same.
+
+    Raises:
+        HubError: refused, unreachable, changed by somebody else, public where private was asked for, or a tag that
+            means another commit.
+    """
+    if is_offline():
+        raise HubError(f"{address.repo}: offline (ZOO_OFFLINE or HF_HUB_OFFLINE is set), and a push needs the network")
+    first = _state_or_new(address, private)
+    if private and not first.private:
+        raise HubError(f"{address.repo} is public already, and --private was asked for: nothing was pushed\n"
+                       "  to mend it: make it private in its settings, or push without --private")  # fmt: skip
+    kept = _handwritten(contents, address, first)
+    wanted = {path: contents.read(path) for path in contents.files if path not in kept}
+    if pinned is not None and pinned != first.commit and not replace:
+        _check_not_moved(wanted, address, first, pinned)
+
+    def attempt() -> tuple[str, tuple[str, ...]]:
+        now = _state(address)
+        changed = _changed(wanted, now)
+        if not changed:
+            return now.commit, ()
+        if now.commit != first.commit:
+            raise _stale(address, first.commit, now.commit)
+        return _commit(contents, changed, address, title, now.commit), changed
+
+    commit, changed = _whole(attempt, address, "pushing to")
+    at = address.at(commit)
+    if tag is not None:
+        _whole(lambda: _tag(at, tag), at, f"tagging {tag!r} on")
+    return Pushed(at, changed, tuple(kept))
+
+
+def _whole(action: Callable[[], _T], address: Address, doing: str) -> _T:
+    """Do something that may be done twice, again while that may help."""
+    started = time.monotonic()
+    for attempt in range(1, TRIES + 1):
+        try:
+            with patience():
+                return action()
+        except HubError:
+            raise
+        except Exception as error:
+            if status_of(error) == 412:
+                raise _stale(address, "the one seen", "another") from error
+            if attempt == TRIES or not _may_pass(error) or time.monotonic() - started > _ENOUGH:
+                raise explain(error, address, doing) from error
+            say(f"zoo: {doing} {address.repo}: {type(error).__name__}; trying again")
+            wait_before(attempt, error)
+    raise AssertionError("unreachable")
+
+
+def _may_pass(error: Exception) -> bool:
+    # The client wraps what stopped the upload of a large file: an answer of the store, or no answer.
+    return is_passing(error) or (isinstance(error, RuntimeError) and (error.__cause__ is None
+                                                                      or is_passing(error.__cause__)))  # fmt: skip
+
+
+def _state_or_new(address: Address, private: bool) -> _State:
+    # Asked first: creating needs rights to the organisation that writing to an existing repository does not.
+    try:
+        return _state(address)
+    except AccessError as error:
+        if "RepositoryNotFoundError" not in {type(e).__name__ for e in (error.__cause__, error)}:
+            raise
+    _whole(lambda: api().create_repo(address.repo, repo_type=address.kind, private=private, exist_ok=True), address,
+           "creating")  # fmt: skip
+    return _state(address)
+
+
+def _state(address: Address) -> _State:
+    def question() -> Any:
+        return api().repo_info(address.repo, repo_type=address.kind, timeout=timeout(), files_metadata=True)
+
+    info = ask(question, address, "looking at")
+    hashes = {s.rfilename: s.lfs.sha256 if s.lfs else s.blob_id for s in info.siblings or []}
+    return _State(info.sha, hashes, bool(info.private))
+
+
+def _changed(wanted: Mapping[str, bytes], state: _State) -> tuple[str, ...]:
+    return tuple(path for path, data in wanted.items() if not _same(data, state.hashes.get(path)))
+
+
+def _same(data: bytes, hash: str | None) -> bool:
+    if hash is None:
+        return False
+    if len(hash) == 64:
+        return hashlib.sha256(data).hexdigest() == hash
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == hash
+
+
+def _handwritten(contents: Contents, address: Address, state: _State) -> list[str]:
+    """``README.md``, where the repository has one in somebody's own words."""
+    if "README.md" not in state.hashes or _same(contents.read("README.md"), state.hashes["README.md"]):
+        return []
+    from zoo.hub.fetching import fetch_file
+
+    there = fetch_file(address.at(state.commit), "README.md", lambda path: check_etag(path, state.hashes["README.md"]))
+    return ["README.md"] if is_handwritten(there.read_text(encoding="utf-8", errors="replace")) else []
+
+
+def _check_not_moved(wanted: Mapping[str, bytes], address: Address, now: _State, pinned: str) -> None:
+    """Whether our files are on the Hub as they were at the known commit, or already as they are to be."""
+    def question() -> Any:
+        return api().repo_info(address.repo, repo_type=address.kind, revision=pinned, timeout=timeout(),
+                               files_metadata=True)  # fmt: skip
+
+    then = {s.rfilename: s.lfs.sha256 if s.lfs else s.blob_id for s in ask(question, address, "looking at").siblings}
+    moved = [p for p in _changed(wanted, now) if now.hashes.get(p) != then.get(p) and p != "README.md"]
+    if moved:
+        raise HubError(f"{address.repo}: {', '.join(moved)} changed there since the pinned commit {pinned}; the "
+                       f"repository is now at {now.commit}. Nothing was overwritten\n"
+                       f"  to mend it: look at hf:{address.repo}@{now.commit}, then push with --replace")  # fmt: skip
+
+
+def _stale(address: Address, seen: str, now: str) -> HubError:
+    return HubError(f"{address.repo}: somebody else pushed at the same time (from commit {seen} to {now}); nothing was "
+                    "overwritten\n  to mend it: look at what changed there, then push again")  # fmt: skip
+
+
+def _commit(contents: Contents, changed: tuple[str, ...], address: Address, title: str, parent: str) -> str:
+    from huggingface_hub import CommitOperationAdd
+
+    operations = [CommitOperationAdd(path, contents.files[path]) for path in changed]
+    made = api().create_commit(address.repo, operations, repo_type=address.kind, commit_message=title,
+                               parent_commit=parent)  # fmt: skip
+    return made.oid
+
+
+def _tag(address: Address, tag: str) -> None:
+    refs = api().list_repo_refs(address.repo, repo_type=address.kind)
+    known = {ref.name: ref.target_commit for ref in refs.tags}
+    if tag not in known:
+        api().create_tag(address.repo, repo_type=address.kind, tag=tag, revision=address.revision, exist_ok=True)
+    elif known[tag] != address.revision:
+        raise HubError(f"{address.repo}: the tag {tag!r} means commit {known[tag]}, and this push made "
+                       f"{address.revision}\n  to mend it: choose another tag; one that moves helps nobody")

@@ -1,0 +1,234 @@
+"""A card folder as a repository of the Hub: which files go along, and the two that are made from the card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from zoo.card import CARD_FILE, Card, Metric
+from zoo.errors import HubError, WeightsError
+from zoo.hub.address import UNSAFE
+from zoo.weights import check_hash, read_header
+from zoo.yaml_writer import dump_yaml
+
+__all__ = ["Contents", "contents_of", "is_handwritten", "render_config", "render_readme"]
+
+# What may lie beside card and weights: results of an evaluation and a licence, never code, pickles or checkpoints.
+_EXTRA = (".png", ".svg", ".jsonl", ".csv")
+_EXTRA_NAMES = ("evaluation.yaml", "LICENSE", "README.md")
+_TOKEN = re.compile(r"hf_[A-Za-z0-9]{20,}|(?:gh[pousr]|github_pat)_\w{20,}|-----BEGIN [A-Z ]*PRIVATE KEY")
+_ABSOLUTE = re.compile(r"""(?:^|(?<=[\s"'=:,(\[]))(?:/(?:[\w.+~-]+/)+[\w.+~-]*|~/[\w./+-]+|[A-Za-z]:\\[\w\\.-]+)""")
+_MARK = re.compile(r"<!-- made from card\.yaml by zoo; sha256 of the rest: ([0-9a-f]{64}) -->\n")
+
+
+@dataclass
+class Contents:
+    """What a push would put into a repository: path there → bytes, or the file to read; and what stays behind, why."""
+
+    files: dict[str, bytes | Path]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def read(self, path: str) -> bytes:
+        content = self.files[path]
+        return content if isinstance(content, bytes) else content.read_bytes()
+
+    def size(self, path: str) -> int:
+        content = self.files[path]
+        return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def contents_of(folder: Path, card: Card) -> Contents:
+    """The files to push for a card folder, all checked.
+
+    Raises:
+        WeightsError: the card describes no weights, or the file is not the one it promises.
+        HubError: a text among them holds a token or a path of this machine.
+    """
+    if card.weights is None:
+        raise WeightsError(f"{card.path}: describes a model without weights; train it first: zoo train {card.path}")
+    file = folder / card.weights.file
+    _regular(file)
+    if file.suffix != ".safetensors":
+        raise WeightsError(f"{file}: only safetensors are pushed")
+    check_hash(file, sha256=card.weights.sha256, size=card.weights.bytes,
+               mend=f"save the model again with zoo.save, which writes {CARD_FILE} too")  # fmt: skip
+    _, metadata = read_header(file)
+    _search(json.dumps(metadata), f"{file} (metadata)")
+    contents = Contents({CARD_FILE: folder / CARD_FILE, file.name: file})
+    for path in sorted(folder.iterdir()):
+        if path.name in contents.files or path.name.startswith("."):
+            continue
+        reason = _reason_to_leave(path)
+        if reason is None:
+            contents.files[path.name] = path
+        else:
+            contents.left_out[path.name] = reason
+    plots = [name for name in contents.files if name.endswith((".png", ".svg"))]
+    contents.files["config.json"] = render_config(card).encode()
+    contents.files.setdefault("README.md", render_readme(card, plots).encode())
+    for name in contents.files:
+        if not name.endswith((".safetensors", ".png")):
+            _search(contents.read(name).decode("utf-8", "replace"), str(folder / name))
+    return contents
+
+
+def _reason_to_leave(path: Path) -> str | None:
+    if path.is_symlink():
+        return "a link"
+    if path.suffix.lower() in UNSAFE:
+        return UNSAFE[path.suffix.lower()]
+    if not path.is_file():
+        return "not a file"
+    if path.name in _EXTRA_NAMES or path.suffix.lower() in _EXTRA:
+        return None
+    return "not part of a model's repository"
+
+
+def _regular(file: Path) -> None:
+    if file.is_symlink():
+        raise HubError(f"{file}: a link; put the file itself beside the card")
+
+
+def _search(text: str, where: str) -> None:
+    """Refuse what should not leave this machine."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if _TOKEN.search(line):
+            raise HubError(f"{where}:{number}: holds what looks like a token or a key; take it out (and revoke it)")
+        if found := _ABSOLUTE.search(line):
+            raise HubError(f"{where}:{number}: holds a path of this machine, {found[0]}; take it out")
+
+
+# --- config.json ------------------------------------------------------------------------------------------------------
+
+
+def render_config(card: Card) -> str:
+    """``config.json``: what a program needs to know; names an architecture, never a module to import."""
+    data = card.to_dict()
+    split = data.get("data", {}).get("split")
+    config: dict[str, Any] = {
+        "library_name": "zoo",
+        "name": card.name,
+        "architecture": card.architecture,
+        "format": card.format,
+        "config": data.get("config", {}),
+        "targets": data["targets"],
+        "units": {name: spec.unit for name, spec in card.targets.items()},
+        "dataset": card.data.dataset,
+        "split": split,
+        "zoo_version": version("geometric-zoo"),
+    }
+    if card.weights is not None:
+        keep = ("file", "sha256", "bytes", "parameters")
+        config["weights"] = {key: getattr(card.weights, key) for key in keep}
+    return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+
+
+# --- README.md --------------------------------------------------------------------------------------------------------
+
+
+def is_handwritten(text: str) -> bool:
+    """Whether a README is anyone's own words: not ours, or ours and changed since."""
+    mark = _MARK.search(text)
+    return mark is None or _digest(_MARK.sub("", text)) != mark[1]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def render_readme(card: Card, plots: list[str]) -> str:
+    """The page of the model on the Hub."""
+    front = f"---\n{dump_yaml(_front_matter(card))}---\n"
+    body = "\n".join(_body(card, plots)) + "\n"
+    mark = f"<!-- made from card.yaml by zoo; sha256 of the rest: {_digest(front + body)} -->\n"
+    return front + mark + body
+
+
+def _front_matter(card: Card) -> dict[str, Any]:
+    elements = ["molecules"] if not card.domain.pbc else ["materials"]
+    tags = ["zoo", "geometric-gnn", "safetensors", card.architecture, *elements]
+    front: dict[str, Any] = {"library_name": "zoo", "pipeline_tag": "graph-ml", "tags": tags}
+    if card.license:
+        front["license"] = card.license.lower()
+    if card.data.dataset:
+        front["datasets"] = [card.data.dataset.removeprefix("hf:").partition("@")[0]]
+    if results := _results(card):
+        front["model-index"] = [{"name": card.name, "results": results}]
+    return front
+
+
+def _results(card: Card) -> list[dict[str, Any]]:
+    """The measured metrics as the Hub reads them, one result a split."""
+    name = card.data.dataset or "unnamed"
+    results = []
+    for split in dict.fromkeys(m.split for m in card.metrics):
+        metrics = [
+            {"type": m.metric, "name": f"{m.target} {m.metric.upper()} ({m.unit})", "value": m.value}
+            for m in card.metrics
+            if m.split == split
+        ]
+        results.append({
+            "task": {"type": "graph-ml", "name": "Prediction of molecular properties"},
+            "dataset": {"type": name, "name": name, "split": split},
+            "metrics": metrics,
+        })  # fmt: skip
+    return results
+
+
+def _body(card: Card, plots: list[str]) -> Iterator[str]:
+    yield f"\n# {card.name}\n"
+    if card.summary:
+        yield f"{card.summary}\n"
+    yield "```python\nimport zoo\nimport ase.build\n"
+    yield f'model = zoo.load("{card.name}")   # pip install geometric-zoo; or "hf:organisation/name" of this page'
+    yield 'model.predict(ase.build.molecule("CH3CH2OH"))\n```\n'
+    yield from _targets(card)
+    yield "## What it may be asked\n"
+    yield f"Elements: {', '.join(card.domain.elements)}. {'Periodic' if card.domain.pbc else 'Not periodic'}."
+    if card.domain.reach:
+        yield f"{card.domain.reach}"
+    if card.limits:
+        yield f"\nLimits: {card.limits}"
+    yield "\n## What it is\n"
+    size = f", {card.weights.parameters:,} parameters" if card.weights else ""
+    yield f"Architecture `{card.architecture}`{size}."
+    yield from _training(card)
+    if card.weights:
+        yield f"\nWeights: `{card.weights.file}`, {card.weights.bytes:,} bytes, sha256 `{card.weights.sha256}`."
+    for plot in plots:
+        yield f"\n![{Path(plot).stem}]({plot})"
+    citations = [*card.citation, *card.data.citation]
+    if citations:
+        yield "\n## To cite\n"
+        yield from (f"- {citation}" for citation in citations)
+
+
+def _targets(card: Card) -> Iterator[str]:
+    measured: dict[str, list[Metric]] = {}
+    for metric in card.metrics:
+        measured.setdefault(metric.target, []).append(metric)
+    yield "## What it predicts\n"
+    yield "| target | unit | measured |\n|---|---|---|"
+    for name, unit in [*((n, s.unit) for n, s in card.targets.items()), *((n, "") for n in card.derivatives)]:
+        shown = "; ".join(f"{m.metric.upper()} {m.value:.4g} {m.unit} ({m.split}, n = {m.n})"
+                          for m in measured.get(name, []))  # fmt: skip
+        yield f"| {name} | {unit} | {shown or 'not measured'} |"
+    yield ""
+
+
+def _training(card: Card) -> Iterator[str]:
+    data, training = card.data, card.training
+    if data.dataset:
+        split = data.split
+        counts = f" ({split.train:,} / {split.val:,} / {split.test:,} for training / validation / test)" if (
+            split and None not in (split.train, split.val, split.test)) else ""  # fmt: skip
+        theory = f", {data.theory}" if data.theory else ""
+        yield f"Trained on `{data.dataset}`{theory}{counts}."
+    if training.hours:
+        yield f"Training took {training.hours:.3g} h on {training.device or 'an unnamed device'}."

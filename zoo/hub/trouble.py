@@ -1,0 +1,126 @@
+"""What went wrong between here and the Hub, in words that say what to do."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+from zoo.errors import HubError
+from zoo.hub.address import Address
+
+__all__ = ["AccessError", "UnreachableError", "explain", "is_passing", "retry_after"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+class UnreachableError(HubError):
+    """No usable answer: no connection, time-out, 429 or 5xx, a web page in place of the Hub."""
+
+
+class AccessError(HubError):
+    """The Hub answered, and does not hand it out: not there, private, gated, wrong token."""
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def status_of(error: BaseException) -> int | None:
+    """HTTP status of the first answer in the chain, if any."""
+    for one in chain(error):
+        response = getattr(one, "response", None)
+        if response is not None:
+            return response.status_code
+    return None
+
+
+def retry_after(error: BaseException) -> float | None:
+    """Seconds that a 429 or 503 asks to wait."""
+    for one in chain(error):
+        response = getattr(one, "response", None)
+        value = "" if response is None else response.headers.get("Retry-After", "")
+        if value.strip().isdigit():
+            return float(value)
+    return None
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether trying again may help: no answer, a broken one, 408, 429 or 5xx. A full disk does not pass."""
+    status = status_of(error)
+    if status is not None:
+        return status in (408, 429) or status >= 500
+    if any(getattr(one, "errno", None) in _FULL | _CLOSED for one in chain(error)):
+        return False
+    return _names(error) & {"TransportError", "FileMetadataError", "ConnectionError"} != set() or (
+        isinstance(error, OSError) and "Consistency check" in str(error)
+    )
+
+
+def _names(error: BaseException) -> set[str]:
+    """Class names in the chain: the two generations of the client have the same classes in different packages."""
+    return {kind.__name__ for one in chain(error) for kind in type(one).__mro__}
+
+
+def explain(error: BaseException, address: Address, doing: str) -> HubError:
+    """The error to show for one that the client raised."""
+    from huggingface_hub import constants
+
+    what = f"{doing} {address}" if doing else str(address)
+    number = next((e.errno for e in chain(error) if isinstance(e, OSError) and e.errno in _FULL | _CLOSED), None)
+    if status_of(error) is None and number is not None:
+        return _disk(error, number, what, constants.HF_HUB_CACHE)
+    return _answer(error, address, what, constants.ENDPOINT) or UnreachableError(
+        f"{what}: {constants.ENDPOINT} gives no usable answer: {_short(error)}\n"
+        "  to mend it: check the network and HF_ENDPOINT, then run it again; "
+        "ZOO_OFFLINE=1 uses only what is on this machine"
+    )
+
+
+def _disk(error: BaseException, number: int, what: str, cache: str) -> HubError:
+    if number in _FULL:
+        return HubError(f"{what}: no space left for it in {cache}\n"
+                        "  to mend it: free space (zoo cache prune), or set HF_HOME to another disk")
+    return HubError(f"{what}: {cache} cannot be written ({_short(error)})\n"
+                    "  to mend it: set HF_HOME to a folder of your own")
+
+
+def _answer(error: BaseException, address: Address, what: str, endpoint: str) -> HubError | None:
+    """Errors in which the Hub itself said no."""
+    names, status = _names(error), status_of(error)
+    login = "log in with `hf auth login`, or set HF_TOKEN"
+    page = f"{endpoint}/{'datasets/' if address.kind == 'dataset' else ''}{address.repo}"
+    if "GatedRepoError" in names:
+        return AccessError(f"{what}: gated, and access is not granted to you\n"
+                           f"  to mend it: ask for access at {page}, then {login}")
+    if "RevisionNotFoundError" in names:
+        return AccessError(f"{what}: the repository has no revision {address.revision!r}\n"
+                           f"  to mend it: leave the revision out, or see {page}/tree/main")
+    if "RepositoryNotFoundError" in names:
+        return AccessError(f"{what}: {endpoint} has no such repository, or does not show it to you\n"
+                           f"  to mend it: check the name; for a private one, {login}")
+    if "RemoteEntryNotFoundError" in names:
+        return AccessError(f"{what}: the repository has no such file")
+    if status == 401:
+        return AccessError(f"{what}: {endpoint} does not accept the token\n"
+                           f"  to mend it: {login}; `hf auth logout` and no HF_TOKEN for public models")
+    if status == 403:
+        return AccessError(f"{what}: refused ({_short(error)})\n"
+                           "  to mend it: use a token with the role 'write' and rights to this organisation")
+    if status == 429:
+        wait = retry_after(error)
+        return UnreachableError(f"{what}: {endpoint} answers that there were too many requests"
+                                f"{f'; it asks to wait {wait:.0f} s' if wait else ''}")
+    if status is not None and status >= 500:
+        return UnreachableError(f"{what}: {endpoint} is in trouble (status {status})\n  to mend it: try again later")
+    return None
+
+
+def _short(error: BaseException) -> str:
+    """The innermost reason, in one line."""
+    inner = list(chain(error))[-1]
+    text = " ".join(str(inner).split()) or type(inner).__name__
+    return text if len(text) <= 400 else text[:399] + "…"
