@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from zoo.golden import check_golden, record_golden
 from zoo.irreps import FeatureLayout
 from zoo.model import Model
 from zoo.readouts import READOUTS, Readout
+from zoo.resolution import CardFolder, resolve
 from zoo.suggest import did_you_mean
 
 __all__ = ["CardFolder", "build", "create", "load", "resolve", "save"]
@@ -26,14 +26,6 @@ Verify = Literal["hash", "golden"]
 
 _ALL_ELEMENTS = 100
 _ENERGY = {"energy": {"readout": "energy", "unit": "eV"}}
-
-
-@dataclass(frozen=True)
-class CardFolder:
-    """A card and the verified-to-be-there weights file beside it."""
-
-    card: Card
-    weights: Path
 
 
 def load(
@@ -62,8 +54,9 @@ def load(
     found = resolve(name)
     card = found.card
     promised = card.weights
-    mend = f"zoo pull {card.name}" if not Path(str(name)).exists() else "copy the card folder again"
-    weights.check_hash(found.weights, sha256=promised.sha256, size=promised.bytes, mend=mend)
+    if not found.verified:
+        mend = f"copy {card.folder} again from where it came, or take the model from the Hub with zoo pull"
+        weights.check_hash(found.weights, sha256=promised.sha256, size=promised.bytes, mend=mend)
     with torch.random.fork_rng(devices=[]):
         model = build(card)
     weights.load_into(model, found.weights, upgrade=_upgrade(card))
@@ -141,41 +134,6 @@ def build(card: Card) -> Model:
         torch.set_default_dtype(before)
 
 
-def resolve(name: str | Path) -> CardFolder:
-    """Find the card and the weights of a name; the chain tried stands in the error.
-
-    Order: explicit folder → bundled or registered → Hub cache at the pinned commit → Hub.
-
-    Raises:
-        UnknownNameError: nothing has this name.
-        WeightsError: the card is there, and its weights are nowhere.
-    """
-    text = str(name)
-    if text.startswith("hf:"):
-        from zoo import hub
-
-        return hub.fetch(text)
-    folder = Path(text.removeprefix("dir:")).expanduser()
-    if text.startswith("dir:") or folder.is_dir() or folder.is_file():
-        return _with_weights(Card.load(folder))
-    if re.fullmatch(r"[\w.-]+/[\w.@-]+", text):
-        raise UnknownNameError(f"'{text}' is neither a folder nor a name of the zoo. A repository of the Hub? "
-                               f"Write 'hf:{text}'. A folder? Write 'dir:{text}', and check that it exists")
-    from zoo import registry
-
-    entry = registry.entry(text)
-    card = Card.load(entry.card_path)
-    if card.weights is not None and (card.folder / card.weights.file).is_file():
-        return _with_weights(card)
-    if entry.hub is not None:
-        from zoo import hub
-
-        return hub.fetch(f"hf:{entry.hub}", expected=card)
-    raise WeightsError(f"'{text}' has no weights:\n  beside its card: {card.folder} holds none\n"
-                       f"  on the Hub: {entry.origin} pins no repository for it\n"
-                       f"train it with: zoo train {entry.card_path}")
-
-
 def save(model: Model, folder: str | Path, **changes: Any) -> Card:
     """Write a card folder: ``model.safetensors`` and ``card.yaml`` with its hash, references and golden outputs.
 
@@ -221,12 +179,6 @@ def _readout(card: Card, name: str, layout: FeatureLayout, elements: Sequence[in
         return kind(layout, elements, **spec.head(defaults))
     except TypeError as error:
         raise PluginError(f"{card.where('targets', name)}: readout '{spec.readout}': {error}") from error
-
-
-def _with_weights(card: Card) -> CardFolder:
-    if card.weights is None:
-        raise WeightsError(f"{card.path} describes a model without weights; train it with: zoo train {card.path}")
-    return CardFolder(card, card.folder / card.weights.file)
 
 
 def _upgrade(card: Card) -> Any:
