@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo.data.batches import cut, plan
 from zoo.errors import TrainingError
-from zoo.training.batches import cut, plan
 from zoo.training.checkpoint import Checkpoints, DiskFullError
 from zoo.training.criterion import Criterion
 from zoo.training.distributed import Ranks
@@ -201,9 +201,7 @@ class Trainer:
     # -- parts of a step ---------------------------------------------------------------------------------------
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
-        rows = self.train_rows
-        return plan(rows, self.sizes["atoms"][rows], self.sizes["edges"][rows], self.recipe.batch,
-                    seed=self.recipe.seed, epoch=epoch)
+        return plan(self.train_rows, self.sizes, self.recipe.batch.model_dump(), seed=self.recipe.seed, epoch=epoch)
 
     def _shares(self, batch: np.ndarray) -> list[tuple[np.ndarray, float]]:
         """This rank's micro-batches with their weight; where there is none, one molecule that counts 0."""
@@ -252,10 +250,10 @@ class Trainer:
 
     def evaluate_rows(self, rows: np.ndarray) -> dict[str, float]:
         """Loss and MAE over rows of the store, with the weights that the model holds now."""
-        limits = self.recipe.eval_batch or _doubled(self.recipe.batch)
+        limits = self.recipe.eval_batch.model_dump() if self.recipe.eval_batch else doubled(self.recipe.batch)
         sums = torch.zeros(3 * len(self.criterion.metric_names), dtype=torch.float64, device=self.ranks.device)
         self.model.eval()
-        batches = plan(rows, self.sizes["atoms"][rows], self.sizes["edges"][rows], limits)
+        batches = plan(rows, self.sizes, limits)
         with torch.no_grad():
             for batch in batches[self.ranks.rank::self.ranks.world]:
                 part = torch.from_numpy(batch)
@@ -388,9 +386,9 @@ def _matching(pattern: str, names: Mapping[str, Any], key: str) -> Sequence[str]
     return found
 
 
-def _doubled(batch: Batch) -> Batch:
-    """Without a backward pass there is room for more."""
-    return Batch(**{name: None if value is None else 2 * value for name, value in batch.model_dump().items()})
+def doubled(batch: Batch) -> dict[str, int | None]:
+    """Limits of a batch without a backward pass, which leaves room for more."""
+    return {name: None if value is None else 2 * value for name, value in batch.model_dump().items()}
 
 
 class _signals:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from zoo.card import Card
-from zoo.data import Store, open_qm9
-from zoo.errors import DataError, TrainingError
+from zoo.data.of_card import check_elements, open_for_card
+from zoo.data.store import Store
+from zoo.errors import TrainingError
 from zoo.loading import build, save
 from zoo.model import Model
 from zoo.training import machine
@@ -48,7 +49,9 @@ def run(card: str | Path, *, out: Path, overrides: Sequence[str], data: str | Pa
     torch.backends.cuda.matmul.allow_tf32 = recipe.tf32
     with ranks(device) as here:
         model = untrained(description, seed=recipe.seed, dtype=getattr(torch, recipe.precision))
-        store, rows = open_data(description, recipe, model, data)
+        found = open_for_card(description, cutoff=float(model.backbone.cutoff), labels=recipe.losses, path=data)
+        store, rows = found.store, found.rows
+        check_elements(store, torch.cat([rows["train"], rows["val"]]), model, found.name)
         store, model = store.to(here.device), model.to(here.device)
         if not resume:
             fit_constants(model, store, rows["train"], description, recipe, force=force)
@@ -92,26 +95,6 @@ def untrained(card: Card, *, seed: int, dtype: torch.dtype) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(card).to(dtype)
-
-
-def open_data(card: Card, recipe: Recipe, model: Model, path: str | Path | None
-              ) -> tuple[Store, dict[str, Tensor]]:
-    """The card's data with edges at the model's cut-off, and the rows of its splits.
-
-    Raises:
-        DataError: a label that the recipe needs is missing.
-    """
-    from zoo.data.splits import split
-
-    cutoff = float(model.backbone.cutoff)
-    store = open_qm9(path, cutoff=cutoff)
-    if store.edges is None or store.edges.cutoff != cutoff:
-        store = store.with_edges(cutoff, progress=True)
-    for name in recipe.losses:
-        if name not in store.labels:
-            raise DataError(f"the data have no label '{name}'; they have: {', '.join(store.labels)}")
-    rows = {name: split(store.ids, name) for name in ("train", "val")}
-    return store, rows
 
 
 def fit_constants(model: Model, store: Store, train: Tensor, card: Card, recipe: Recipe, *, force: bool) -> None:

@@ -1,10 +1,10 @@
-"""Which molecules each step sees: planned for all ranks together, then cut, so that the run does not depend on them."""
+"""Which structures each batch holds: planned for all processes together, then cut, so that results do not depend on them."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
 
-from zoo.training.recipe import Batch
+import numpy as np
 
 __all__ = ["cut", "plan", "seeded"]
 
@@ -14,24 +14,25 @@ def seeded(*key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([k % (1 << 64) for k in key]))
 
 
-def plan(rows: np.ndarray, n_atoms: np.ndarray, n_edges: np.ndarray, limits: Batch, *, seed: int | None = None,
-         epoch: int = 0) -> list[np.ndarray]:
+def plan(rows: np.ndarray, sizes: Mapping[str, np.ndarray], limits: Mapping[str, int | None], *,
+         seed: int | None = None, epoch: int = 0) -> list[np.ndarray]:
     """Cut rows into batches of nearly equal cost, none above the limits unless one molecule alone is.
 
     Args:
         rows: (n,) rows of the store; every one appears exactly once.
-        n_atoms, n_edges: (n,) sizes of those rows.
-        limits: at most so many molecules, atoms and edges.
+        sizes: ``atoms`` and ``edges`` of every structure of the store, (M,) each.
+        limits: at most so many ``molecules``, ``atoms`` and ``edges``; absent or ``None`` is no limit.
         seed: order of this epoch is drawn from (seed, epoch); ``None`` keeps the order given.
     """
     order = np.arange(len(rows)) if seed is None else seeded(seed, epoch).permutation(len(rows))
-    costs = {"molecules": np.ones(len(rows), dtype=np.int64), "atoms": n_atoms, "edges": n_edges}
     sums, caps = [], []
-    for name, cost in costs.items():
-        cap = getattr(limits, name)
-        if cap is not None:
-            sums.append(np.cumsum(cost[order], dtype=np.int64))
-            caps.append(int(cap))
+    for name in ("molecules", "atoms", "edges"):
+        if limits.get(name) is not None:
+            cost = np.ones(len(rows), dtype=np.int64) if name == "molecules" else sizes[name][rows[order]]
+            sums.append(np.cumsum(cost, dtype=np.int64))
+            caps.append(int(limits[name]))
+    if not sums:
+        raise ValueError(f"no limit on the size of a batch: {dict(limits)}")
     ends = _even(sums, caps)
     return [rows[part] for part in np.split(order, ends[:-1])] if ends else []
 
