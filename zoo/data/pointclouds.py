@@ -6,6 +6,8 @@ A set made by formula, so that what can be learnt is known. It shows that the co
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -35,7 +37,7 @@ def point_clouds(n: int = 200, *, points: tuple[int, int] = (6, 12), seed: int =
     vectors = torch.from_numpy(random.normal(size=(total, 1, 3)) * 0.5)
     kind = torch.from_numpy(random.integers(1, 3, size=total))
     start = np.concatenate([[0], np.cumsum(sizes)])
-    pieces = [_nearest(pos[lo:hi]) for lo, hi in zip(start[:-1], start[1:])]
+    pieces = [_nearest(pos[lo:hi]) for lo, hi in pairwise(start.tolist())]
     counts = torch.tensor([piece.shape[1] for piece in pieces])
     offset = torch.repeat_interleave(torch.from_numpy(start[:-1]), counts)
     local = torch.cat(pieces, 1)

@@ -24,6 +24,7 @@ def from_pyg(
     units: Mapping[str, str],
     inputs: Iterable[str] = (),
     edges: Literal["make", "given"] = "make",
+    per_atom: Iterable[str] | None = None,
     meta: Mapping[str, Any] | None = None,
 ) -> Store:
     """A store of an ``InMemoryDataset`` (or a list of ``Data``) with ``z`` and ``pos``.
@@ -34,6 +35,8 @@ def from_pyg(
         inputs: of ``charge``, ``spin``, ``node_attrs``, ``node_vectors``, and ``edge_attrs`` with given edges.
         edges: ``"given"`` keeps the data set's ``edge_index``; otherwise it is left behind, being a bond graph more
             often than a neighbour list.
+        per_atom: the labels that are per atom. Told from sizes by default; to be said where those leave it open, as for
+            a dipole of three numbers and molecules of three atoms.
 
     Raises:
         DataError: a field, column or unit is missing, or a field is neither per structure nor per atom.
@@ -42,12 +45,13 @@ def from_pyg(
     z, pos = (_field(fields, name) for name in ("z", "pos"))
     n_atoms = slices["pos"].diff() if slices else torch.tensor([len(pos)])
     columns: dict[str, Tensor] = {}
-    per_atom = set()
+    atom_wise = set()
     for label, where in labels.items():
         if label not in units:
             raise DataError(f"the unit of '{label}' is not given: say units={{'{label}': …}}; a unit is never guessed")
         name, column = (where, None) if isinstance(where, str) else where
-        value, atomic = _rows(_field(fields, name), name, slices, n_atoms)
+        atomic = None if per_atom is None else label in per_atom
+        value, atomic = _rows(_field(fields, name), name, slices, n_atoms, atomic)
         if column is not None:
             if value.dim() < 2 or not -value.shape[1] <= column < value.shape[1]:
                 raise DataError(f"'{name}' has shape {tuple(value.shape)}: there is no column {column}")
@@ -56,7 +60,7 @@ def from_pyg(
             value = value[:, 0]
         columns[label] = value.double() * factor(units[label], stored_unit(units[label]))
         if atomic:
-            per_atom.add(label)
+            atom_wise.add(label)
     optional: dict[str, Any] = {}
     if fields.get("cell") is not None:
         if fields.get("pbc") is None:
@@ -74,7 +78,7 @@ def from_pyg(
         value = _field(fields, name)
         optional[name] = value.reshape(count) if name in ("charge", "spin") else value
     return Store.from_tensors(
-        z.reshape(-1), pos, n_atoms=n_atoms, labels=columns, per_atom=frozenset(per_atom),
+        z.reshape(-1), pos, n_atoms=n_atoms, labels=columns, per_atom=frozenset(atom_wise),
         units={label: stored_unit(units[label]) for label in labels}, meta=dict(meta or {}), **optional,
     )
 
@@ -104,17 +108,25 @@ def _field(fields: Mapping[str, Any], name: str) -> Tensor:
     return value
 
 
-def _rows(value: Tensor, name: str, slices: Mapping[str, Tensor] | None, n_atoms: Tensor) -> tuple[Tensor, bool]:
+def _rows(value: Tensor, name: str, slices: Mapping[str, Tensor] | None, n_atoms: Tensor, atomic: bool | None
+          ) -> tuple[Tensor, bool]:
     """(one row per structure or per atom, whether per atom) of a concatenated field."""
     counts = slices[name].diff() if slices else torch.tensor([value.shape[0] if value.dim() else 1])
-    size = counts[:1]
+    size, structures = int(counts[0]), len(n_atoms)
+    of_atoms = torch.equal(counts, n_atoms)
+    shape: tuple[int, ...] | None = None
     if bool((counts == 1).all()):
-        return value.reshape(len(n_atoms), *value.shape[1:]), False
-    if torch.equal(counts, n_atoms):
+        shape = (structures, *value.shape[1:])
+    elif value.dim() == 1 and bool((counts == size).all()):
+        shape = (structures, size)
+    elif tuple(value.shape[1:]) == (3,) and bool((counts == 3).all()):
+        shape = (structures, 3, 3)
+    if atomic is None and of_atoms and shape is not None:
+        raise DataError(f"'{name}' has as many rows as each structure has atoms, {size}: say whether it belongs to the "
+                        f"atoms, per_atom=['{name}'], or not, per_atom=[]")
+    if of_atoms and atomic is not False:
         return value, True
-    if value.dim() == 1 and bool((counts == size).all()):
-        return value.reshape(len(n_atoms), int(size)), False
-    if tuple(value.shape[1:]) == (3,) and bool((counts == 3).all()):
-        return value.reshape(len(n_atoms), 3, 3), False
-    raise DataError(f"'{name}' has {value.shape[0]} rows for {len(n_atoms)} structures with {int(n_atoms.sum())} "
-                    "atoms: it is neither per structure nor per atom")
+    if shape is not None and not atomic:
+        return value.reshape(shape), False
+    raise DataError(f"'{name}' has {value.shape[0]} rows for {structures} structures with {int(n_atoms.sum())} atoms: "
+                    f"it is {'not per atom' if atomic else 'neither per structure nor per atom'}")

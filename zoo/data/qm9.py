@@ -45,13 +45,16 @@ CITATION = (
 )
 
 FINGERPRINTS = {
-    "gdb": "0f765488b299e839", "n_atoms": "4183e9a81c83475b", "z": "12864330fe28f318", "pos": "7dc582107f8efec5",
+    "gdb": "0f765488b299e839", "n_atoms": "4183e9a81c83475b", "z": "12864330fe28f318",
     "mu": "3fe6f5fd20172987", "alpha": "f7e15a3f2cb1ed62", "homo": "892239f010b4c237", "lumo": "5a71ab36edf33ecf",
     "gap": "6fa98eabebe6eff7", "r2": "2c4c424cfa74bc3a", "zpve": "9abf72784af552c3", "U0": "aa865085a2ae491e",
     "U": "0c7d0659549a302a", "H": "9d7958cda1d6ef07", "G": "ff2858f56eb925e8", "Cv": "b48da0d149bd2fba",
 }
 """First 16 hexadecimal digits of the sha256 of each column of the whole set: every source has to give these. Columns
-are little-endian int64, uint8 and float32 (pos), and float64 in the units of the original (targets)."""
+are little-endian int64 and uint8, targets float64 in the units of the original."""
+
+MEAN_POSITION = 1.31350168
+"""Å, mean of |x|, |y| and |z| over all atoms: positions have ten decimals in some sources and four in others."""
 
 
 def open_qm9(path: str | Path | None = None, *, cutoff: float | None = 5.0, partial: bool = False,
@@ -118,12 +121,15 @@ def check_whole(raw: RawQM9) -> None:
         if name not in raw.notes and digest != FINGERPRINTS[name]:
             raise DataError(f"'{name}' in the {raw.source} differs from the published QM9 (fingerprint {digest}, "
                             f"expected {FINGERPRINTS[name]}): fetch it again")
+    mean = float(np.abs(raw.pos.astype(np.float64)).mean())
+    if not abs(mean - MEAN_POSITION) < 1e-5:
+        raise DataError(f"positions in the {raw.source} differ from the published QM9 (mean |x| is {mean:.6f} Å, "
+                        f"expected {MEAN_POSITION:.6f} Å): fetch it again")
 
 
 def fingerprints(raw: RawQM9) -> dict[str, str]:
-    """A digest of every column that all sources hold exactly."""
-    columns = {"gdb": raw.gdb.astype("<i8"), "n_atoms": raw.n_atoms.astype("<i8"), "z": raw.z.astype("u1"),
-               "pos": raw.pos.astype("<f4")}
+    """A digest of every column but the positions."""
+    columns = {"gdb": raw.gdb.astype("<i8"), "n_atoms": raw.n_atoms.astype("<i8"), "z": raw.z.astype("u1")}
     columns |= {name: raw.values[name].astype("<f8") for name in COLUMNS}
     return {name: hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
             for name, value in columns.items()}

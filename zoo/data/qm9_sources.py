@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.progress import track
-from zoo.data.splits import qm9_uncharacterized
+from zoo.data.splits import QM9_MOLECULES, qm9_uncharacterized
 from zoo.errors import DataError, MissingExtraError
 
 __all__ = ["COLUMNS", "RawQM9", "read", "read_package"]
@@ -57,7 +57,8 @@ def read(path: Path, *, progress: bool = False) -> RawQM9:
     if name.endswith(".npz"):
         raw = _read_npz(path)
     elif re.search(r"\.tar(\.\w+)?$|\.t[bgx]z2?$", name):
-        raw = _read_xyz(_tar_members(path), f"archive {name}")
+        texts = track(_tar_members(path), "unpacking QM9", total=QM9_MOLECULES, enabled=progress)
+        raw = _read_xyz(texts, f"archive {name}")
     elif name.endswith(".sdf"):
         raw = _read_sdf(path, _table_of(path))
     elif name.endswith(".sdf.csv"):
@@ -78,11 +79,11 @@ _FORMS = ("dsgdb9nsd.xyz.tar.bz2 or a folder of its .xyz files; gdb9.sdf beside 
 def _read_folder(folder: Path, progress: bool) -> RawQM9:
     for inside in (folder, folder / "raw"):
         if (inside / "gdb9.sdf").is_file():
-            return read(inside / "gdb9.sdf")
+            return read(inside / "gdb9.sdf", progress=progress)
     for name in ("qm9.npz", "dsgdb9nsd.xyz.tar.bz2", "processed/data_v3.pt", "data_v3.pt", "raw/qm9_v3.pt",
                  "qm9_v3.pt"):
         if (folder / name).is_file():
-            return read(folder / name)
+            return read(folder / name, progress=progress)
     frames = sorted(folder.glob("*.xyz"))
     if frames:
         texts = (frame.read_bytes() for frame in track(frames, "reading QM9", enabled=progress))
@@ -251,8 +252,10 @@ def _raw(gdb: np.ndarray, letters: Sequence[bytes], pos: np.ndarray, values: np.
 def _floats(texts: Sequence[bytes], width: int, source: str, *, separator: str = ",") -> np.ndarray:
     """All numbers of ``texts`` as (rows, width) float64, correctly rounded, in one call."""
     joined = separator.encode().join(text.strip() for text in texts)
-    # One more number ends the text, so that a stop at something unreadable shows as a missing last value.
-    numbers = np.fromstring(joined + separator.encode() + b"42", dtype=np.float64, sep=separator)
-    if len(numbers) % width != 1 or numbers[-1] != 42:
-        raise DataError(f"the {source} cannot be read: {len(numbers) - 1} numbers where rows of {width} were expected")
-    return numbers[:-1].reshape(-1, width)
+    try:
+        numbers = np.fromstring(joined, dtype=np.float64, sep=separator)
+    except (ValueError, DeprecationWarning) as error:
+        raise DataError(f"the {source} cannot be read: something stands where a number was expected") from error
+    if len(numbers) % width:
+        raise DataError(f"the {source} cannot be read: {len(numbers)} numbers where rows of {width} were expected")
+    return numbers.reshape(-1, width)

@@ -284,12 +284,14 @@ class Store:
         units: Mapping[str, str],
         inputs: Iterable[str] = (),
         edges: Literal["make", "given"] = "make",
+        per_atom: Iterable[str] | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> Store:
         """From a torch-geometric ``InMemoryDataset``, see :func:`zoo.data.pyg.from_pyg`."""
         from zoo.data.pyg import from_pyg
 
-        return from_pyg(dataset, labels=labels, units=units, inputs=inputs, edges=edges, meta=meta)
+        return from_pyg(dataset, labels=labels, units=units, inputs=inputs, edges=edges, per_atom=per_atom,
+                        meta=meta)
 
 
 class _Gather:
