@@ -20,7 +20,7 @@ from zoo.registry_file import REGISTRY_FILE, RegistryFile, home, parse_pin, read
 from zoo.suggest import did_you_mean
 
 __all__ = ["Entry", "Registry", "entry", "list_models", "matching", "models", "parse_pin", "record_pin", "registry",
-           "show", "user_registry", "write_pin"]
+           "search_path", "show", "user_registry", "write_pin"]
 
 
 @dataclass(frozen=True)
@@ -122,14 +122,15 @@ def registry() -> Registry:
             _merge(result, read_registry(path), origin)
         except ZooError as error:
             result.problems.append((origin, str(error)))
-    for folder in _search_path():
+    for folder in search_path():
         _add_folder(result, folder)
     for alias, targets in result.aliases.items():
         for origin, target in targets.items():
             if target not in result.entries:
                 result.problems.append((origin, f"alias '{alias}' stands for '{target}', which is no model"))
             elif alias in result.entries:
-                result.problems.append((origin, f"alias '{alias}' for '{target}' is a model's name too: the model wins"))
+                problem = f"alias '{alias}' for '{target}' is a model's name too: the model wins"
+                result.problems.append((origin, problem))
     return result
 
 
@@ -253,9 +254,22 @@ def _sources() -> Iterator[tuple[Path, str]]:
         yield path, "built-in" if record.builtin else record.dist
     if user_registry().is_file():
         yield user_registry(), "user"
+        yield from included()
 
 
-def _search_path() -> list[Path]:
+def included() -> Iterator[tuple[Path, str]]:
+    """Registries that the user added, and what they are called: where on the Hub they are from, else their path."""
+    try:
+        user = read_registry(user_registry())
+    except ZooError:  # reported as a problem of the user's registry itself
+        return
+    for include in user.include:
+        path = home() / Path(include.path).expanduser()
+        yield path, f"hf:{include.hub}" if include.hub else str(path)
+
+
+def search_path() -> list[Path]:
+    """The folders of ``ZOO_PATH``."""
     return [Path(part).expanduser() for part in os.environ.get("ZOO_PATH", "").split(os.pathsep) if part.strip()]
 
 
@@ -289,11 +303,20 @@ def _add_folder(result: Registry, folder: Path) -> None:
 
 
 def _same(a: Entry, b: Entry) -> bool:
-    """Whether two sources mean the same model: one card file without two pins, or the same pin."""
+    """Whether two sources mean the same model: one card file or the same weights, without two pins; or one pin."""
     if a.card_path is not None and b.card_path is not None:
         one_pin = a.hub is None or b.hub is None or a.hub == b.hub
-        return one_pin and a.card_path.resolve() == b.card_path.resolve()
+        return one_pin and (a.card_path.resolve() == b.card_path.resolve() or _promise(a) == _promise(b) is not None)
     return a.hub is not None and a.hub == b.hub
+
+
+def _promise(entry: Entry) -> str | None:
+    """The hash of an entry's weights, by its card."""
+    try:
+        card = Card.load(entry.card_path)
+    except CardError:
+        return None
+    return card.weights.sha256 if card.weights is not None else None
 
 
 def _conflict(name: str, found: list[Entry]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,8 @@ from zoo.errors import CardError
 from zoo.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.yaml_writer import dump_yaml, write_text
 
-__all__ = ["REGISTRY_FILE", "RegistryFile", "home", "parse_pin", "read_registry", "write_pin"]
+__all__ = ["REGISTRY_FILE", "Include", "RegistryFile", "home", "parse_pin", "read_registry", "write_include",
+           "write_pin"]
 
 REGISTRY_FILE = "registry.yaml"
 SCHEMA = 1
@@ -58,10 +60,18 @@ class _Listing(Section):
         return self
 
 
+class Include(Section):
+    """Another registry that counts as part of this one; ``hub`` says where on the Hub it was taken from."""
+
+    path: str
+    hub: Annotated[str, AfterValidator(_checked_pin)] | None = None
+
+
 class _Content(Section):
     schema_version: int = Field(alias="schema")
     models: dict[Name, _Listing] = {}
     aliases: dict[Name, Name] = {}
+    include: list[Include] = []
 
 
 @dataclass(frozen=True)
@@ -73,12 +83,14 @@ class RegistryFile:
         models: (card file or None, pin or None) by name.
         aliases: other names of models.
         document: text and line numbers.
+        include: further registries; heeded in the user's registry only.
     """
 
     path: Path
     models: Mapping[str, tuple[Path | None, str | None]]
     aliases: Mapping[str, str]
     document: Document
+    include: tuple[Include, ...] = ()
 
 
 def home() -> Path:
@@ -110,7 +122,7 @@ def _checked(document: Document, path: Path) -> RegistryFile:
     folder = path.parent
     models = {name: (None if listing.card is None else folder / Path(listing.card).expanduser(), listing.hub)
               for name, listing in content.models.items()}
-    return RegistryFile(path, models, content.aliases, document)
+    return RegistryFile(path, models, content.aliases, document, tuple(content.include))
 
 
 def write_pin(path: Path, name: str, pin: str, *, card: str | None = None) -> None:
@@ -125,16 +137,37 @@ def write_pin(path: Path, name: str, pin: str, *, card: str | None = None) -> No
     Raises:
         CardError: not a pin, or the registry is malformed.
     """
-    from filelock import FileLock, Timeout
-
     parse_pin(pin)
     path = path.resolve()
+    with _locked(path):
+        write_text(path, _with_pin(path, name, pin, card))
+
+
+def write_include(path: Path, add: Include | None, remove: Callable[[Include], bool]) -> None:
+    """Take includes out of a registry, and add one; the file is made when absent. Locks as :func:`write_pin`.
+
+    Raises:
+        CardError: the registry is malformed.
+    """
+    path = path.resolve()
+    with _locked(path):
+        document = load_yaml(path) if path.is_file() else Document({"schema": SCHEMA}, source=str(path))
+        kept = [i for i in _checked(document, path).include if not remove(i)]
+        included = [i.model_dump(exclude_none=True) for i in [*kept, *([] if add is None else [add])]]
+        data = {key: value for key, value in document.data.items() if key != "include"}
+        write_text(path, _head(document.text) + dump_yaml({**data, **({"include": included} if included else {})}))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a registry; it lies in ``$ZOO_HOME``, so that reading one leaves no trace beside it."""
+    from filelock import FileLock, Timeout
+
     lock = home() / "locks" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=LOCK_SECONDS):
-            text = _with_pin(path, name, pin, card)
-            write_text(path, text)
+            yield
     except Timeout:
         raise CardError(f"{path}: another process has held its lock {lock} for {LOCK_SECONDS} s; nothing was "
                         f"written") from None
