@@ -11,7 +11,18 @@ from torch import Tensor
 if TYPE_CHECKING:
     from zoo.graph import Graph
 
-__all__ = ["Neighbourhood", "Neighbourhoods", "Quadruplets", "Triplets", "neighbourhoods", "quadruplets", "triplets"]
+__all__ = [
+    "Junction",
+    "Junctions",
+    "Neighbourhood",
+    "Neighbourhoods",
+    "Quadruplets",
+    "Triplets",
+    "junctions",
+    "neighbourhoods",
+    "quadruplets",
+    "triplets",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,38 +88,162 @@ class Neighbourhoods:
     slot: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Junction:
+    """A atoms of one table with their ends (K slots) and axes (M slots).
+
+    Attributes:
+        pairs: (A, K, M) bool: both slots are used and hold different edges.
+        closing: (A, K, M) int64, for an end c→a and an axis b→a: place of the pair (axis a→b, end c→b) in the
+            concatenation of all tables seen as (A, M, K), flattened; 0 where there is none.
+        closed: (A, K, M) bool: there is one, so that c, a and b form a triangle.
+    """
+
+    pairs: Tensor
+    closing: Tensor
+    closed: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Junctions:
+    """Where torsions c→a–b←d are put together: the ends c→a and the axes b→a that meet in each atom.
+
+    At the other end of the axis, b, the same tables hold its reverse a→b and the ends d→b. So two sums over pairs of
+    edges, at b and at a, make a sum over quadruplets. Only d = c has to be taken out again: ``closing`` finds it.
+
+    Attributes:
+        ends, axes: tables of the same atoms; some may have no slot.
+        tables: one per table of atoms.
+        opposite: (number of axes,) slot of the reverse of each axis, in the tables of axes.
+    """
+
+    ends: Neighbourhoods
+    axes: Neighbourhoods
+    tables: tuple[Junction, ...]
+    opposite: Tensor
+
+
 def neighbourhoods(graph: Graph, *, cutoff: float | None = None) -> Neighbourhoods:
     """Dense neighbourhoods from the edges shorter than ``cutoff`` (all edges when it is ``None``)."""
     edge = _short_edges(graph, cutoff)
-    degree = torch.bincount(graph.target.index_select(0, edge), minlength=graph.num_nodes)
+    degree = _degree(graph, edge)
+    return _tabulate(edge, degree, _similar_degrees(degree))
+
+
+def junctions(graph: Graph, *, cutoff: float, cutoff_interaction: float) -> Junctions:
+    """Ends shorter than ``cutoff`` and axes shorter than ``cutoff_interaction``, atom by atom."""
+    end, axis = _short_edges(graph, cutoff), _short_edges(graph, cutoff_interaction)
+    end_degree, axis_degree = _degree(graph, end), _degree(graph, axis)
+    groups = _similar_degrees(torch.maximum(end_degree, axis_degree))
+    ends, axes = _tabulate(end, end_degree, groups), _tabulate(axis, axis_degree, groups)
+    # Where each atom's pairs start, and each edge's column in its atom's table.
+    start, width = torch.zeros_like(end_degree), torch.zeros_like(end_degree)
+    offset = 0
+    for atoms, e, a in zip(groups, ends.tables, axes.tables, strict=True):
+        size = e.row.shape[1] * a.row.shape[1]
+        start[atoms] = offset + size * torch.arange(len(atoms), device=atoms.device)
+        width[atoms] = e.row.shape[1]
+        offset += size * len(atoms)
+    end_column, axis_column = _columns(graph, end, end_degree), _columns(graph, axis, axis_degree)
+    find = _EdgeFinder(graph, end)
+    tables = []
+    for e, a in zip(ends.tables, axes.tables, strict=True):
+        ca, ba = end[e.row][:, :, None], axis[a.row][:, None, :]
+        pairs = e.used[:, :, None] & a.used[:, None, :] & (ca != ba)
+        shape = pairs.shape
+        cb = find(ca.expand(shape), ba.expand(shape))
+        closed = pairs & (cb >= 0)
+        b = graph.source[ba]
+        closing = start[b] + axis_column[graph.reverse_edge[ba]] * width[b] + end_column[cb.clamp(min=0)]
+        tables.append(Junction(pairs=pairs, closing=torch.where(closed, closing, 0), closed=closed))
+    slot = torch.empty_like(graph.source)
+    slot[axis] = axes.slot
+    return Junctions(ends=ends, axes=axes, tables=tuple(tables), opposite=slot[graph.reverse_edge[axis]])
+
+
+def _tabulate(edge: Tensor, degree: Tensor, groups: list[Tensor]) -> Neighbourhoods:
     first = degree.cumsum(0) - degree
-    slot = torch.empty_like(edge)
+    slot = torch.zeros_like(edge)
     tables, offset = [], 0
-    for atoms, width in _similar_degrees(degree):
-        counts = degree.index_select(0, atoms)
-        column = torch.arange(width, device=edge.device)
+    for atoms in groups:
+        counts = degree[atoms]
+        column = torch.arange(int(counts.max()), device=edge.device)
         used = column < counts[:, None]
-        row = first.index_select(0, atoms)[:, None] + column * used
+        # An atom without edges starts beyond the last one: any row will do where nothing is used.
+        row = (first[atoms][:, None] + column * used).clamp(max=max(len(edge) - 1, 0))
         tables.append(Neighbourhood(row=row, used=used))
         slot[row[used]] = offset + torch.nonzero(used.flatten()).flatten()
         offset += used.numel()
     return Neighbourhoods(tables=tuple(tables), edge=edge, slot=slot)
 
 
-def _similar_degrees(degree: Tensor) -> list[tuple[Tensor, int]]:
-    """Groups (atoms, largest degree): within one, padding at most doubles the number of pairs."""
-    groups = []
+def _degree(graph: Graph, edge: Tensor) -> Tensor:
+    return torch.bincount(graph.target[edge], minlength=graph.num_nodes)
+
+
+def _columns(graph: Graph, edge: Tensor, degree: Tensor) -> Tensor:
+    """(E,) position of each of the edges among those with its target; 0 for the others."""
+    first = degree.cumsum(0) - degree
+    column = torch.zeros_like(graph.source)
+    column[edge] = torch.arange(len(edge), device=edge.device) - first[graph.target[edge]]
+    return column
+
+
+class _EdgeFinder:
+    """Finds, for edges c→a and b→a, the edge c→b between the same images, among ``edge``; −1 if there is none."""
+
+    def __init__(self, graph: Graph, edge: Tensor) -> None:
+        self.graph = graph
+        n = graph.ptr.diff()
+        # Molecules: a table of all pairs of each. Crystals and large structures: search in a sorted list.
+        self.direct = graph.edge_shift is None and int((n * n).sum()) <= 32 * graph.num_edges + 100_000
+        if self.direct:
+            self.width = n[graph.batch]
+            self.start = ((n * n).cumsum(0) - n * n)[graph.batch]
+            self.local = torch.arange(graph.num_nodes, device=n.device) - graph.ptr[graph.batch]
+            self.table = torch.full((int((n * n).sum()),), -1, device=n.device)
+            self.table[self._pair(graph.source[edge], graph.target[edge])] = edge
+            return
+        self.shift = None if graph.edge_shift is None else graph.edge_shift.round().long()
+        reach = 0 if self.shift is None or not len(self.shift) else 2 * int(self.shift.abs().max())
+        self.span = 2 * reach + 1
+        keys = self._key(graph.source[edge], graph.target[edge], None if self.shift is None else self.shift[edge])
+        self.keys, order = keys.sort()
+        self.edge = edge[order]
+
+    def _pair(self, source: Tensor, target: Tensor) -> Tensor:
+        return self.start[target] + self.local[target] * self.width[target] + self.local[source]
+
+    def _key(self, source: Tensor, target: Tensor, shift: Tensor | None) -> Tensor:
+        key = target * self.graph.num_nodes + source
+        if shift is None:
+            return key
+        weights = torch.tensor([self.span**2, self.span, 1], device=shift.device)
+        return key * self.span**3 + ((shift + self.span // 2) * weights).sum(-1)
+
+    def __call__(self, ca: Tensor, ba: Tensor) -> Tensor:
+        c, b = self.graph.source[ca], self.graph.source[ba]
+        if self.direct:
+            return self.table[self._pair(c, b)]
+        if not len(self.keys):
+            return torch.full_like(ca, -1)
+        keys = self._key(c, b, None if self.shift is None else self.shift[ca] - self.shift[ba])
+        place = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
+        return torch.where(self.keys[place] == keys, self.edge[place], -1)
+
+
+def _similar_degrees(degree: Tensor) -> list[Tensor]:
+    """Groups of atoms with at least one edge; within one, padding at most doubles the number of pairs."""
     counts = torch.bincount(degree).tolist()
+    groups = []
     high = len(counts) - 1
     while high > 0:
         low = int(high * 0.7)
-        members = sum(counts[low + 1 : high + 1])
-        if members:
-            high = max(d for d in range(low + 1, high + 1) if counts[d])
-            low = int(high * 0.7)
-            atoms = torch.nonzero((degree > low) & (degree <= high)).flatten()
-            groups.append((atoms, high))
-        high = low
+        if any(counts[low + 1 : high + 1]):
+            groups.append(torch.nonzero((degree > low) & (degree <= high)).flatten())
+            high = low
+        else:
+            high -= 1
     return groups
 
 

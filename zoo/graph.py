@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import ase
     from torch_geometric.data import Data
 
-    from zoo.angular import Neighbourhoods, Quadruplets, Triplets
+    from zoo.angular import Junctions, Neighbourhoods, Quadruplets, Triplets
 
 __all__ = ["OPTIONAL_INPUTS", "Graph"]
 
@@ -132,6 +132,13 @@ class Graph:
         from zoo.angular import neighbourhoods
 
         return self._once(("neighbourhoods", cutoff), lambda: neighbourhoods(self, cutoff=cutoff))
+
+    def junctions(self, *, cutoff: float, cutoff_interaction: float) -> Junctions:
+        """Where torsions are put together, see :func:`zoo.angular.junctions`; made once per graph."""
+        from zoo.angular import junctions
+
+        key = ("junctions", cutoff, cutoff_interaction)
+        return self._once(key, lambda: junctions(self, cutoff=cutoff, cutoff_interaction=cutoff_interaction))
 
     def _once(self, key: Any, make: Any) -> Any:
         if key not in self._cache:

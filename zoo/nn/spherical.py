@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SphericalBesselBasis", "circular_harmonics", "spherical_bessel", "spherical_bessel_zeros"]
+__all__ = ["SphericalBesselBasis", "circular_harmonics", "normalised_legendre", "planar_powers", "spherical_bessel", "spherical_bessel_zeros"]
 
 
 def spherical_bessel(l_max: int, x: np.ndarray) -> np.ndarray:
@@ -115,3 +115,38 @@ def circular_harmonics(cos: Tensor, num: int, weight: Tensor | None = None) -> l
     for l in range(2, num):
         p.append(((2 * l - 1) / l) * cos * p[-1] - ((l - 1) / l) * p[-2])
     return [math.sqrt((2 * l + 1) / (4 * math.pi)) * p[l] for l in range(num)]
+
+
+def normalised_legendre(cos: Tensor, num: int, weight: Tensor) -> list[list[Tensor]]:
+    """N_lm P_l^m(cos φ) / sin^m φ for m ≤ l < ``num``, times ``weight``: ``result[m][l − m]``.
+
+    Times Re (x + iy)^m, with (x, y, cos φ) a unit vector, it is the real spherical harmonic √2 N_lm P_l^m cos mθ
+    (without √2 for m = 0), as a polynomial of the components: smooth at the poles. The harmonics with sin mθ change
+    sign under reflection, so an invariant network has no use for them.
+    """
+    result = []
+    diagonal = 1.0
+    for m in range(num):
+        diagonal *= max(2 * m - 1, 1)
+        p = [diagonal * weight]
+        if m + 1 < num:
+            p.append((2 * m + 1) * cos * p[0])
+        for l in range(m + 2, num):
+            p.append(((2 * l - 1) / (l - m)) * cos * p[-1] - ((l + m - 1) / (l - m)) * p[-2])
+        result.append([_norm(m + k, m) * p[k] for k in range(num - m)])
+    return result
+
+
+def _norm(l: int, m: int) -> float:
+    ratio = math.factorial(l - m) / math.factorial(l + m)
+    return math.sqrt((2 * l + 1) / (4 * math.pi) * ratio * (2 if m else 1))
+
+
+def planar_powers(x: Tensor, y: Tensor, num: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Real and imaginary parts of (x + iy)^m for 1 ≤ m < ``num``."""
+    real, imaginary = [x], [y]
+    for _ in range(num - 2):
+        a, b = real[-1], imaginary[-1]
+        real.append(a * x - b * y)
+        imaginary.append(a * y + b * x)
+    return real[: num - 1], imaginary[: num - 1]

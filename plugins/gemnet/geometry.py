@@ -1,0 +1,201 @@
+"""The geometry that all interaction blocks of GemNet share: angular bases, and sums over triplets and quadruplets."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zoo.graph import Graph
+from zoo.nn import gather
+from zoo.nn.spherical import circular_harmonics, normalised_legendre, planar_powers
+
+COLLINEAR = 0.03
+"""sin² of an angle (10°) below which a torsion over it is faded out, since at 0 and π it is undefined."""
+
+
+class Angles:
+    """Sums over b of Y_l0(φ_cab) x_ba for every edge c→a, as one matrix product per atom a."""
+
+    def __init__(self, graph: Graph, cutoff: float | None, num_spherical: int) -> None:
+        near = graph.neighbourhoods(cutoff=cutoff)
+        self.edge, self.slot = near.edge, near.slot
+        self.degrees = num_spherical
+        unit = _unit(graph, near.edge)
+        self.rows, self.harmonics = [], []
+        for table in near.tables:
+            u = gather(unit, table.row.flatten()).view(*table.row.shape, 3)
+            cos = u @ u.transpose(1, 2)
+            harmonics = circular_harmonics(cos, num_spherical, table.pairs.to(cos.dtype))
+            self.rows.append(table.row.flatten())
+            # (A, K·L, K): every edge c→a has a row per degree l, and a column per edge b→a.
+            self.harmonics.append(torch.stack(harmonics, dim=2).flatten(1, 2))
+
+    @property
+    def empty(self) -> bool:
+        return not self.rows
+
+    def to_slots(self, x: Tensor) -> Tensor:
+        """Rows by edge, (E', …), to rows by slot."""
+        return gather(x, _join(self.rows))
+
+    def sums(self, x: Tensor) -> Tensor:
+        """(E', C) messages to (slots, L, C)."""
+        out = []
+        for rows, harmonics in zip(self.rows, self.harmonics, strict=True):
+            messages = gather(x, rows).view(harmonics.shape[0], -1, x.shape[1])
+            out.append((harmonics @ messages).view(-1, self.degrees, x.shape[1]))
+        return _join(out)
+
+    def to_edges(self, x: Tensor) -> Tensor:
+        """Rows by slot to rows by edge, (E', …)."""
+        return gather(x, self.slot)
+
+
+class Torsions:
+    """Sums over b and d of Y_lm(φ_cab, θ_cabd) x_abd for every edge c→a, without a row per quadruplet.
+
+    In a frame around the axis b→a the harmonic with cos m(θ_c − θ_d) is a sum of products of a part that knows c and
+    one that knows d (addition theorem of the cosine). So the sum over d is taken first, once per axis, and the sum over
+    b after it: the cost is that of triplets. The terms with d = c, which the paper leaves out, are subtracted.
+    """
+
+    def __init__(self, graph: Graph, cutoff: float, cutoff_interaction: float, num_spherical: int) -> None:
+        meet = graph.junctions(cutoff=cutoff, cutoff_interaction=cutoff_interaction)
+        self.edge, self.slot, self.axis = meet.ends.edge, meet.ends.slot, meet.axes.edge
+        self.degrees = num_spherical
+        self.l = [l for m in range(num_spherical) for l in range(m, num_spherical)]
+        end_unit, frame = _unit(graph, self.edge), _frames(graph, self.axis)
+        self.end_rows, self.axis_rows, self.shapes, planes = [], [], [], []
+        for ends, axes in zip(meet.ends.tables, meet.axes.tables, strict=True):
+            u = gather(end_unit, ends.row.flatten()).view(*ends.row.shape, 3)
+            f = gather(frame, axes.row.flatten()).view(*axes.row.shape, 3, 3)
+            planes.append([u @ f[:, :, k].transpose(1, 2) for k in range(3)])
+            self.end_rows.append(ends.row.flatten())
+            self.axis_rows.append(axes.row.flatten())
+            self.shapes.append((ends.row.shape[0], ends.row.shape[1], axes.row.shape[1]))
+        self.opposite = meet.opposite
+        self.pairs = [table.pairs for table in meet.tables]
+        self._at_far_end(meet, planes)
+        self._at_near_end(meet, planes)
+
+    def _at_far_end(self, meet, planes) -> None:
+        """Of d→b around a→b: Y_l0(φ_abd), (pairs, L), and the powers of its direction, (A·M, 2L − 1, K)."""
+        self.circular, self.fan, far = [], [], []
+        for table, (x, y, z) in zip(meet.tables, planes, strict=True):
+            weight = table.pairs.to(z.dtype)
+            harmonics = circular_harmonics(z, self.degrees, weight)
+            self.circular.append(torch.stack([h.transpose(1, 2) for h in harmonics], dim=2))
+            fade = _inverse_sine(x * x + y * y)
+            x, y = x * fade, y * fade
+            real, imaginary = planar_powers(x, y, self.degrees)
+            fan = [torch.ones_like(x), *(p for pair in zip(real, imaginary, strict=True) for p in pair)]
+            self.fan.append(torch.stack([p.transpose(1, 2) for p in fan], dim=2).flatten(0, 1))
+            far.append(torch.stack([x.transpose(1, 2), y.transpose(1, 2)], dim=3).flatten(0, 2))
+        self._far_direction = _join(far)
+
+    def _at_near_end(self, meet, planes) -> None:
+        """Of c→a around b→a: harmonics without their part that knows d, and those of the closed triangles c = d."""
+        self.harmonics, self.triangle, self.closing = [], [], []
+        for table, (x, y, z) in zip(meet.tables, planes, strict=True):
+            legendre = normalised_legendre(z, self.degrees, table.pairs.to(z.dtype))
+            real, imaginary = planar_powers(x, y, self.degrees)
+            blocks = [torch.stack(legendre[0], dim=2).flatten(1, 2)]
+            for m in range(1, self.degrees):
+                parts = [q * part for q in legendre[m] for part in (real[m - 1], imaginary[m - 1])]
+                width = 2 * x.shape[2]
+                blocks.append(torch.stack(parts, dim=2).view(x.shape[0], -1, width))
+            self.harmonics.append(blocks)
+            # For c = d the two directions around the axis agree, and the product of powers is a power of the product.
+            d = gather(self._far_direction, table.closing.flatten()).view(*x.shape, 2)
+            product = x * d[..., 0] + y * d[..., 1]
+            power = -table.closed.to(x.dtype)
+            parts = []
+            for m in range(self.degrees):
+                parts += [q * power for q in legendre[m]]
+                power = power * product
+            self.triangle.append(torch.stack(parts, dim=2).flatten(0, 1))
+            self.closing.append(table.closing.flatten())
+        del self._far_direction
+
+    @property
+    def empty(self) -> bool:
+        return not len(self.edge) or not len(self.axis)
+
+    def circular_basis(self, basis: Tensor) -> list[Tensor]:
+        """CBF(x_ab, φ_abd) of every pair: Y_l0 times the projected radial basis (axes, I, L) → (A·M, K, I) a table."""
+        out = []
+        for rows, circular, (atoms, _, axes) in zip(self.axis_rows, self.circular, self.shapes, strict=True):
+            radial = gather(basis, rows)
+            out.append(torch.bmm(circular.reshape(atoms * axes, self.degrees, -1).transpose(1, 2), radial.transpose(1, 2)))
+        return out
+
+    def to_slots(self, x: Tensor) -> Tensor:
+        """Rows by end, (E', …), to rows by slot."""
+        return gather(x, _join(self.end_rows))
+
+    def products(self, x: Tensor, circular: list[Tensor]) -> list[Tensor]:
+        """Messages (E', C) by end d→b times their weights (A·M, K, C) by pair: the same shape."""
+        out = []
+        for rows, weight, (atoms, ends, axes) in zip(self.end_rows, circular, self.shapes, strict=True):
+            m = gather(x, rows).view(atoms, 1, ends, -1) * weight.view(atoms, axes, ends, -1)
+            out.append(m.flatten(0, 1))
+        return out
+
+    def rows_of_pairs(self, products: list[Tensor]) -> Tensor:
+        """The rows of ``products`` that stand for two edges, (pairs, C)."""
+        return torch.cat([p.unflatten(0, (s[0], s[2]))[k.transpose(1, 2)] for p, s, k in
+                          zip(products, self.shapes, self.pairs, strict=True)])
+
+    def sums(self, products: list[Tensor]) -> Tensor:
+        """``products`` of the messages by d→b and a→b to (slots, L(L+1)/2, C) by end c→a."""
+        channels = products[0].shape[2]
+        fans = [torch.bmm(fan, m) for fan, m in zip(self.fan, products, strict=True)]
+        # By axis a→b, (axes, 2L − 1, C); each is read by b→a.
+        fan = gather(_join(fans), self.opposite)
+        flat = _join([m.flatten(0, 1) for m in products])
+        out = []
+        for k, (atoms, ends, axes) in enumerate(self.shapes):
+            here = gather(fan, self.axis_rows[k]).view(atoms, axes, -1, channels)
+            parts = []
+            for m, harmonics in enumerate(self.harmonics[k]):
+                block = here[:, :, max(2 * m - 1, 0) : 2 * m + 1].transpose(1, 2).flatten(1, 2)
+                parts.append((harmonics @ block).view(atoms * ends, self.degrees - m, channels))
+            triangle = gather(flat, self.closing[k]).view(atoms * ends, axes, channels)
+            out.append(torch.baddbmm(torch.cat(parts, dim=1), self.triangle[k], triangle))
+        return _join(out)
+
+    def to_edges(self, x: Tensor) -> Tensor:
+        """Rows by slot to rows by end, (E', …)."""
+        return gather(x, self.slot)
+
+
+def _join(tables: list[Tensor]) -> Tensor:
+    return tables[0] if len(tables) == 1 else torch.cat(tables)
+
+
+def _unit(graph: Graph, edge: Tensor) -> Tensor:
+    return gather(graph.edge_vec, edge) / gather(graph.edge_len, edge)[:, None]
+
+
+def _frames(graph: Graph, edge: Tensor) -> Tensor:
+    """(axes, 3, 3) right- or left-handed frames with rows e₁, e₂ ⊥ axis, shared by both directions, and the axis.
+
+    Branchless construction of Duff et al. 2017, JCGT 6(1). The result never depends on the choice of e₁.
+    """
+    reverse = gather(graph.reverse_edge, edge)
+    # Literally the same vector for both directions, or rounding could give them different frames.
+    x, y, z = _unit(graph, torch.minimum(edge, reverse)).unbind(1)
+    sign = torch.where(z < 0, -1.0, 1.0).to(z.dtype)
+    a = -1.0 / (sign + z)
+    b = x * y * a
+    first = torch.stack([1 + sign * x * x * a, sign * b, -sign * x], dim=1)
+    second = torch.stack([b, sign + y * y * a, -y], dim=1)
+    return torch.stack([first, second, _unit(graph, edge)], dim=1)
+
+
+def _inverse_sine(square: Tensor) -> Tensor:
+    """1/√t for t ≥ ``COLLINEAR``, continued below by its Taylor polynomial there: three continuous derivatives."""
+    u = square / COLLINEAR - 1.0
+    low = 1.0 - u * (0.5 - u * (0.375 - u * 0.3125))
+    high = torch.rsqrt(square.clamp(min=COLLINEAR))
+    return torch.where(u > 0, high, low * COLLINEAR**-0.5)
