@@ -19,7 +19,7 @@ from zoo.errors import CardError, UnknownNameError, ZooError
 from zoo.registry_file import REGISTRY_FILE, RegistryFile, home, parse_pin, read_registry, write_pin
 from zoo.suggest import did_you_mean
 
-__all__ = ["Entry", "Registry", "entry", "list_models", "matching", "models", "parse_pin", "record_pin", "registry",
+__all__ = ["Entry", "Registry", "entry", "list_models", "matching", "models", "parse_pin", "record_pin", "registry", "registry_of",
            "search_path", "show", "user_registry", "write_pin"]
 
 
@@ -230,20 +230,29 @@ def record_pin(card_folder: Path, name: str, pin: str) -> Path:
     Raises:
         CardError: not a pin, or the name means another model elsewhere, which the user's registry would contradict.
     """
+    path, card = registry_of(card_folder, name)
+    write_pin(path, name, pin, card=card)
+    return path
+
+
+def registry_of(card_folder: Path, name: str) -> tuple[Path, str]:
+    """The registry that a pin of this card belongs into, and the card's path as it stands there.
+
+    Raises:
+        CardError: the name means another model elsewhere, which the user's registry would contradict.
+    """
     card = card_folder.resolve() / CARD_FILE
     for folder in card.parents:
         path = folder / REGISTRY_FILE
         if path.is_file() and not _installed(folder) and os.access(folder, os.W_OK):
-            write_pin(path, name, pin, card=card.relative_to(folder).as_posix())
-            return path
+            return path, card.relative_to(folder).as_posix()
     path = user_registry()
     for other in registry().entries.get(name, []):
         own = other.card_path is not None and other.card_path.resolve() == card and not _installed(card)
         if other.registry != path and not own:
             raise CardError(f"'{name}' is a model of {other.origin} ({other.registry}) already: copy the card folder, "
-                            f"give the copy another name and push that; {pin} is not recorded")
-    write_pin(path, name, pin, card=card.as_posix())
-    return path
+                            f"give the copy another name and push that")
+    return path, card.as_posix()
 
 
 # -- sources ----------------------------------------------------------------------------------------------------

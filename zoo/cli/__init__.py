@@ -1,0 +1,94 @@
+"""The command line. Each command lives in a file of its own, which is imported when the command is used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+
+from zoo.errors import ZooError
+from zoo.suggest import did_you_mean
+
+__all__ = ["COMMANDS", "app", "console", "errors", "main"]
+
+COMMANDS = {
+    "list": "zoo.cli.listing:list_models",
+    "show": "zoo.cli.showing:show",
+    "predict": "zoo.cli.predict:predict",
+    "train": "zoo.cli.train:train",
+    "evaluate": "zoo.cli.evaluate:evaluate",
+    "plugins": "zoo.cli.plugins:plugins",
+    "env": "zoo.cli.env:env",
+}
+"""Function of each command, in the order of ``zoo --help``. A command's file imports torch inside the function only."""
+
+PIPE_WIDTH = 160
+
+
+def console() -> Console:
+    """Standard output; wide enough not to cut tables when it is a pipe."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def errors() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+class _LazyGroup(TyperGroup):
+    """A command group that imports a command's file when that command is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            ctx.fail(f"No such command '{cmd_name}'{did_you_mean(cmd_name, COMMANDS)}")
+        module, _, function = COMMANDS[cmd_name].partition(":")
+        single = typer.Typer(add_completion=False, context_settings=_SETTINGS)
+        single.command(cmd_name)(getattr(import_module(module), function))
+        command = typer.main.get_command(single)
+        command.name = cmd_name
+        return command
+
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(cls=_LazyGroup, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  context_settings=_SETTINGS)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"zoo (geometric-zoo {version('geometric-zoo')})")
+        raise typer.Exit
+
+
+@app.callback()
+def _zoo(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A zoo of geometric graph neural networks: list, inspect, use, train and share trained models."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``zoo``. A :class:`ZooError` is printed in red and ends with status 2."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="zoo")
+    except ZooError as error:
+        errors().print(Text(f"error: {error}", style="red"), soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors().print(Text("interrupted", style="red"))
+        sys.exit(130)

@@ -1,0 +1,122 @@
+"""`zoo list`: what models there are."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["list_models"]
+
+SHOWN_TARGETS = 5
+
+
+def list_models(
+    pattern: Annotated[str, typer.Argument(help="Names to list, such as '*-qm9' or just qm9.")] = "*",
+    architecture: Annotated[str | None, typer.Option("--architecture", "-a", help="Only this architecture.")] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Only models that predict this.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Only models trained on this.")] = None,
+    plugin: Annotated[str | None, typer.Option("--plugin", help="Only architectures of this plugin.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list on standard output.")] = False,
+) -> None:
+    """List the trained models, where they come from and how good they are."""
+    from rich.text import Text
+
+    from zoo.cli import console, errors
+    from zoo.registry import registry
+
+    found = registry()
+    rows = _rows(found, pattern, architecture=architecture, target=target, dataset=dataset, plugin=plugin)
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif rows:
+        console().print(_table(rows))
+    else:
+        console().print("No model matches." if found.entries else "No models are registered.")
+    for row in rows:
+        if row["error"] and not as_json:
+            errors().print(Text(f"{row['name']}: {row['error']}", style="red"), soft_wrap=True)
+    for origin, problem in found.problems:
+        errors().print(Text(f"{origin}: {problem}", style="yellow"), soft_wrap=True)
+
+
+def _rows(found: Any, pattern: str, **filters: str | None) -> list[dict[str, Any]]:
+    """One row a model; a card that cannot be read, or a name with two meanings, is a row with its error."""
+    from zoo.errors import ZooError
+    from zoo.registry import matching, name_matches
+
+    filtered = any(value is not None for value in filters.values())
+    conflicts = found.conflicts()
+    rows = []
+    for name in sorted(found.entries):
+        if not name_matches(name, pattern):
+            continue
+        row: dict[str, Any] = {"name": name, "aliases": found.aliases_of(name)}
+        try:
+            entry = found.entry(name)
+            row |= {"origin": entry.origin, "hub": entry.hub, "card": entry.card_path and str(entry.card_path)}
+            card = entry.card()
+        except ZooError as error:
+            if not filtered:
+                origins = " + ".join(e.origin for e in found.entries[name])
+                rows.append({**row, "origin": row.get("origin", origins), "error": conflicts.get(name, str(error))})
+            continue
+        if matching(card, **filters):
+            rows.append({**row, **_described(card, entry), "error": None})
+    return rows
+
+
+def _described(card: Any, entry: Any) -> dict[str, Any]:
+    metric = headline(card)
+    here = card.weights is not None and (card.folder / card.weights.file).is_file()
+    return {
+        "architecture": card.architecture,
+        "dataset": card.data.dataset,
+        "targets": {name: spec.unit for name, spec in card.targets.items()},
+        "derivatives": list(card.derivatives),
+        "parameters": card.weights.parameters if card.weights else None,
+        "metric": metric and {key: getattr(metric, key) for key in ("split", "target", "metric", "value", "unit", "n")},
+        "weights": "here" if here else "hub" if entry.hub else None,
+        "summary": card.summary,
+    }
+
+
+def headline(card: Any) -> Any:
+    """The one number a table shows: the test error of the energy, or of the first target; ``None`` if not measured."""
+    measured = [m for m in card.metrics if m.metric in ("mae", "rmse")]
+    order = ["energy", "U0", *card.targets, *card.derivatives]
+    return min(measured, key=lambda m: (m.split != "test", order.index(m.target), m.metric != "mae"), default=None)
+
+
+def _table(rows: list[dict[str, Any]]) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title, options in (("name", {"no_wrap": True, "style": "bold"}), ("architecture", {}), ("data", {}),
+                           ("targets", {}), ("parameters", {"justify": "right"}), ("test error", {}), ("weights", {}),
+                           ("origin", {})):
+        table.add_column(title, **options)
+    for row in rows:
+        name = Text(row["name"])
+        if row["aliases"]:
+            name.append(f" ({', '.join(row['aliases'])})", style="dim")
+        if row["error"]:
+            table.add_row(name, Text("error, see below", style="red"), "", "", "", "", "", row["origin"])
+            continue
+        metric = row["metric"]
+        table.add_row(
+            name, row["architecture"], row["dataset"] or "–", _short_targets([*row["targets"], *row["derivatives"]]),
+            "–" if row["parameters"] is None else f"{row['parameters']:,}",
+            "–" if metric is None else f"{metric['target']} {metric['value']:.4g} {metric['unit']}",
+            {"here": "here", "hub": "on the Hub", None: "none yet"}[row["weights"]], row["origin"],
+        )
+    return table
+
+
+def _short_targets(names: list[str]) -> str:
+    if len(names) <= SHOWN_TARGETS + 1:
+        return " ".join(names)
+    return f"{' '.join(names[:SHOWN_TARGETS])} +{len(names) - SHOWN_TARGETS}"
