@@ -86,7 +86,7 @@ def test_describing_imports_nothing_heavy(statement):
 
 def test_importing_zoo_changes_nothing_global():
     code = (
-        "import torch, warnings; before = (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(),"
+        "import torch, warnings, scipy.special, ase.build, ase.io; before = (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(),"
         " torch.backends.cuda.matmul.allow_tf32, list(warnings.filters), torch.get_rng_state().sum().item());"
         "import zoo.loading, zoo.training, zoo.data; zoo.loading.create('schnet', preset='small', cutoff=3.0);"
         "after = (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(),"
