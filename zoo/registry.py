@@ -19,8 +19,8 @@ from zoo.errors import CardError, UnknownNameError, ZooError
 from zoo.registry_file import REGISTRY_FILE, RegistryFile, home, parse_pin, read_registry, write_pin
 from zoo.suggest import did_you_mean
 
-__all__ = ["Entry", "Registry", "entry", "list_models", "matching", "models", "parse_pin", "record_pin", "registry", "registry_of",
-           "search_path", "show", "user_registry", "write_pin"]
+__all__ = ["Entry", "Registry", "entry", "list_models", "matching", "models", "parse_pin", "record_pin", "registry",
+           "registry_of", "search_path", "show", "user_registry", "write_pin"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class Registry:
         known = self.entries.setdefault(entry.name, [])
         for index, other in enumerate(known):
             if _same(entry, other):
-                known[index] = replace(other, hub=other.hub or entry.hub)
+                known[index] = replace(other, hub=other.hub or entry.hub,
+                                       card_path=other.card_path or entry.card_path)
                 return
         known.append(entry)
 

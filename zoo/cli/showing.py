@@ -34,7 +34,7 @@ def show(
     found = _find(name)
     if preset is not None:
         if not isinstance(found, Architecture):
-            raise UnknownNameError(f"'{name}' is no architecture, and --preset needs one: zoo show painn --preset small")
+            raise UnknownNameError(f"'{name}' is no architecture; --preset needs one: zoo show painn --preset small")
         _print_preset(found, preset, as_json)
     elif as_json:
         print(json.dumps(found.to_dict() if isinstance(found, Card) else asdict(found), indent=2, ensure_ascii=False))
