@@ -20,7 +20,7 @@ from zoo.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.yaml_writer import dump_yaml, write_text
 
 __all__ = ["REGISTRY_FILE", "Include", "RegistryFile", "home", "parse_pin", "read_registry", "write_include",
-           "write_pin"]
+           "write_pin", "write_pins"]
 
 REGISTRY_FILE = "registry.yaml"
 SCHEMA = 1
@@ -137,10 +137,20 @@ def write_pin(path: Path, name: str, pin: str, *, card: str | None = None) -> No
     Raises:
         CardError: not a pin, or the registry is malformed.
     """
-    parse_pin(pin)
+    write_pins(path, {name: pin}, cards={} if card is None else {name: card})
+
+
+def write_pins(path: Path, pins: Mapping[str, str], *, cards: Mapping[str, str] | None = None) -> None:
+    """Record several pins, all or none. See :func:`write_pin`."""
+    for pin in pins.values():
+        parse_pin(pin)
     path = path.resolve()
     with _locked(path):
-        write_text(path, _with_pin(path, name, pin, card))
+        document = load_yaml(path) if path.is_file() else Document({"schema": SCHEMA}, source=str(path))
+        _checked(document, path)
+        for name, pin in pins.items():
+            document = parse_yaml(_with_pin(document, path, name, pin, (cards or {}).get(name)), str(path))
+        write_text(path, document.text)
 
 
 def write_include(path: Path, add: Include | None, remove: Callable[[Include], bool]) -> None:
@@ -173,13 +183,8 @@ def _locked(path: Path) -> Iterator[None]:
                         f"written") from None
 
 
-def _with_pin(path: Path, name: str, pin: str, card: str | None) -> str:
+def _with_pin(document: Document, path: Path, name: str, pin: str, card: str | None) -> str:
     """Text of the registry with the entry changed: its lines alone if that can be done, else written anew."""
-    if path.is_file():
-        document = load_yaml(path)
-        _checked(document, path)
-    else:
-        document = Document({"schema": SCHEMA}, source=str(path))
     models = dict(document.data.get("models") or {})
     entry = {**models.get(name, {}), **({} if card is None else {"card": card}), "hub": pin}
     wanted = {**document.data, "models": {**models, name: entry}}

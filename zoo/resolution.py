@@ -113,7 +113,7 @@ def _beside(entry: registry.Entry, card: Card | None, chain: _Chain) -> CardFold
 
 def _in_search_path(entry: registry.Entry, card: Card | None, chain: _Chain) -> CardFolder | None:
     """A folder of ``ZOO_PATH`` that holds the weights which the registered card promises."""
-    folders = registry._search_path()
+    folders = registry.search_path()
     if not folders:
         chain.missed("ZOO_PATH", "not set")
     for folder in folders:

@@ -146,7 +146,9 @@ def test_snapshot_and_the_way_of_a_large_file(client: Client, hub: HubServer, sc
         ("HfApi(token='hf_reader').create_tag('alice/m', tag='v1')", "HfHubHTTPError"),
     ],
 )
-def test_refusals_are_errors_of_the_client(newest: Client, hub: HubServer, scene: str, call: str, error: str) -> None:
+def test_refusals_are_errors_of_the_client(
+    newest: Client, hub: HubServer, scene: str, call: str, error: str
+) -> None:
     for name in ("private", "gated"):
         hub.state.put(f"alice/{name}", {"a.json": b"{}"})
     hub.state.repositories["models", "alice/private"].private = True

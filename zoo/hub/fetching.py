@@ -60,7 +60,7 @@ def fetch(text: str, expected: Card | None = None, *, thorough: bool = False) ->
 
 
 def check_weights(path: Path, sha256: str, size: int, *, thorough: bool = False) -> None:
-    """Size and header every time; the hash once for a file that has not been touched since, or if `thorough`."""
+    """Size and header every time; the hash once for a file not touched since, or every time if ``thorough``."""
     inside_cache(path)
     verdicts = Verdicts()
     if not thorough and path.stat().st_size == size and verdicts.knows(path, sha256):
@@ -91,7 +91,8 @@ def pin(address: Address, file: str) -> Address:
     except UnreachableError as error:
         if known is None:
             raise
-        say(f"zoo: {str(error).splitlines()[0]}; using {address.at(known)}, as {address.revision!r} was last time")
+        reason = str(error).splitlines()[0]
+        say(f"zoo: {reason}; using {address.at(known)}, what {address.revision!r} meant last time")
         return address.at(known)
     except AccessError as error:
         raise _refused(error, address, known, file) from error

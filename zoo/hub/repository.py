@@ -20,8 +20,8 @@ from zoo.yaml_writer import dump_yaml
 __all__ = ["Contents", "contents_of", "is_handwritten", "render_config", "render_readme"]
 
 # What may lie beside card and weights: results of an evaluation and a licence, never code, pickles or checkpoints.
-_EXTRA = (".png", ".svg", ".jsonl", ".csv")
-_EXTRA_NAMES = ("evaluation.yaml", "LICENSE", "README.md")
+EXTRA_SUFFIXES = (".png", ".svg", ".jsonl", ".csv")
+EXTRA_NAMES = ("evaluation.yaml", "LICENSE", "README.md", "split.safetensors")
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{20,}|(?:gh[pousr]|github_pat)_\w{20,}|-----BEGIN [A-Z ]*PRIVATE KEY")
 _ABSOLUTE = re.compile(r"""(?:^|(?<=[\s"'=:,(\[]))(?:/(?:[\w.+~-]+/)+[\w.+~-]*|~/[\w./+-]+|[A-Za-z]:\\[\w\\.-]+)""")
 _MARK = re.compile(r"<!-- made from card\.yaml by zoo; sha256 of the rest: ([0-9a-f]{64}) -->\n")
@@ -85,7 +85,7 @@ def _reason_to_leave(path: Path) -> str | None:
         return UNSAFE[path.suffix.lower()]
     if not path.is_file():
         return "not a file"
-    if path.name in _EXTRA_NAMES or path.suffix.lower() in _EXTRA:
+    if path.name in EXTRA_NAMES or path.suffix.lower() in EXTRA_SUFFIXES:
         return None
     return "not part of a model's repository"
 

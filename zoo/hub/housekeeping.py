@@ -1,0 +1,132 @@
+"""What the zoo has in the Hub's cache: list it, verify it, take away what is broken or of no use."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.card import CARD_FILE, Card
+from zoo.errors import CardError, WeightsError
+from zoo.hub.address import Address
+from zoo.hub.cache import CachedRepository, check_etag, discard, etag_of, repositories
+from zoo.hub.fetching import check_weights
+
+__all__ = ["Kept", "kept", "prune", "verify"]
+
+STORE_FILE = "store.json"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A commit of a repository in the cache that is a model or a data set of the zoo.
+
+    Attributes:
+        name: of the model; the repository's for a data set or an unreadable card.
+        bytes: of its files.
+        whole: card and weights are both there.
+    """
+
+    address: Address
+    name: str
+    folder: Path
+    bytes: int
+    whole: bool
+
+
+def kept() -> Iterator[Kept]:
+    """Every model and data set of the zoo in the cache; others' repositories are none of our business."""
+    for repository in repositories():
+        for commit in repository.commits():
+            folder = repository.snapshot(commit)
+            if (folder / CARD_FILE).exists() or (folder / STORE_FILE).exists():
+                yield _describe(repository, commit, folder)
+
+
+def _describe(repository: CachedRepository, commit: str, folder: Path) -> Kept:
+    address = Address(repository.repo, commit, repository.kind)
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    name, whole = address.name, any(p.suffix == ".safetensors" for p in files)
+    try:
+        card = Card.load(folder)
+        name = card.name
+        whole = card.weights is not None and (folder / card.weights.file).is_file()
+    except CardError:
+        pass
+    return Kept(address, name, folder, sum(p.stat().st_size for p in files), whole)
+
+
+def verify(one: Kept) -> list[str]:
+    """What is wrong with the files of a commit, in words; each is hashed, whatever was found before."""
+    wrong = []
+    for path in sorted(p for p in one.folder.rglob("*") if p.is_symlink() or p.is_file()):
+        try:
+            if not path.exists():
+                raise WeightsError(f"{path}: its blob is missing")
+            etag = etag_of(path)
+            if etag is not None:
+                check_etag(path, etag)
+        except WeightsError as error:
+            wrong.append(str(error))
+    try:
+        card = Card.load(one.folder) if (one.folder / CARD_FILE).exists() else None
+        if card is not None and card.weights is not None and (one.folder / card.weights.file).exists():
+            check_weights(one.folder / card.weights.file, card.weights.sha256, card.weights.bytes, thorough=True)
+    except (CardError, WeightsError) as error:
+        if not wrong:
+            wrong.append(str(error))
+    return wrong
+
+
+def prune(addresses: list[Address], *, dry_run: bool = False) -> tuple[int, list[str]]:
+    """Take away what is damaged, what killed downloads left, and the given commits; returns bytes freed and what went.
+
+    A blob that another commit uses stays.
+    """
+    freed, gone = 0, []
+    for one in kept():
+        if one.address in addresses:
+            freed += _remove_commit(one, dry_run)
+            gone.append(str(one.address))
+            continue
+        for path in [p for p in one.folder.rglob("*") if p.is_symlink() and (not p.exists() or _damaged(p))]:
+            freed += path.stat().st_size if path.exists() else 0
+            gone.append(f"{one.address}: {path.name}, damaged")
+            if not dry_run:
+                discard(path)
+    for repository in repositories():
+        if not any((repository.snapshot(c) / CARD_FILE).is_symlink() for c in repository.commits()):
+            if repository.commits():
+                continue  # somebody else's
+        for path in repository.unfinished():
+            freed += path.stat().st_size
+            gone.append(f"{repository.repo}: {path.name}")
+            if not dry_run:
+                path.unlink(missing_ok=True)
+    return freed, gone
+
+
+def _damaged(path: Path) -> bool:
+    etag = etag_of(path)
+    try:
+        if etag is not None:
+            check_etag(path, etag)
+    except WeightsError:
+        return True
+    return False
+
+
+def _remove_commit(one: Kept, dry_run: bool) -> int:
+    """Remove a snapshot, and the blobs that no other snapshot of the repository points to."""
+    repository = CachedRepository.of(one.address)
+    others = {p.resolve() for c in repository.commits() if c != one.address.revision
+              for p in repository.snapshot(c).rglob("*") if p.is_file()}
+    own = {p.resolve() for p in one.folder.rglob("*") if p.is_file()} - others
+    size = sum(p.stat().st_size for p in own)
+    if not dry_run:
+        for path in one.folder.rglob("*"):
+            if path.is_symlink() and path.resolve() in own:
+                discard(path)
+        shutil.rmtree(one.folder, ignore_errors=True)
+    return size

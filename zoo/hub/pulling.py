@@ -1,0 +1,166 @@
+"""Bring a model to this machine: into the Hub's cache, or as a card folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo import registry
+from zoo.card import CARD_FILE, Card
+from zoo.errors import CardError, HubError, ZooError
+from zoo.hub.address import PREFIX, Address, safe_path
+from zoo.hub.cache import CachedRepository
+from zoo.hub.fetching import CONFIG_FILE, Fetched, fetch, fetch_file, inside_cache
+from zoo.hub.network import api, ask, is_offline, say, timeout
+from zoo.hub.repository import EXTRA_NAMES, EXTRA_SUFFIXES
+from zoo.weights import check_hash
+
+__all__ = ["Pulled", "pull"]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A model on this machine.
+
+    Attributes:
+        card: what it is.
+        folder: where card and weights lie; ``zoo.load`` takes it.
+        address: where on the Hub it is from; ``None`` for one that was on this machine already.
+        left_out: files of the repository that were not taken, and why.
+    """
+
+    card: Card
+    folder: Path
+    address: Address | None
+    left_out: dict[str, str]
+
+
+def pull(name: str, to: str | Path | None = None, *, force: bool = False) -> Pulled:
+    """Have a model on this machine, verified byte by byte, also what was in the cache already.
+
+    Args:
+        name: a name of ``zoo list``, or ``"hf:org/repo[@revision]"``.
+        to: make the card folder ``to/<model>`` there, whole or not at all; the Hub's cache alone if absent.
+        force: replace such a folder if it holds something else.
+
+    Raises:
+        UnknownNameError: no such model.
+        HubError, WeightsError, CardError: as :func:`zoo.hub.fetch`.
+    """
+    if name.startswith(PREFIX):
+        found = fetch(name, thorough=True)
+    else:
+        entry = registry.entry(name)
+        here = _on_this_machine(entry)
+        if here is not None:
+            folder = here if to is None else _place(_files(here, Card.load(here)), Path(to) / entry.name, force)
+            return Pulled(Card.load(folder), folder, None, {})
+        if entry.hub is None:
+            raise HubError(f"'{name}' has no pin in {entry.registry}: it is not on the Hub\n"
+                           f"  to mend it: zoo push {name} ORGANISATION/{name}, or give hf:organisation/name")
+        found = fetch(f"{PREFIX}{entry.hub}", _expected(entry), thorough=True)
+    if to is None:
+        return Pulled(found.card, found.weights.parent, found.address, {})
+    extra, left_out = _extra_files(found.address)
+    files = {**extra, **_own_files(found)}
+    return Pulled(found.card, _place(files, Path(to) / found.card.name, force), found.address, left_out)
+
+
+def _on_this_machine(entry: registry.Entry) -> Path | None:
+    """The folder of an entry whose card and weights came with a package or lie in a folder."""
+    if entry.card_path is None:
+        return None
+    card = entry.card()
+    if card.weights is None or not (card.folder / card.weights.file).is_file():
+        return None
+    check_hash(card.folder / card.weights.file, sha256=card.weights.sha256, size=card.weights.bytes)
+    return card.folder
+
+
+def _expected(entry: registry.Entry) -> Card | None:
+    card = entry.card() if entry.card_path is not None else None
+    return card if card is not None and card.weights is not None else None
+
+
+def _own_files(found: Fetched) -> dict[str, Path]:
+    return {CARD_FILE: found.card.path, found.card.weights.file: found.weights}
+
+
+def _files(folder: Path, card: Card) -> dict[str, Path]:
+    names = [p.name for p in folder.iterdir() if p.is_file() and _is_extra(p.name)]
+    return {name: folder / name for name in [*names, CARD_FILE, card.weights.file]}
+
+
+def _is_extra(name: str) -> bool:
+    return name in EXTRA_NAMES or name.endswith(EXTRA_SUFFIXES) or name == CONFIG_FILE
+
+
+def _extra_files(address: Address) -> tuple[dict[str, Path], dict[str, str]]:
+    """README, plots and the like of a repository; offline, those in the cache."""
+    cached = CachedRepository.of(address).snapshot(address.revision)
+    if is_offline():
+        return {p.name: p for p in sorted(cached.glob("*")) if p.is_file() and _is_extra(p.name)}, {}
+    info = ask(lambda: api().model_info(address.repo, revision=address.revision, timeout=timeout()), address, "listing")
+    files, left_out = {}, {}
+    for sibling in info.siblings or []:
+        name = sibling.rfilename
+        if name == CARD_FILE or name.endswith(".safetensors") or name.startswith("."):
+            continue
+        try:
+            safe_path(name, str(address))
+        except HubError as error:
+            left_out[name] = str(error)
+            continue
+        if "/" in name or not _is_extra(name):
+            left_out[name] = "not part of a model"
+        else:
+            files[name] = fetch_file(address, name, inside_cache)
+    return files, left_out
+
+
+def _place(files: dict[str, Path], folder: Path, force: bool) -> Path:
+    """Copy files into a new folder that appears whole; one that holds the same model already is left as it is."""
+    if folder.exists():
+        if _holds(folder, files):
+            return folder
+        if not force:
+            raise HubError(f"{folder} exists and holds something else\n"
+                           "  to mend it: give another folder, or --force to replace it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir()
+        for name, source in files.items():
+            shutil.copyfile(source, partial / name)
+        card = Card.load(partial)
+        check_hash(partial / card.weights.file, sha256=card.weights.sha256, size=card.weights.bytes)
+        _swap(partial, folder)
+    except OSError as error:
+        raise HubError(f"{folder} cannot be written: {error.strerror or error}\n"
+                       "  to mend it: give a folder with space that is yours") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _holds(folder: Path, files: dict[str, Path]) -> bool:
+    try:
+        there, wanted = Card.load(folder), Card.load(files[CARD_FILE])
+        if there != wanted or there.weights is None:
+            return False
+        check_hash(there.folder / there.weights.file, sha256=there.weights.sha256, size=there.weights.bytes)
+    except (CardError, ZooError):
+        return False
+    return True
+
+
+def _swap(new: Path, folder: Path) -> None:
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(new, folder)
+    if old.is_dir():
+        shutil.rmtree(old)
+        say(f"zoo: replaced {folder}")

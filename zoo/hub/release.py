@@ -1,0 +1,140 @@
+"""What people call to publish: one model, or every model of a source tree; and where their pins are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo import registry
+from zoo.card import Card
+from zoo.errors import HubError, UnknownNameError
+from zoo.hub.address import Address
+from zoo.hub.pushing import Pushed, push_contents
+from zoo.hub.repository import Contents, contents_of
+from zoo.registry_file import parse_pin, read_registry, write_pins
+
+__all__ = ["Release", "prepare", "publish", "push"]
+
+
+@dataclass(frozen=True)
+class Release:
+    """A model that is ready to be pushed, or has been.
+
+    Attributes:
+        contents: its files.
+        registry: where its pin is recorded.
+        before: its pin until now.
+        pushed: what the push came to; ``None`` in a dry run.
+    """
+
+    card: Card
+    repo: str
+    contents: Contents
+    registry: Path
+    before: str | None
+    pushed: Pushed | None = None
+
+    @property
+    def pin(self) -> str | None:
+        return self.pushed.address.pin if self.pushed is not None else None
+
+
+def push(
+    model: str | Path,
+    repo: str,
+    *,
+    private: bool = False,
+    tag: str | None = None,
+    dry_run: bool = False,
+    replace: bool = False,
+) -> Release:
+    """Push a model to ``organisation/name`` on the Hub and record its pin; doing it twice changes nothing.
+
+    Args:
+        model: a name of ``zoo list``, or a card folder.
+        private: make the repository private when it is created.
+        tag: give the commit a name, such as ``"v1.0"``.
+        dry_run: check everything on this side, and push nothing.
+        replace: overwrite what others changed there since the recorded pin.
+
+    Raises:
+        HubError: refused, unreachable, changed by somebody else; or a file holds a token or a path of this machine.
+        WeightsError, CardError: the weights are not what the card promises, or the card cannot be read.
+    """
+    ready = prepare(_folder(model), repo)
+    if dry_run:
+        return ready
+    done = _push(ready, private=private, tag=tag, replace=replace)
+    registry.record_pin(done.card.folder, done.card.name, done.pin)
+    return done
+
+
+def publish(
+    organisation: str,
+    path: Path,
+    *,
+    names: list[str] | None = None,
+    private: bool = False,
+    tag: str | None = None,
+    dry_run: bool = False,
+    replace: bool = False,
+) -> list[Release]:
+    """Push every model of a registry to ``organisation/<name>``, then write all pins at once.
+
+    All are checked before the first is pushed. A run that was cut short is simply repeated.
+
+    Raises: as :func:`push`.
+    """
+    listed = read_registry(path).models
+    for name in names or []:
+        if name not in listed:
+            raise UnknownNameError(f"{path} lists no '{name}': it lists {', '.join(listed)}")
+    ready = [prepare(card.parent, f"{organisation}/{name}", path) for name, (card, _) in listed.items()
+             if card is not None and card.is_file() and name in (names or listed)]
+    if not ready:
+        raise HubError(f"{path} lists no card folders to publish")
+    if dry_run:
+        return ready
+    done = [_push(one, private=private, tag=tag, replace=replace) for one in ready]
+    write_pins(path, {one.card.name: one.pin for one in done})
+    return done
+
+
+def prepare(folder: Path, repo: str, path: Path | None = None) -> Release:
+    """Check a card folder, and where its pin will go, before anything is sent."""
+    card = Card.load(folder)
+    address = Address.parse(repo)
+    contents = contents_of(folder, card)
+    path = registry.registry_of(folder, card.name)[0] if path is None else path
+    before = read_registry(path).models.get(card.name, (None, None))[1] if path.is_file() else None
+    return Release(card, address.repo, contents, path, before)
+
+
+def _push(one: Release, *, private: bool, tag: str | None, replace: bool) -> Release:
+    pinned = None
+    if one.before is not None:
+        repo, commit = parse_pin(one.before)
+        pinned = commit if repo == one.repo else None
+    pushed = push_contents(one.contents, Address.parse(one.repo), title=_title(one.card, tag), private=private, tag=tag,
+                           pinned=pinned, replace=replace)
+    return Release(one.card, one.repo, one.contents, one.registry, one.before, pushed)
+
+
+def _title(card: Card, tag: str | None) -> str:
+    return f"{card.name} {tag}" if tag else card.name
+
+
+def _folder(model: str | Path) -> Path:
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    entry = registry.entry(str(model))
+    if entry.card_path is None:
+        raise HubError(f"'{model}' is on the Hub only, as {entry.hub}: there is nothing here to push")
+    return entry.card_path.parent
+
+
+def pins_of(done: list[Release]) -> Mapping[str, str]:
+    """Name → pin of what was pushed."""
+    return {one.card.name: one.pin for one in done if one.pin is not None}
