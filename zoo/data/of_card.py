@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo import host
 from zoo.card import DERIVATIVES, Card
+from zoo.data.identity import read_split
 from zoo.data.open import open_dataset
 from zoo.data.splits import QM9_TEST_SHA256, random_split, split
 from zoo.data.store import Store
@@ -22,9 +23,10 @@ from zoo.units import factor
 if TYPE_CHECKING:
     from zoo.model import Model
 
-__all__ = ["CardData", "open_for_card"]
+__all__ = ["CardData", "check_elements", "open_for_card"]
 
 _VAL = _TEST = 0.1
+_FRAMES = (".xyz", ".extxyz", ".traj", ".db", ".cif", ".vasp", ".cfg", ".gen", ".pdb", ".mol")
 
 
 @dataclass(frozen=True)
@@ -33,68 +35,80 @@ class CardData:
 
     Attributes:
         store: with edges at the model's cut-off and labels in the card's units.
-        rows: of ``train``, ``val`` and ``test``; none is shared.
+        rows: of ``train``, ``val`` and ``test``; none is shared. Structures may belong to none of them.
         name: of the data set, or of the file.
+        own: these are the data that the card's split speaks of; for others nothing is known about the overlap.
     """
 
     store: Store
     rows: dict[str, Tensor]
     name: str
+    own: bool
 
 
-def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str | Path | None = None) -> CardData:
+def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str | Path | None = None,
+                  lenient: bool = False) -> CardData:
     """Open what the card's ``data`` names.
 
     Args:
         cutoff: Å, of the edges.
         labels: targets, ``forces`` and ``stress`` that are needed.
-        path: where the data set lies; for a card without ``dataset``, the file of structures.
+        path: where the data set lies; or another file of structures.
+        lenient: labels may be missing: what is there is used.
 
     Raises:
         DataError: nothing is named, a label is missing, or a unit cannot be converted.
     """
     data, labels = card.data, list(labels)
-    if data.dataset is not None and data.dataset in host.datasets():
+    named = data.dataset is not None and data.dataset in host.datasets()
+    if named and (path is None or Path(path).suffix.lower() not in _FRAMES):
         store, name = open_dataset(data.dataset, path=path), data.dataset
     else:
         place = path or data.path or data.dataset
         if place is None:
             raise DataError(f"{card.where('data')}: names no data: give data.dataset, data.path, or --data FILE")
-        store, name = _open_file(card, Path(place), labels), Path(place).name
+        store, name = _open_file(card, Path(place), labels, lenient=lenient), Path(place).name
+        named = False
+    if lenient:
+        labels = [label for label in labels if label in store.labels]
     lacking = [label for label in labels if label not in store.labels]
     if lacking:
         raise DataError(f"{name} has no label {', '.join(lacking)}; it has: {', '.join(store.labels) or 'none'}")
     store = _in_units(store, card, labels)
     if store.edges is None or store.edges.cutoff not in (None, cutoff):
         store = store.with_edges(cutoff, progress=True)
-    return CardData(store, _divide(card, store), name)
+    rows, own = _divide(card, store, named=named)
+    return CardData(store, rows, name, own)
 
 
-def check_elements(store: Store, rows: Tensor, model: Model, where: str) -> None:
+def check_elements(store: Store, rows: Tensor, elements: Sequence[int], where: str) -> None:
     """Refuse data with elements outside the model's domain.
 
     Raises:
         DataError: names the elements and what mends it.
     """
-    strange = sorted(set(store.elements) - set(model.elements))
-    if strange:
-        strange_here = [z for z in strange if bool((store.subset(rows).z == z).any())]
-        if strange_here:
-            names = ", ".join(SYMBOLS[z] for z in strange_here)
-            raise DataError(f"{where} has {names}, which the card's domain.elements does not list: add them, or leave "
-                            "those structures out")
+    if not set(store.elements) <= set(elements):
+        strange = sorted(set(store.subset(rows).elements) - set(elements))
+        if strange:
+            raise DataError(f"{where} has {', '.join(SYMBOLS[z] for z in strange)}, which the card's domain.elements "
+                            "does not list: add them, or leave those structures out")
 
 
-def _open_file(card: Card, place: Path, labels: Sequence[str]) -> Store:
+def _open_file(card: Card, place: Path, labels: Sequence[str], *, lenient: bool) -> Store:
     if not place.is_file():
         return open_dataset(place)
-    keys = card.data.keys
-    units = {label: card.data.units.get(label) for label in labels}
-    unknown = [label for label, unit in units.items() if unit is None]
-    if unknown:
-        raise DataError(f"{card.where('data')}: in which unit does {place} give {', '.join(unknown)}? Say so under "
-                        f"data.units, such as {{{unknown[0]}: eV}}")
-    return open_dataset(place, properties={label: keys.get(label, label) for label in labels}, units=units,
+    keys, units = card.data.keys, card.data.units
+    if lenient:
+        # Only what was mapped: a label of the same name in an unknown unit would be compared wrongly.
+        labels = [label for label in labels if label in units]
+    unknown = [label for label in labels if label not in units]
+    if unknown or not labels:
+        example = unknown[0] if unknown else next(iter(card.targets))
+        raise DataError(f"{card.where('data')}: in which unit does {place} give {', '.join(unknown) or 'its labels'}? "
+                        f"Say so under data.units, such as --set data.units.{example}=eV (and its name in the file, if "
+                        f"another: --set data.keys.{example}=…)")
+    return open_dataset(place, properties={label: keys.get(label, label) for label in labels},
+                        units={label: units[label] for label in labels},
                         inputs=[name for name in card.inputs if name != "edge_attrs"])
 
 
@@ -108,23 +122,31 @@ def _in_units(store: Store, card: Card, labels: Sequence[str]) -> Store:
                    units={**store.units, **{name: wanted[name] for name in changed}})
 
 
-def _divide(card: Card, store: Store) -> dict[str, Tensor]:
-    """QM9 and its parts by its own split; other data by the counts of the card, drawn from the identities."""
+def _divide(card: Card, store: Store, *, named: bool) -> tuple[dict[str, Tensor], bool]:
+    """QM9 by its own split, data of a trained card by the fingerprints beside it, others as the card counts."""
     wanted = card.data.split
-    if store.meta.get("split") == QM9_TEST_SHA256 or (wanted is not None and wanted.sha256 == QM9_TEST_SHA256):
-        rows = {name: split(store.ids, name) for name in ("train", "val", "test")}
-        if len(rows["val"]) == 0 and len(rows["train"]) > 10:
-            # A part of QM9 without validation molecules: some of the training molecules take their place.
-            own = random_split(store.ids[rows["train"]].cpu(), val=_VAL, salt="val")
-            rows |= {name: rows["train"][own[name]] for name in ("train", "val")}
-        return rows
+    if store.meta.get("split") == QM9_TEST_SHA256 or (named and wanted and wanted.sha256 == QM9_TEST_SHA256):
+        return _divide_qm9(store), True
+    if wanted is not None and wanted.file and card.folder is not None and (card.folder / wanted.file).is_file():
+        rows = read_split(card.folder / wanted.file, store)
+        return rows, any(len(part) for part in rows.values())
+    if card.weights is not None:
+        # Trained on something else: nothing here is known to belong to a split.
+        return {name: torch.zeros(0, dtype=torch.int64) for name in ("train", "val", "test")}, False
     salt = f"split-{wanted.seed or 0}" if wanted is not None else "split-0"
     val = wanted.val if wanted is not None and wanted.val is not None else _VAL
     test = wanted.test if wanted is not None and wanted.test is not None else _TEST
-    rows = random_split(store.ids, val=val, test=test, salt=salt)
+    rows = random_split(store.ids.cpu(), val=val, test=test, salt=salt)
     if wanted is not None and wanted.train is not None and wanted.train < len(rows["train"]):
-        order = random_split(store.ids[rows["train"]].cpu(), val=wanted.train, salt=salt + "-train")["val"]
-        rows["train"] = rows["train"][order]
-    if not len(rows["train"]):
-        raise DataError(f"{len(store)} structures leave none to train on")
-    return {name: torch.as_tensor(part) for name, part in rows.items()}
+        ids = store.ids[rows["train"]].cpu()
+        rows["train"] = rows["train"][random_split(ids, val=wanted.train, salt=salt + "-train")["val"]]
+    return rows, True
+
+
+def _divide_qm9(store: Store) -> dict[str, Tensor]:
+    rows = {name: split(store.ids, name) for name in ("train", "val", "test")}
+    if len(rows["val"]) == 0 and len(rows["train"]) > 10:
+        # A part of QM9 without validation molecules: some of the training molecules take their place.
+        own = random_split(store.ids[rows["train"]].cpu(), val=_VAL, salt="val")
+        rows |= {name: rows["train"][own[name]] for name in ("train", "val")}
+    return rows

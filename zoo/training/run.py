@@ -51,7 +51,7 @@ def run(card: str | Path, *, out: Path, overrides: Sequence[str], data: str | Pa
         model = untrained(description, seed=recipe.seed, dtype=getattr(torch, recipe.precision))
         found = open_for_card(description, cutoff=float(model.backbone.cutoff), labels=recipe.losses, path=data)
         store, rows = found.store, found.rows
-        check_elements(store, torch.cat([rows["train"], rows["val"]]), model, found.name)
+        check_elements(store, torch.cat([rows["train"], rows["val"]]), model.elements, found.name)
         store, model = store.to(here.device), model.to(here.device)
         if not resume:
             fit_constants(model, store, rows["train"], description, recipe, force=force)

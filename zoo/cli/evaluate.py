@@ -1,0 +1,142 @@
+"""`zoo evaluate`: how well a model does."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from zoo.card import Card
+    from zoo.evaluation import Evaluation
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    name: Annotated[str, typer.Argument(help="Name of a model, or a card folder.")],
+    split: Annotated[
+        str | None, typer.Option(help="test, val, train or all; default: test of the card's own data, all of others.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the card's data set lies, or another file.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Of the card's data: --set data.units.energy=eV (repeatable).")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    limit: Annotated[int | None, typer.Option(help="At most so many structures, evenly spread.")] = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Measure on training structures too; the result is marked.")
+    ] = False,
+    breakdown: Annotated[bool, typer.Option("--breakdown", help="Also by number of atoms and by element.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Put the metrics into the card.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the results are written.")] = Path(
+        "evaluation.yaml"
+    ),
+    plot: Annotated[Path | None, typer.Option(help="Also draw predictions against labels into this PNG.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """Measure a model on the test split of its data (or on other data): MAE, RMSE, largest error and R²."""
+    from zoo import loading
+    from zoo.errors import EvaluationError
+    from zoo.evaluation import evaluate as measure
+    from zoo.training import machine
+    from zoo.training.recipe import apply_overrides
+    from zoo.yaml_writer import dump_yaml, write_text
+
+    if write and (limit is not None or allow_overlap):
+        raise EvaluationError("--write takes whole splits that were not trained on: leave out --limit and "
+                              "--allow-overlap")
+    machine.prepare()
+    model = loading.load(name, device=device, dtype=dtype)
+    if write:
+        _check_writable(model.card)
+    if overrides:
+        changed = apply_overrides(model.card.to_dict(), overrides)
+        model.card = model.card.replace(data=changed["data"])
+    result = measure(model, split=split, data=data, limit=limit, allow_overlap=allow_overlap, progress=_progress())
+    write_text(output, dump_yaml(result.to_dict()))
+    if as_json:
+        print(json.dumps(result.to_dict(), indent=1, ensure_ascii=False))
+    else:
+        _show(result, breakdown=breakdown)
+        typer.echo(f"written to {output}", err=True)
+    if plot is not None:
+        from zoo.plots import parity
+
+        parity(result.results, plot, title=f"{result.model}, {result.split}")
+    if write:
+        _into_card(model.card, result)
+
+
+def _into_card(card: Card, result: Evaluation) -> None:
+    others = [metric.model_dump(exclude_unset=True) for metric in card.metrics if metric.split != result.split]
+    from zoo.card import Card
+
+    fresh = Card.load(card.folder)
+    fresh.replace(metrics=[*others, *result.metrics]).save(card.folder)
+    typer.echo(f"metrics of '{result.split}' written into {card.folder / 'card.yaml'}", err=True)
+
+
+def _check_writable(card: Card) -> None:
+    from zoo.errors import EvaluationError
+
+    folder = card.folder
+    if folder is None or {"site-packages", "dist-packages"} & set(folder.resolve().parts):
+        raise EvaluationError(f"--write: {folder} belongs to an installed package: copy the card folder and evaluate "
+                              "the copy")
+    if not os.access(folder / "card.yaml", os.W_OK):
+        raise EvaluationError(f"--write: {folder / 'card.yaml'} cannot be written: copy the card folder and evaluate "
+                              "the copy")
+
+
+def _progress() -> Any:
+    """A line on standard error that counts structures; nothing when nobody looks."""
+    import sys
+
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        print(f"\r{done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _show(result: Evaluation, *, breakdown: bool) -> None:
+    from rich.table import Table
+
+    from zoo.cli import console
+
+    table = Table(title=f"{result.model} · {result.split} · {result.n:,} structures", title_justify="left")
+    for column in ("target", "unit", "MAE", "95 %", "RMSE", "max", "R²", "n"):
+        table.add_column(column, justify="left" if column in ("target", "unit") else "right")
+    for target in result.results:
+        found = {m["metric"]: m for m in result.metrics if m["target"] == target}
+        if found:
+            mae = found["mae"]
+            low, high = mae["interval"]
+            r2 = f"{found['r2']['value']:.4f}" if "r2" in found else "–"
+            table.add_row(target, mae["unit"], f"{mae['value']:.4g}", f"{low:.4g} – {high:.4g}",
+                          f"{found['rmse']['value']:.4g}", f"{found['max']['value']:.4g}", r2, f"{mae['n']:,}")
+    console().print(table)
+    if breakdown:
+        for kind in ("size", "element"):
+            console().print(_parts(result, kind))
+
+
+def _parts(result: Evaluation, kind: str) -> Any:
+    from rich.table import Table
+
+    groups = list(next(iter(result.breakdown.values()))[kind])
+    title = "MAE by number of atoms" if kind == "size" else "MAE of structures that contain"
+    table = Table(title=title, title_justify="left")
+    table.add_column("target")
+    for group in groups:
+        table.add_column(group, justify="right")
+    for target, parts in result.breakdown.items():
+        table.add_row(target, *(f"{parts[kind][g]['mae']:.4g}" if g in parts[kind] else "–" for g in groups))
+    return table
