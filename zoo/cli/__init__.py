@@ -24,9 +24,15 @@ COMMANDS = {
     "train": "zoo.cli.train:train",
     "evaluate": "zoo.cli.evaluate:evaluate",
     "plugins": "zoo.cli.plugins:plugins",
+    "pull": "zoo.cli.hub:pull",
+    "push": "zoo.cli.hub:push",
+    "publish": "zoo.cli.hub:publish",
+    "cache": "zoo.cli.hub:cache",
+    "registry": "zoo.cli.hub:registry",
+    "data": "zoo.cli.hub:data",
     "env": "zoo.cli.env:env",
 }
-"""Function of each command, in the order of ``zoo --help``. A command's file imports torch inside the function only."""
+"""Function or group of each command, in the order of ``zoo --help``. Its file imports torch inside functions only."""
 
 PIPE_WIDTH = 160
 
@@ -52,9 +58,13 @@ class _LazyGroup(TyperGroup):
         if cmd_name not in COMMANDS:
             ctx.fail(f"No such command '{cmd_name}'{did_you_mean(cmd_name, COMMANDS)}")
         module, _, function = COMMANDS[cmd_name].partition(":")
-        single = typer.Typer(add_completion=False, context_settings=_SETTINGS)
-        single.command(cmd_name)(getattr(import_module(module), function))
-        command = typer.main.get_command(single)
+        target = getattr(import_module(module), function)
+        if isinstance(target, typer.Typer):
+            command = typer.main.get_group(target)
+        else:
+            single = typer.Typer(add_completion=False, context_settings=_SETTINGS)
+            single.command(cmd_name)(target)
+            command = typer.main.get_command(single)
         command.name = cmd_name
         return command
 

@@ -19,7 +19,7 @@ __all__ = ["Address", "Fetched", "Pulled", "Pushed", "fetch", "publish", "pull",
 _HOME = {
     "Address": "address", "Fetched": "fetching", "fetch": "fetching", "Pulled": "pulling", "pull": "pulling",
     "Pushed": "pushing", "publish": "release", "push": "release",
-}  # fmt: skip
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ UNSAFE = {
     ".pickle": "a pickle", ".joblib": "a pickle", ".npy": "possibly a pickle", ".npz": "possibly a pickle",
     ".h5": "possibly code", ".keras": "possibly code", ".py": "code", ".so": "code", ".ipynb": "code",
     ".sh": "code", ".exe": "code", ".dll": "code", ".whl": "code",
-}  # fmt: skip
+}
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./+-]{0,199}")
@@ -96,5 +96,5 @@ def safe_path(name: str, owner: str) -> str:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in UNSAFE:
         raise HubError(f"{owner}: {name!r} is {UNSAFE[suffix]}, which can run anything when opened; "
-                       "only safetensors are read")  # fmt: skip
+                       "only safetensors are read")
     return name

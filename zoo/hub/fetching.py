@@ -84,7 +84,7 @@ def pin(address: Address, file: str) -> Address:
     if is_offline():
         if known is None:
             raise HubError(f"{address}: offline, and {cached.folder} does not know what {address.revision!r} means\n"
-                           f"  to mend it: run zoo pull {address} with network, or give the 40-digit commit")  # fmt: skip
+                           f"  to mend it: run zoo pull {address} with network, or give the 40-digit commit")
         return address.at(known)
     try:
         commit = head(address, file).commit
@@ -122,7 +122,7 @@ def _what_else(address: Address) -> str:
     if not found:
         return ""
     return (f"\n  it holds {', '.join(found[:3])}: files that can run anything when opened are refused; "
-            "only safetensors beside a card.yaml are read")  # fmt: skip
+            "only safetensors beside a card.yaml are read")
 
 
 def _unsafe_format(file: str, owner: str) -> None:
@@ -155,7 +155,7 @@ def _check_config(address: Address, card: Card) -> None:
     if card.weights is not None and promised != card.weights.sha256:
         raise WeightsError(f"{address}: {CARD_FILE} promises weights of sha256 {card.weights.sha256}, {CONFIG_FILE} "
                            f"of {promised}: the repository contradicts itself\n"
-                           "  to mend it: its owner pushes the model again with zoo push")  # fmt: skip
+                           "  to mend it: its owner pushes the model again with zoo push")
 
 
 def fetch_file(address: Address, name: str, check: Check, sha256: str | None = None) -> Path:
@@ -182,7 +182,7 @@ def fetch_file(address: Address, name: str, check: Check, sha256: str | None = N
             discard(cached)
     if offline:
         raise HubError(f"{address}: offline, and {name} of it is not in {cache_folder()}\n"
-                       f"  to mend it: zoo pull {address}, with network")  # fmt: skip
+                       f"  to mend it: zoo pull {address}, with network")
     return _download(address, name, check, sha256)
 
 
@@ -233,14 +233,14 @@ def _check_remote(address: Address, name: str, remote: Remote, sha256: str | Non
         raise WeightsError(f"{address}: the repository's {name} has sha256 {remote.etag}, the card promises {sha256}: "
                            "these are other weights, and they were not downloaded\n"
                            f"  to mend it: load hf:{address.repo} to use the repository's own card, or pin the commit "
-                           "that holds the promised weights")  # fmt: skip
+                           "that holds the promised weights")
 
 
 def _client_download(address: Address, name: str, force: bool) -> Path:
     from huggingface_hub import hf_hub_download
 
     return Path(hf_hub_download(address.repo, name, repo_type=address.kind, revision=address.revision,
-                                library_name="geometric-zoo", force_download=force))  # fmt: skip
+                                library_name="geometric-zoo", force_download=force))
 
 
 def inside_cache(path: Path) -> None:

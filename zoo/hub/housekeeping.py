@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from zoo.hub.fetching import check_weights
 __all__ = ["Kept", "kept", "prune", "verify"]
 
 STORE_FILE = "store.json"
+ABANDONED = 600.0
+"""Seconds without a byte after which a download is no longer under way: every wait of the client ends sooner."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,10 @@ def prune(addresses: list[Address], *, dry_run: bool = False) -> tuple[int, list
             gone.append(f"{one.address}: {path.name}, damaged")
             if not dry_run:
                 discard(path)
-    for repository in repositories():
-        if not any((repository.snapshot(c) / CARD_FILE).is_symlink() for c in repository.commits()):
-            if repository.commits():
-                continue  # somebody else's
-        for path in repository.unfinished():
+    for path in {path for one in kept() for path in CachedRepository.of(one.address).unfinished()}:
+        if time.time() - path.stat().st_mtime > ABANDONED:
             freed += path.stat().st_size
-            gone.append(f"{repository.repo}: {path.name}")
+            gone.append(f"{path.name}, left by a download that was killed")
             if not dry_run:
                 path.unlink(missing_ok=True)
     return freed, gone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from zoo.hub.cache import CachedRepository
 from zoo.hub.fetching import CONFIG_FILE, Fetched, fetch, fetch_file, inside_cache
 from zoo.hub.network import api, ask, is_offline, say, timeout
 from zoo.hub.repository import EXTRA_NAMES, EXTRA_SUFFIXES
+from zoo.resolution import card_at_hand
 from zoo.weights import check_hash
 
 __all__ = ["Pulled", "pull"]
@@ -53,35 +55,29 @@ def pull(name: str, to: str | Path | None = None, *, force: bool = False) -> Pul
         found = fetch(name, thorough=True)
     else:
         entry = registry.entry(name)
-        here = _on_this_machine(entry)
+        card = card_at_hand(entry)
+        here = _on_this_machine(card)
         if here is not None:
             folder = here if to is None else _place(_files(here, Card.load(here)), Path(to) / entry.name, force)
             return Pulled(Card.load(folder), folder, None, {})
         if entry.hub is None:
             raise HubError(f"'{name}' has no pin in {entry.registry}: it is not on the Hub\n"
                            f"  to mend it: zoo push {name} ORGANISATION/{name}, or give hf:organisation/name")
-        found = fetch(f"{PREFIX}{entry.hub}", _expected(entry), thorough=True)
+        found = fetch(f"{PREFIX}{entry.hub}", card, thorough=True)
     if to is None:
         return Pulled(found.card, found.weights.parent, found.address, {})
-    extra, left_out = _extra_files(found.address)
-    files = {**extra, **_own_files(found)}
+    own = _own_files(found)
+    extra, left_out = _extra_files(found.address, own)
+    files = {**extra, **own}
     return Pulled(found.card, _place(files, Path(to) / found.card.name, force), found.address, left_out)
 
 
-def _on_this_machine(entry: registry.Entry) -> Path | None:
-    """The folder of an entry whose card and weights came with a package or lie in a folder."""
-    if entry.card_path is None:
-        return None
-    card = entry.card()
-    if card.weights is None or not (card.folder / card.weights.file).is_file():
+def _on_this_machine(card: Card | None) -> Path | None:
+    """The folder of a card whose weights lie beside it, once they are verified."""
+    if card is None or card.weights is None or not (card.folder / card.weights.file).is_file():
         return None
     check_hash(card.folder / card.weights.file, sha256=card.weights.sha256, size=card.weights.bytes)
     return card.folder
-
-
-def _expected(entry: registry.Entry) -> Card | None:
-    card = entry.card() if entry.card_path is not None else None
-    return card if card is not None and card.weights is not None else None
 
 
 def _own_files(found: Fetched) -> dict[str, Path]:
@@ -97,7 +93,7 @@ def _is_extra(name: str) -> bool:
     return name in EXTRA_NAMES or name.endswith(EXTRA_SUFFIXES) or name == CONFIG_FILE
 
 
-def _extra_files(address: Address) -> tuple[dict[str, Path], dict[str, str]]:
+def _extra_files(address: Address, taken: Iterable[str]) -> tuple[dict[str, Path], dict[str, str]]:
     """README, plots and the like of a repository; offline, those in the cache."""
     cached = CachedRepository.of(address).snapshot(address.revision)
     if is_offline():
@@ -106,7 +102,7 @@ def _extra_files(address: Address) -> tuple[dict[str, Path], dict[str, str]]:
     files, left_out = {}, {}
     for sibling in info.siblings or []:
         name = sibling.rfilename
-        if name == CARD_FILE or name.endswith(".safetensors") or name.startswith("."):
+        if name in taken or name.startswith("."):
             continue
         try:
             safe_path(name, str(address))

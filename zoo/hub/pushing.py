@@ -59,7 +59,7 @@ def push_folder(
     """Push a card folder, see :func:`push_contents`."""
     card = Card.load(folder)
     return push_contents(contents_of(folder, card), Address.parse(repo), title=f"{card.name}", private=private, tag=tag,
-                         pinned=pinned, replace=replace)  # fmt: skip
+                         pinned=pinned, replace=replace)
 
 
 def push_contents(
@@ -89,7 +89,7 @@ def push_contents(
     first = _state_or_new(address, private)
     if private and not first.private:
         raise HubError(f"{address.repo} is public already, and --private was asked for: nothing was pushed\n"
-                       "  to mend it: make it private in its settings, or push without --private")  # fmt: skip
+                       "  to mend it: make it private in its settings, or push without --private")
     kept = _handwritten(contents, address, first)
     wanted = {path: contents.read(path) for path in contents.files if path not in kept}
     if pinned is not None and pinned != first.commit and not replace:
@@ -133,7 +133,7 @@ def _whole(action: Callable[[], _T], address: Address, doing: str) -> _T:
 def _may_pass(error: Exception) -> bool:
     # The client wraps what stopped the upload of a large file: an answer of the store, or no answer.
     return is_passing(error) or (isinstance(error, RuntimeError) and (error.__cause__ is None
-                                                                      or is_passing(error.__cause__)))  # fmt: skip
+                                                                      or is_passing(error.__cause__)))
 
 
 def _state_or_new(address: Address, private: bool) -> _State:
@@ -144,7 +144,7 @@ def _state_or_new(address: Address, private: bool) -> _State:
         if "RepositoryNotFoundError" not in {type(e).__name__ for e in (error.__cause__, error)}:
             raise
     _whole(lambda: api().create_repo(address.repo, repo_type=address.kind, private=private, exist_ok=True), address,
-           "creating")  # fmt: skip
+           "creating")
     return _state(address)
 
 
@@ -183,19 +183,19 @@ def _check_not_moved(wanted: Mapping[str, bytes], address: Address, now: _State,
     """Whether our files are on the Hub as they were at the known commit, or already as they are to be."""
     def question() -> Any:
         return api().repo_info(address.repo, repo_type=address.kind, revision=pinned, timeout=timeout(),
-                               files_metadata=True)  # fmt: skip
+                               files_metadata=True)
 
     then = {s.rfilename: s.lfs.sha256 if s.lfs else s.blob_id for s in ask(question, address, "looking at").siblings}
     moved = [p for p in _changed(wanted, now) if now.hashes.get(p) != then.get(p) and p != "README.md"]
     if moved:
         raise HubError(f"{address.repo}: {', '.join(moved)} changed there since the pinned commit {pinned}; the "
                        f"repository is now at {now.commit}. Nothing was overwritten\n"
-                       f"  to mend it: look at hf:{address.repo}@{now.commit}, then push with --replace")  # fmt: skip
+                       f"  to mend it: look at hf:{address.repo}@{now.commit}, then push with --replace")
 
 
 def _stale(address: Address, seen: str, now: str) -> HubError:
     return HubError(f"{address.repo}: somebody else pushed at the same time (from commit {seen} to {now}); nothing was "
-                    "overwritten\n  to mend it: look at what changed there, then push again")  # fmt: skip
+                    "overwritten\n  to mend it: look at what changed there, then push again")
 
 
 def _commit(contents: Contents, changed: tuple[str, ...], address: Address, title: str, parent: str) -> str:
@@ -203,7 +203,7 @@ def _commit(contents: Contents, changed: tuple[str, ...], address: Address, titl
 
     operations = [CommitOperationAdd(path, contents.files[path]) for path in changed]
     made = api().create_commit(address.repo, operations, repo_type=address.kind, commit_message=title,
-                               parent_commit=parent)  # fmt: skip
+                               parent_commit=parent)
     return made.oid
 
 

@@ -17,7 +17,8 @@ from zoo.hub.address import UNSAFE
 from zoo.weights import check_hash, read_header
 from zoo.yaml_writer import dump_yaml
 
-__all__ = ["Contents", "contents_of", "is_handwritten", "render_config", "render_readme"]
+__all__ = ["EXTRA_NAMES", "EXTRA_SUFFIXES", "Contents", "contents_of", "is_handwritten", "refuse_secrets",
+           "render_config", "render_readme", "sign"]
 
 # What may lie beside card and weights: results of an evaluation and a licence, never code, pickles or checkpoints.
 EXTRA_SUFFIXES = (".png", ".svg", ".jsonl", ".csv")
@@ -57,9 +58,9 @@ def contents_of(folder: Path, card: Card) -> Contents:
     if file.suffix != ".safetensors":
         raise WeightsError(f"{file}: only safetensors are pushed")
     check_hash(file, sha256=card.weights.sha256, size=card.weights.bytes,
-               mend=f"save the model again with zoo.save, which writes {CARD_FILE} too")  # fmt: skip
+               mend=f"save the model again with zoo.save, which writes {CARD_FILE} too")
     _, metadata = read_header(file)
-    _search(json.dumps(metadata), f"{file} (metadata)")
+    refuse_secrets(json.dumps(metadata), f"{file} (metadata)")
     contents = Contents({CARD_FILE: folder / CARD_FILE, file.name: file})
     for path in sorted(folder.iterdir()):
         if path.name in contents.files or path.name.startswith("."):
@@ -74,7 +75,7 @@ def contents_of(folder: Path, card: Card) -> Contents:
     contents.files.setdefault("README.md", render_readme(card, plots).encode())
     for name in contents.files:
         if not name.endswith((".safetensors", ".png")):
-            _search(contents.read(name).decode("utf-8", "replace"), str(folder / name))
+            refuse_secrets(contents.read(name).decode("utf-8", "replace"), str(folder / name))
     return contents
 
 
@@ -95,7 +96,7 @@ def _regular(file: Path) -> None:
         raise HubError(f"{file}: a link; put the file itself beside the card")
 
 
-def _search(text: str, where: str) -> None:
+def refuse_secrets(text: str, where: str) -> None:
     """Refuse what should not leave this machine."""
     for number, line in enumerate(text.splitlines(), 1):
         if _TOKEN.search(line):
@@ -144,8 +145,11 @@ def _digest(text: str) -> str:
 
 def render_readme(card: Card, plots: list[str]) -> str:
     """The page of the model on the Hub."""
-    front = f"---\n{dump_yaml(_front_matter(card))}---\n"
-    body = "\n".join(_body(card, plots)) + "\n"
+    return sign(f"---\n{dump_yaml(_front_matter(card))}---\n", "\n".join(_body(card, plots)) + "\n")
+
+
+def sign(front: str, body: str) -> str:
+    """A README with a mark by which :func:`is_handwritten` sees whether anybody has changed it since."""
     mark = f"<!-- made from card.yaml by zoo; sha256 of the rest: {_digest(front + body)} -->\n"
     return front + mark + body
 
@@ -177,7 +181,7 @@ def _results(card: Card) -> list[dict[str, Any]]:
             "task": {"type": "graph-ml", "name": "Prediction of molecular properties"},
             "dataset": {"type": name, "name": name, "split": split},
             "metrics": metrics,
-        })  # fmt: skip
+        })
     return results
 
 
@@ -217,7 +221,7 @@ def _targets(card: Card) -> Iterator[str]:
     yield "| target | unit | measured |\n|---|---|---|"
     for name, unit in [*((n, s.unit) for n, s in card.targets.items()), *((n, "") for n in card.derivatives)]:
         shown = "; ".join(f"{m.metric.upper()} {m.value:.4g} {m.unit} ({m.split}, n = {m.n})"
-                          for m in measured.get(name, []))  # fmt: skip
+                          for m in measured.get(name, []))
         yield f"| {name} | {unit} | {shown or 'not measured'} |"
     yield ""
 
@@ -227,7 +231,7 @@ def _training(card: Card) -> Iterator[str]:
     if data.dataset:
         split = data.split
         counts = f" ({split.train:,} / {split.val:,} / {split.test:,} for training / validation / test)" if (
-            split and None not in (split.train, split.val, split.test)) else ""  # fmt: skip
+            split and None not in (split.train, split.val, split.test)) else ""
         theory = f", {data.theory}" if data.theory else ""
         yield f"Trained on `{data.dataset}`{theory}{counts}."
     if training.hours:

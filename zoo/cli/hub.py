@@ -1,0 +1,238 @@
+"""`zoo push`, `pull`, `publish`, `cache`, `registry` and `data`: models and data sets on the Hub and on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from zoo.hub.housekeeping import Kept
+    from zoo.hub.release import Release
+
+__all__ = ["cache", "data", "publish", "pull", "push", "registry"]
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+cache = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS,
+                    help="What is in the Hub's cache: list it, verify it, take away what is broken.")
+registry = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS,
+                       help="Registries of others, whose models appear under `zoo list`.")
+data = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS, help="Data sets on the Hub.")
+
+Private = Annotated[bool, typer.Option("--private", help="Make the repository private when it is created.")]
+Tag = Annotated[str | None, typer.Option(help="Name the commit, such as v1.0.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, send nothing.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what others changed there since the last push.")]
+
+
+def push(
+    model: Annotated[str, typer.Argument(help="A name of `zoo list`, or a card folder.")],
+    repo: Annotated[str, typer.Argument(help="organisation/name on the Hub.")],
+    private: Private = False,
+    tag: Tag = None,
+    dry_run: DryRun = False,
+    replace: Replace = False,
+) -> None:
+    """Push a model to the Hub, in one commit, and record its pin. Doing it twice changes nothing."""
+    from zoo.hub.release import push as run
+
+    _show(run(model, repo, private=private, tag=tag, dry_run=dry_run, replace=replace))
+
+
+def publish(
+    organisation: Annotated[str, typer.Option("--org", help="The organisation, or your name, on the Hub.")],
+    path: Annotated[Path, typer.Option("--registry", help="The registry whose card folders are pushed.")] = Path(
+        "registry.yaml"
+    ),
+    names: Annotated[list[str] | None, typer.Argument(help="Only these models.")] = None,
+    private: Private = False,
+    tag: Tag = None,
+    dry_run: DryRun = False,
+    replace: Replace = False,
+) -> None:
+    """Push every model of a registry, then write all pins into it at once. Cut short, it is simply repeated."""
+    from zoo.hub.release import publish as run
+
+    for one in run(organisation, path, names=names, private=private, tag=tag, dry_run=dry_run, replace=replace):
+        _show(one)
+    if not dry_run:
+        print(f"all pins are in {path}")
+
+
+def pull(
+    name: Annotated[str, typer.Argument(help="A name of `zoo list`, or hf:organisation/name@revision.")],
+    to: Annotated[Path | None, typer.Option(help="Make a card folder there; the Hub's cache alone if absent.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a folder that holds something else.")] = False,
+) -> None:
+    """Have a model on this machine, every byte verified, for use without a network."""
+    from zoo.hub.pulling import pull as run
+
+    pulled = run(name, to, force=force)
+    where = "was here already" if pulled.address is None else f"from {pulled.address}"
+    print(f"{pulled.card.name} {where}, verified: {pulled.folder}")
+    for file, reason in pulled.left_out.items():
+        print(f"  left there: {file}: {reason}")
+
+
+def _show(one: Release) -> None:
+    contents = one.contents
+    if one.pushed is None:
+        print(f"{one.card.name} would go to {one.repo}:")
+        for path in contents.files:
+            print(f"  {path}  {contents.size(path):,} bytes")
+    elif not one.pushed.changed:
+        print(f"{one.card.name}: {one.repo} has all of it, at {one.pushed.address.revision}")
+    else:
+        print(f"{one.card.name}: pushed {', '.join(one.pushed.changed)} to {one.repo}")
+    for path, reason in contents.left_out.items():
+        print(f"  not sent: {path}: {reason}")
+    if one.pushed is not None:
+        for path in one.pushed.kept:
+            print(f"  {path} there is somebody's own, and was left as it is")
+        before = f" (was {one.before})" if one.before not in (None, one.pin) else ""
+        print(f"  pinned in {one.registry}: {one.pin}{before}")
+
+
+# --- cache ------------------------------------------------------------------------------------------------------------
+
+
+@cache.command("list")
+def cache_list(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list on standard output.")] = False,
+) -> None:
+    """Models and data sets of the zoo in the cache, with their commits and sizes."""
+    from zoo.hub.cache import cache_folder
+    from zoo.hub.housekeeping import kept
+
+    found = list(kept())
+    if as_json:
+        print(json.dumps([{"name": one.name, "address": str(one.address), "kind": one.address.kind, "bytes": one.bytes,
+                           "whole": one.whole, "folder": str(one.folder)} for one in found], indent=2))
+        return
+    _table(found)
+    print(f"{len(found)} in {cache_folder()}, {sum(one.bytes for one in found) / 1e6:.1f} MB")
+
+
+def _table(found: list[Kept]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from zoo.cli import console
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("name", "kind", "address", "MB", "state"):
+        table.add_column(title, justify="right" if title == "MB" else "left", no_wrap=title == "address")
+    for one in found:
+        state = "whole" if one.whole else "in part"
+        table.add_row(one.name, one.address.kind, str(one.address), f"{one.bytes / 1e6:.1f}", state)
+    if found:
+        console().print(table)
+
+
+@cache.command("verify")
+def cache_verify() -> None:
+    """Hash every file of the zoo in the cache; status 2 if one is not what it should be."""
+    from zoo.errors import WeightsError
+    from zoo.hub.housekeeping import kept, verify
+
+    wrong = []
+    for one in kept():
+        problems = verify(one)
+        print(f"{one.address}: {'damaged' if problems else 'intact'}")
+        wrong += problems
+    if wrong:
+        raise WeightsError("\n".join([*wrong, "  to mend it: zoo cache prune, then zoo pull what is needed"]))
+
+
+@cache.command("prune")
+def cache_prune(
+    addresses: Annotated[list[str] | None, typer.Argument(help="Also these: hf:organisation/name@commit.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go.")] = False,
+) -> None:
+    """Take away damaged files, what killed downloads left, and the addresses given."""
+    from zoo.errors import UnknownNameError
+    from zoo.hub.address import Address
+    from zoo.hub.housekeeping import kept, prune
+
+    wanted = []
+    for text in addresses or []:
+        address = Address.parse(text)
+        found = [one.address for one in kept() if one.address.repo == address.repo
+                 and (not address.pinned or one.address.revision == address.revision)]
+        if not found:
+            raise UnknownNameError(f"{text} is not in the cache: zoo cache list")
+        wanted += found
+    freed, gone = prune(wanted, dry_run=dry_run)
+    for line in gone:
+        print(f"{'would go' if dry_run else 'gone'}: {line}")
+    print(f"{freed / 1e6:.1f} MB {'would be' if dry_run else ''} freed".replace("  ", " "))
+
+
+# --- registries -------------------------------------------------------------------------------------------------------
+
+
+@registry.command("add")
+def registry_add(
+    source: Annotated[str, typer.Argument(help="A registry.yaml, its folder, or hf:organisation/name@revision.")],
+) -> None:
+    """Show a group's models under `zoo list`. Names that mean something else here are said, and shadow nothing."""
+    from rich.text import Text
+
+    from zoo.cli import errors
+    from zoo.hub.registries import add
+
+    added = add(source)
+    print(f"added {added.source} with {len(added.names)} models: {', '.join(added.names)}")
+    for reason in added.conflicts.values():
+        errors().print(Text(f"not usable by name: {reason}", style="yellow"), soft_wrap=True)
+
+
+@registry.command("remove")
+def registry_remove(source: Annotated[str, typer.Argument(help="As it was added.")]) -> None:
+    """Take a registry out again."""
+    from zoo.hub.registries import remove
+
+    remove(source)
+    print(f"removed {source}")
+
+
+@registry.command("list")
+def registry_list() -> None:
+    """Registries that were added."""
+    from zoo.registry import included
+
+    for path, origin in included():
+        print(f"{origin}: {path}" if origin != str(path) else origin)
+
+
+# --- data sets --------------------------------------------------------------------------------------------------------
+
+
+@data.command("push")
+def data_push(
+    folder: Annotated[Path, typer.Argument(help="A saved store.")],
+    repo: Annotated[str, typer.Argument(help="organisation/name on the Hub.")],
+    license: Annotated[str | None, typer.Option(help="On what terms, such as cc-by-4.0.")] = None,
+    private: Private = False,
+    tag: Tag = None,
+    replace: Replace = False,
+) -> None:
+    """Push a data set, in one commit; prints what to write into a card."""
+    from zoo.hub.datasets import push_data
+
+    done = push_data(folder, repo, license=license, private=private, tag=tag, replace=replace)
+    print(f"pushed {', '.join(done.changed)}" if done.changed else f"{repo} has all of it")
+    print(f"in a card:\n  data:\n    dataset: {done.address}")
+
+
+@data.command("pull")
+def data_pull(
+    address: Annotated[str, typer.Argument(help="hf:organisation/name@revision")],
+) -> None:
+    """Have a data set on this machine, every byte verified."""
+    from zoo.hub.datasets import fetch_data
+
+    print(fetch_data(address))
