@@ -97,22 +97,24 @@ def to_graphs(model: Model, structures: Any) -> tuple[bool, list[Graph]]:
 
 def _one(item: Any, inputs: Sequence[str]) -> list[Graph]:
     if isinstance(item, ase.Atoms):
-        if len(item) and not inputs:
-            _refuse_charge(item)
-        return [Graph.from_atoms(item, dtype=torch.float64, inputs=inputs)]
+        graph = Graph.from_atoms(item, dtype=torch.float64, inputs=inputs)
+        return [_with_undeclared(graph, item.info, inputs)]
     if isinstance(item, Graph):
         return list(_split(item.to("cpu", torch.float64)))
     if hasattr(item, "pos") and hasattr(item, "keys"):
-        return list(_split(Graph.from_data(item, inputs=inputs).to("cpu", torch.float64)))
+        graph = Graph.from_data(item, inputs=inputs)
+        return list(_split(_with_undeclared(graph, item, inputs).to("cpu", torch.float64)))
     raise StructureError(f"cannot read a structure from {type(item).__name__}: expected ase.Atoms, zoo.Graph, "
                          "torch_geometric Data, or a list of these")
 
 
-def _refuse_charge(atoms: ase.Atoms) -> None:
-    for name, value in (("charge", atoms.info.get("charge", 0)), ("spin", atoms.info.get("spin", 0))):
-        if np.ndim(value) == 0 and float(value) != 0:
-            raise StructureError(f"atoms.info['{name}'] is {value}, and this model knows neutral closed-shell "
-                                 f"structures only: its card declares no input '{name}'")
+def _with_undeclared(graph: Graph, holder: Any, inputs: Sequence[str]) -> Graph:
+    """The graph with a charge or spin that its model does not read, so that :func:`check_structure` can refuse it."""
+    for name in ("charge", "spin"):
+        if name not in inputs and name in holder and np.size(holder[name]) == graph.num_graphs:
+            value = torch.as_tensor(np.asarray(holder[name], dtype=np.float64).reshape(-1)).to(graph.pos)
+            graph = graph.replace(**{name: value})
+    return graph
 
 
 def _split(graph: Graph) -> Iterator[Graph]:
@@ -143,11 +145,21 @@ def check_structure(model: Model, graph: Graph, name: str) -> None:
         raise StructureError(f"{name}: positions of atom {_list(broken)} are not finite")
     if graph.cell is not None and not bool(graph.cell.isfinite().all()):
         raise StructureError(f"{name}: its cell is not finite")
+    _check_charge(model, graph, name)
     _check_elements(model, graph, name)
     if graph.pbc is not None and bool(graph.pbc.any()) and model.card is not None and not model.card.domain.pbc:
         raise StructureError(f"{name} is periodic, and {model.card.name} was made for molecules: "
                              "set atoms.pbc = False if the cell is only a box around a molecule")
     _check_distances(graph, name)
+
+
+def _check_charge(model: Model, graph: Graph, name: str) -> None:
+    inputs = () if model.card is None else model.card.inputs
+    for field in ("charge", "spin"):
+        value = getattr(graph, field)
+        if field not in inputs and value is not None and bool((value != 0).any()):
+            raise StructureError(f"{name} has {field} {float(value[0]):g}, and this model knows neutral closed-shell "
+                                 f"structures only: its card declares no input '{field}'")
 
 
 def _check_elements(model: Model, graph: Graph, name: str) -> None:
