@@ -21,8 +21,8 @@ BASE = {
     "per_type_energy_scales": 1.3, "per_type_energy_shifts": SHIFTS, "do_derivatives": False,
 }  # fmt: skip
 CONFIGS = {
-    # Odd scalars appear in the third layer at the earliest, so there is a fourth to read them.
-    "nequip": BASE | {"parity": True, "num_features": 8, "num_layers": 4},
+    # Odd scalars take three layers to appear and three more to be felt by the energy.
+    "nequip": BASE | {"parity": True, "num_features": [6, 5, 4], "num_layers": 6},
     "nequip-one-parity": BASE
     | {"parity": False, "num_features": [12, 8, 5], "radial_mlp_depth": 1, "type_embed_num_features": 6,
        "bessel_trainable": True},
@@ -73,11 +73,31 @@ def inputs(batch: Batch, z: torch.Tensor, pos: torch.Tensor) -> dict[str, torch.
     }
 
 
+def live_parameters(config: dict[str, Any]) -> int:
+    """Number of weights whose gradient is not zero: those of features that no path leads from to the energy are."""
+    torch.set_default_dtype(torch.float64)
+    model = make(config)
+    generator = torch.Generator().manual_seed(6)
+    pos = 1.5 * torch.randn(6, 3, generator=generator)
+    data = {
+        "pos": pos,
+        "atom_types": torch.arange(6) % len(config["type_names"]),
+        "edge_index": torch.tensor([(i, j) for i in range(6) for j in range(6) if i != j]).T,
+    }
+    model(data)["total_energy"].sum().backward()
+    torch.set_default_dtype(torch.float32)
+    return sum(int((p.grad != 0).sum()) for p in model.parameters() if p.grad is not None)
+
+
 def main() -> None:
     set_global_state()
     torch.set_default_dtype(torch.float32)
     batch = make_batch(BASE["r_max"], crystal=True)
-    paper = sum(p.numel() for p in make(PAPER).parameters())
+    paper = {
+        "config": PAPER,
+        "parameters": sum(p.numel() for p in make(PAPER).parameters()),
+        "live_parameters": live_parameters(PAPER),
+    }
     for name, config in CONFIGS.items():
         outputs = {}
         for label, dtype in DTYPES.items():
@@ -99,12 +119,12 @@ def main() -> None:
             batch=batch,
             outputs=outputs,
             packages=["nequip", "e3nn"],
-            paper_parameters={"config": PAPER, "parameters": paper},
+            paper_parameters=paper,
             notes=[
                 "Edge k of the package runs from centre edge_index[0] to neighbour edge_index[1]: the reverse of here.",
                 "total_energy holds per_type_energy_scales and _shifts, added in float64.",
             ],
-            extra={"anatomy": anatomy(model), "types": TYPES},
+            extra={"anatomy": anatomy(model), "types": TYPES, "live_parameters": live_parameters(config)},
         )
 
 
