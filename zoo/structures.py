@@ -10,6 +10,7 @@ import ase
 import ase.io
 
 from zoo.errors import MissingExtraError, StructureError
+from zoo.unpack import unpacked
 
 __all__ = ["Read", "from_smiles", "read_structures"]
 
@@ -42,8 +43,9 @@ def _read_file(path: Path) -> Iterator[Read]:
     frames: list[ase.Atoms] = []
     error = None
     try:
-        for atoms in ase.io.iread(path, index=":"):
-            frames.append(atoms)
+        with unpacked(path) as plain:
+            for atoms in ase.io.iread(plain, index=":"):
+                frames.append(atoms)
     except Exception as cause:  # readers of many formats raise whatever they like
         where = f" after {len(frames)} structures" if frames else ""
         reason = str(cause).strip() or type(cause).__name__

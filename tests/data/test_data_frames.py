@@ -125,6 +125,24 @@ def test_a_file_opens_with_its_properties_named(tmp_path):
         open_dataset(file, properties={"energy": "E"})
 
 
+@pytest.mark.parametrize("ending", ["xz", "gz", "bz2"])
+def test_a_compressed_file_is_unpacked_once(tmp_path, ending, monkeypatch):
+    file = tmp_path / f"set.extxyz.{ending}"
+    ase.io.write(file, frames())
+    real = ase.io.formats.open_with_compression
+
+    def only_plain(name, mode="r"):
+        assert not str(name).endswith(ending), "read while compressed"
+        return real(name, mode)
+
+    monkeypatch.setattr("ase.io.formats.open_with_compression", only_plain)
+    store = open_dataset(file, properties={"energy": "E"}, units={"energy": "eV"})
+    assert store.labels["energy"].tolist() == [-10.0, -11.0, -12.0]
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(DataError, match="cannot be read by ASE"):
+        open_dataset(file, properties={"energy": "E"}, units={"energy": "eV"})
+
+
 def test_what_cannot_be_opened_says_why(tmp_path):
     (tmp_path / "broken.xyz").write_text("3\n\nH 0 0 0\n")
     with pytest.raises(DataError, match=r"broken.xyz cannot be read by ASE"):

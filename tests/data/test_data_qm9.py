@@ -101,7 +101,7 @@ def pyg_entries(raw: RawQM9) -> list[dict]:
         atomization = [(named[n] - sum(qm9.ATOM_REFERENCES[n][k] for k in z)) * 627.509 for n in ("U0", "U", "H", "G")]
         y = torch.tensor([*values, *atomization, 1.0, 2.0, 3.0], dtype=torch.float) * factors
         entries.append({"z": torch.tensor(z), "pos": torch.from_numpy(pos.round(4)).float(), "y": y[None],
-                        "idx": gdb - 1, "name": f"gdb_{gdb}", "edge_index": torch.tensor([[0, 1], [1, 0]]), "smiles": "C"})
+                        "idx": gdb - 1, "name": f"gdb_{gdb}", "edge_index": torch.tensor([[0, 1], [1, 0]])})
     return entries
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zoo.data.files import HEADER
 from zoo.data.store import Store
 from zoo.errors import DataError, UnknownNameError
+from zoo.unpack import unpacked
 
 if TYPE_CHECKING:
     from zoo.plugin import DatasetSpec
@@ -77,7 +78,8 @@ def open_frames(
     from ase.io import read
 
     try:
-        frames = read(file, index=":")
+        with unpacked(file) as plain:
+            frames = read(plain, index=":")
     except Exception as error:
         # ASE's readers raise whatever the malformed text leads them to.
         reason = str(error).strip().splitlines()[:1]

@@ -1,0 +1,33 @@
+"""Compressed files of structures, unpacked before they are read.
+
+Readers that jump to each frame make a compressed stream start over for every one: 500 frames of 15 atoms in an .xyz.xz
+cost ASE 10.7 s of processor time, unpacked 0.14 s.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["unpacked"]
+
+_OPEN = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """The file itself, or for ``.xz``, ``.gz``, ``.bz2`` a temporary copy without compression and that ending."""
+    if path.suffix not in _OPEN:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
+        plain = Path(folder) / path.stem
+        with _OPEN[path.suffix](path, "rb") as packed, open(plain, "wb") as out:
+            shutil.copyfileobj(packed, out)
+        yield plain
