@@ -15,8 +15,9 @@ def test_each_unit_is_its_own_canonical_spelling(unit):
 
 
 @pytest.mark.parametrize(("spelling", "unit"), [
-    ("ev", "eV"), ("Ha", "Hartree"), ("kcal mol^-1", "kcal/mol"), ("kcal/(mol·Å)", "kcal/mol/Å"), ("mol⁻¹ kcal", "kcal/mol"),
-    ("cal/(mol K)", "cal/mol/K"), ("Bohr^3", "a0^3"), ("a_0^2", "a0^2"), ("A**3", "Å^3"), ("Å³", "Å^3"), ("\u212b", "Å"),
+    ("ev", "eV"), ("Ha", "Hartree"), ("kcal mol^-1", "kcal/mol"), ("kcal/(mol·Å)", "kcal/mol/Å"),
+    ("mol⁻¹ kcal", "kcal/mol"), ("cal/(mol K)", "cal/mol/K"), ("Bohr^3", "a0^3"), ("a_0^2", "a0^2"),
+    ("A**3", "Å^3"), ("Å³", "Å^3"), ("\u212b", "Å"),
     ("eV / Angstrom", "eV/Å"), ("hartree/bohr", "Hartree/a0"), ("Debye", "D"), ("e*Å", "e·Å"), ("1/cm", "cm^-1"),
     ("eV/atoms", "eV/atom"), ("\u00b5B", "μB"),
 ])
@@ -24,7 +25,9 @@ def test_common_spellings_are_understood(spelling, unit):
     assert canonical(spelling) == unit
 
 
-@pytest.mark.parametrize("text", ["", " ", "/", "eV/", "/eV", "eV//Å", "MeV", "ev^2", "eV^1.5", "furlong", "m", "K^-1", None, 1])
+@pytest.mark.parametrize(
+    "text", ["", " ", "/", "eV/", "/eV", "eV//Å", "MeV", "ev^2", "eV^1.5", "furlong", "m", "K^-1", None, 1]
+)
 def test_other_units_are_refused(text):
     with pytest.raises(DataError, match="unknown unit"):
         canonical(text)
@@ -36,8 +39,9 @@ def test_a_misspelt_unit_gets_a_suggestion():
 
 
 @pytest.mark.parametrize(("unit", "to", "expected"), [
-    ("Hartree", "eV", ase.units.Hartree), ("kcal/mol", "eV", ase.units.kcal / ase.units.mol), ("a0^3", "Å^3", ase.units.Bohr**3),
-    ("kJ/mol", "meV", 1e3 * ase.units.kJ / ase.units.mol), ("D", "e·Å", ase.units.Debye), ("GPa", "eV/Å^3", ase.units.GPa),
+    ("Hartree", "eV", ase.units.Hartree), ("kcal/mol", "eV", ase.units.kcal / ase.units.mol),
+    ("a0^3", "Å^3", ase.units.Bohr**3), ("kJ/mol", "meV", 1e3 * ase.units.kJ / ase.units.mol),
+    ("D", "e·Å", ase.units.Debye), ("GPa", "eV/Å^3", ase.units.GPa),
     ("Hartree/a0", "eV/Å", ase.units.Hartree / ase.units.Bohr), ("kbar", "GPa", 0.1),
     ("cal/mol/K", "eV/K", ase.units.kcal / ase.units.mol / 1000), ("Ry", "Hartree", 0.5),
 ])

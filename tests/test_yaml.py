@@ -92,9 +92,12 @@ def test_unreadable_files_are_card_errors(tmp_path):
     assert load_yaml(tmp_path / "bom.yaml").data == {"a": 1, "b": 2}
 
 
-AWKWARD = ["No", "1e-3", "0x1f", "null", "~", "", "...", "---", "- a", "a: b", "a #b", "2024-01-01", ".inf", "0o7", " lead",
-           "trail ", "a\n\nb\n", "\n", "a\n\n", "=", "<<", "'", '"', "a\n b\nc", " a\nb", "a\nb ", "a\r\nb", "\t", "@", "%",
-           "\x85", "\u2028", "\ufeff", "\U0001f600", COMMIT, "word " * 60 + "end", "two  blanks " * 20 + ".", "#", "a:", "?"]
+AWKWARD = [
+    "No", "1e-3", "0x1f", "null", "~", "", "...", "---", "- a", "a: b", "a #b", "2024-01-01", ".inf", "0o7", " lead",
+    "trail ", "a\n\nb\n", "\n", "a\n\n", "=", "<<", "'", '"', "a\n b\nc", " a\nb", "a\nb ", "a\r\nb", "\t", "@",
+    "%", "\x85", "\u2028", "\ufeff", "\U0001f600", COMMIT, "word " * 60 + "end", "two  blanks " * 20 + ".", "#", "a:",
+    "?",
+]
 texts = st.one_of(
     st.text(max_size=30), st.sampled_from(AWKWARD),
     st.text(alphabet="ab :#-\n\t'\"[]{},&*!|>%@`0123456789.eE+_?~=", max_size=20),
@@ -131,7 +134,8 @@ def test_what_is_written_is_read_back_exactly(data):
 
 
 def test_several_lines_are_written_as_a_block_and_long_text_is_folded():
-    text = dump_yaml({"notes": "First.\n\nSecond: more.\n", "limits": "word " * 40 + "end", "config": {"a": 1, "b": [1, 2]}})
+    notes, limits = "First.\n\nSecond: more.\n", "word " * 40 + "end"
+    text = dump_yaml({"notes": notes, "limits": limits, "config": {"a": 1, "b": [1, 2]}})
     assert "notes: |\n  First.\n\n  Second: more.\n" in text
     assert "limits: >-\n  word word" in text and max(map(len, text.splitlines())) <= 120
     assert text.endswith("config: {a: 1, b: [1, 2]}\n")

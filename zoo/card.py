@@ -28,7 +28,6 @@ from zoo.card_parts import (
 )
 from zoo.card_section import Section, explain, problem
 from zoo.errors import CardError
-from zoo.suggest import did_you_mean
 from zoo.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.yaml_writer import dump_yaml, write_text
 
@@ -104,13 +103,13 @@ class Card(Section):
         known = [*self.targets, *DERIVATIVES]
         for number, metric in enumerate(self.metrics):
             if metric.target not in known:
-                raise problem(f"'{metric.target}' is no target{did_you_mean(metric.target, known)}",
+                raise problem(f"'{metric.target}' is no target of this card: {', '.join(known)}",
                               "metrics", number, "target")
         return self
 
     def _check_references(self, name: str, references: References) -> None:
         if name not in self.targets:
-            raise problem(f"'{name}' is no target{did_you_mean(name, self.targets)}", "references", name)
+            raise problem(f"'{name}' is no target of this card: {', '.join(self.targets)}", "references", name)
         wanted = self.targets[name].reference
         if references.kind != wanted:
             raise problem(f"'{references.kind}', but targets.{name}.reference is '{wanted}'",
