@@ -30,6 +30,7 @@ COMMANDS = {
     "cache": "zoo.cli.hub:cache",
     "registry": "zoo.cli.hub:registry",
     "data": "zoo.cli.hub:data",
+    "lab": "zoo.cli.lab:lab",
     "env": "zoo.cli.env:env",
 }
 """Function or group of each command, in the order of ``zoo --help``. Its file imports torch inside functions only."""
