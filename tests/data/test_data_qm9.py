@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import torch
 
+from zoo import host
 from zoo.data import open_qm9, open_sample, qm9, qm9_sources
 from zoo.data.qm9_sources import COLUMNS, RawQM9
-from zoo.data.splits import qm9_uncharacterized
+from zoo.data.splits import QM9_TEST_SHA256, qm9_uncharacterized
 from zoo.errors import DataError, MissingExtraError
 
 METHANE = """5
@@ -322,6 +323,15 @@ def test_a_race_between_two_conversions_ends_well(raw, tmp_path, monkeypatch):
     monkeypatch.setattr(qm9, "check_whole", overtaken)
     assert len(open_qm9(path)) == 100
     assert len(list((tmp_path / "home" / "data").iterdir())) == 1
+
+
+def test_what_is_said_of_the_data_sets_without_torch_is_true():
+    for name, store in {"qm9-sample": open_sample(cutoff=None), "qm9": None}.items():
+        spec = host.dataset(name)
+        assert spec.targets == qm9.UNITS and spec.split == QM9_TEST_SHA256
+        assert (spec.theory, spec.license, tuple(spec.citation)) == (qm9.THEORY, qm9.LICENSE, qm9.CITATION)
+        if store is not None:
+            assert store.units == spec.targets and store.meta["citation"] == list(spec.citation)
 
 
 @pytest.mark.slow

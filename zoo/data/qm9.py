@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from zoo.data.qm9_sources import COLUMNS, RawQM9, read, read_package
 from zoo.data.splits import QM9_SIZES, QM9_TEST_SHA256
 from zoo.data.store import Store
 from zoo.errors import DataError
+from zoo.registry_file import home
 from zoo.units import factor
 
 __all__ = ["ATOM_REFERENCES", "CITATION", "LICENSE", "THEORY", "UNITS", "open_qm9"]
@@ -137,10 +137,9 @@ def fingerprints(raw: RawQM9) -> dict[str, str]:
 
 def _cache_folder(path: str | Path | None, cutoff: float | None) -> Path:
     """One folder per source (path, size and time of change) and cut-off."""
-    home = Path(os.environ.get("ZOO_HOME") or Path.home() / ".zoo")
     name = "qm9" if cutoff is None else f"qm9-{cutoff:g}A"
     if path is not None and Path(path).exists():
         status = Path(path).stat()
         key = f"{Path(path).resolve()}:{status.st_size}:{status.st_mtime_ns}"
         name += "-" + hashlib.sha256(key.encode()).hexdigest()[:10]
-    return home / "data" / name
+    return home() / "data" / name
