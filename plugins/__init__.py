@@ -28,8 +28,8 @@ QM9 = DatasetSpec(
     theory="B3LYP/6-31G(2df,p)",
     license="CC0-1.0",
     citation=(
-        "R. Ramakrishnan, P. O. Dral, M. Rupp, O. A. von Lilienfeld, Quantum chemistry structures and properties of 134 "
-        "kilo molecules, Sci. Data 1, 140022 (2014), doi:10.1038/sdata.2014.22",
+        "R. Ramakrishnan, P. O. Dral, M. Rupp, O. A. von Lilienfeld, Quantum chemistry structures and properties of "
+        "134 kilo molecules, Sci. Data 1, 140022 (2014), doi:10.1038/sdata.2014.22",
         "L. Ruddigkeit, R. van Deursen, L. C. Blum, J.-L. Reymond, Enumeration of 166 billion organic small molecules "
         "in the chemical universe database GDB-17, J. Chem. Inf. Model. 52, 2864 (2012), doi:10.1021/ci300415d",
     ),
