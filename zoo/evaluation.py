@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zoo.graph import Graph
     from zoo.model import Model
 
-__all__ = ["Evaluation", "TargetResult", "evaluate", "predict_rows", "summarise"]
+__all__ = ["Evaluation", "TargetResult", "commit", "evaluate", "predict_rows", "summarise"]
 
 BY = "zoo evaluate"
 _DEFAULT_BATCH = {"atoms": 2500, "edges": 50_000}
@@ -132,7 +132,7 @@ def evaluate(
     rows, marked = _rows(found, split, limit=limit, allow_overlap=allow_overlap)
     check_elements(found.store, rows, model.elements, found.name)
     limits = batch or _limits(card.recipe)
-    results = predict_rows(model, found.store.to(model.device), rows, names, limits=limits, progress=progress)
+    results = predict_rows(model, found.store, rows, names, limits=limits, progress=progress)
     metrics = summarise(results, split=marked, device=_device(model))
     breakdown = {name: _breakdown(result, found.store, rows) for name, result in results.items()}
     return Evaluation(card.name, marked, len(rows), metrics, results, breakdown)
@@ -154,7 +154,7 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
         part = waiting.pop()
         try:
             with torch.no_grad():
-                graph = store.graph(torch.from_numpy(part), dtype=model.dtype)
+                graph = store.graph(torch.from_numpy(part), dtype=model.dtype).to(model.device)
                 batch = model(graph, derivatives)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error) or len(part) == 1:
@@ -211,7 +211,7 @@ def summarise(results: Mapping[str, TargetResult], *, split: str, device: str) -
             continue
         unit, scale = _shown(result.unit)
         common = {"n": len(result.label), "by": BY, "date": time.strftime("%Y-%m-%d"), "device": device,
-                  "commit": _commit()}
+                  "commit": commit()}
         for metric, value in _metrics(result).items():
             factor = 1.0 if metric == "r2" else scale
             entry = {"split": split, "target": name, "metric": metric, "value": _rounded(value * factor),
@@ -330,7 +330,7 @@ def _device(model: Model) -> str:
     return f"CPU, {torch.get_num_threads()} thread(s), {str(model.dtype).removeprefix('torch.')}"
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of the source tree that is running; ``None`` for an installed package."""
     try:
         answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).resolve().parent, capture_output=True,

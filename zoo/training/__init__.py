@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoo.card import Card
 
 __all__ = ["train"]
 
 
 def train(
-    card: str | Path,
+    card: str | Path | Card,
     *,
     out: str | Path,
     overrides: Sequence[str] = (),
@@ -19,19 +23,22 @@ def train(
     fast_dev_run: bool = False,
     force: bool = False,
     quiet: bool = False,
+    measure: bool = True,
 ) -> Path:
     """Train the model that a card describes, and write weights and a card of its own into ``out``.
 
     Args:
-        card: path of a card, or the name of a model whose recipe is followed.
-        out: folder of the run: ``metrics.jsonl``, ``checkpoints/``, at the end ``card.yaml`` and weights.
+        card: a card, its path, or the name of a model whose recipe is followed.
+        out: folder of the run: ``metrics.jsonl``, ``checkpoints/``, at the end ``card.yaml`` with
+            metrics, weights, ``curves.png`` and ``parity.png``.
         overrides: ``"recipe.lr=3e-4"``-like changes of the card, see :func:`zoo.training.recipe.apply_overrides`.
         data: where the card's data set lies, if not where it is looked for.
         device: ``cpu``, ``cuda``, …; CUDA by default where there is one.
-        resume: go on from the last checkpoint in ``out``.
+        resume: go on from the last checkpoint in ``out``, if there is one.
         fast_dev_run: two steps of everything, then stop.
         force: train although the fitted references leave absurd residuals.
         quiet: no progress on the screen.
+        measure: put the metrics of the test split into the card at the end, and draw pictures.
 
     Returns the folder.
 
@@ -39,7 +46,8 @@ def train(
         TrainingError: an unknown or malformed recipe key, a folder in use, a loss that is not finite.
         DataError: the data cannot be opened, or lack a target.
     """
-    from zoo.training.run import run
+    from zoo.training.run import Options, run
 
-    return run(card, out=Path(out), overrides=overrides, data=data, device=device, resume=resume,
-               fast_dev_run=fast_dev_run, force=force, quiet=quiet).folder
+    options = Options(overrides=tuple(overrides), data=data, device=device, resume=resume, fast_dev_run=fast_dev_run,
+                      force=force, quiet=quiet, measure=measure)
+    return run(card, Path(out), options).folder

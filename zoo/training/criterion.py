@@ -31,17 +31,23 @@ class Criterion:
         losses: per target, and ``forces``, ``stress`` where they are trained on.
     """
 
-    def __init__(self, model: Model, store: Store, losses: Mapping[str, Loss], *, dtype: torch.dtype) -> None:
+    def __init__(self, model: Model, store: Store, losses: Mapping[str, Loss], *, dtype: torch.dtype,
+                 device: torch.device | str = "cpu") -> None:
         self.names = [name for name in losses if name in model.readouts]
         self.derivatives = tuple(name for name in ("forces", "stress") if name in losses)
         self.losses = dict(losses)
         self.store = store
-        self.dtype = dtype
-        self.labels, self.scales = _standardised(model, store, self.names, dtype)
+        self.dtype, self.device = dtype, device
+        self.refresh(model)
         self.columns = _columns(model, self.names)
         self._n_atoms = store.n_atoms.cpu()
         self.missing = bool(self.labels.isnan().any()) or any(
             bool(store.labels[name].isnan().any()) for name in self.derivatives)
+
+    def refresh(self, model: Model) -> None:
+        """Standardise the labels with the constants that the model holds now."""
+        self.labels, self.scales = _standardised(model, self.store, self.names, self.dtype)
+        self.labels = self.labels.to(self.device)
 
     # -- one batch ---------------------------------------------------------------------------------------------
 
@@ -101,18 +107,18 @@ class Criterion:
             residual = predicted - labels[:, self.columns[name]]
             found.append((name, self._per_atom(residual, name, rows) if per_atom else residual))
         raw = self.store.labels_of(rows, self.derivatives) if self.derivatives else {}
-        found += [(name, outputs[name] - raw[name].to(outputs[name].dtype)) for name in self.derivatives]
+        found += [(name, outputs[name] - raw[name].to(outputs[name])) for name in self.derivatives]
         if self.missing:
             # Only where the *label* is missing: a prediction that is not finite has to show.
             known = {n: labels[:, self.columns[n]].isfinite() for n in self.names}
-            known |= {n: raw[n].isfinite() for n in self.derivatives}
+            known |= {n: raw[n].isfinite().to(self.device) for n in self.derivatives}
             found = [(name, residual.where(known[name], torch.zeros_like(residual))) for name, residual in found]
         return found
 
     def _per_atom(self, residual: Tensor, name: str, rows: Tensor) -> Tensor:
         if name in self.derivatives or not self.losses[name].per_atom:
             return residual
-        return residual / self.store.n_atoms.index_select(0, self._here(rows))[:, None].to(residual.dtype)
+        return residual / self._n_atoms[rows][:, None].to(residual)
 
     def _here(self, rows: Tensor) -> Tensor:
         return rows.to(self.labels.device, non_blocking=True)
@@ -142,12 +148,13 @@ def _standardised(model: Model, store: Store, names: Sequence[str], dtype: torch
                   ) -> tuple[Tensor, dict[str, float]]:
     """(M, D) standardised labels of the whole store, computed in float64, and each target's scale."""
     bare = replace(store, edges=None)
-    parts = []
+    parts = [torch.zeros(0, 0, dtype=dtype)] if not names else []
     for rows in torch.arange(len(store)).split(_CHUNK):
-        graph = bare.graph(rows, dtype=torch.float64)
+        graph = bare.graph(rows, dtype=torch.float64).to(model.device)
         composition = model.composition(graph)
         labels = store.labels_of(rows, names)
-        parts.append(torch.cat([model.readouts[n].standardise(labels[n], graph, composition).reshape(len(rows), -1)
-                                for n in names], 1).to(dtype) if names else torch.zeros(len(rows), 0, dtype=dtype))
+        columns = [model.readouts[name].standardise(labels[name].to(model.device), graph, composition)
+                   .reshape(len(rows), -1) for name in names]
+        parts.append(torch.cat(columns, 1).to(dtype))
     scales = {name: float(model.readouts[name].constants.scale) for name in names}
     return torch.cat(parts), scales

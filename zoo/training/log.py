@@ -20,7 +20,7 @@ class Log:
     Args:
         folder: of the run.
         active: false on ranks that do not write.
-        resumed_step: lines of later steps, left by a run that was killed, are taken away.
+        resumed_step: lines of later steps, left by a run that was killed, are taken away; ``None`` starts anew.
         units: unit of each target, for the screen.
     """
 
@@ -35,7 +35,7 @@ class Log:
         self._path = folder / "metrics.jsonl"
         if resumed_step is not None:
             _drop_after(self._path, resumed_step)
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file = self._path.open("w" if resumed_step is None else "a", encoding="utf-8")
         self._board = _tensorboard(folder)
 
     # -- records -----------------------------------------------------------------------------------------------
@@ -94,6 +94,7 @@ class Log:
             self._bar.stop()
             self._bar = None
         if self.active:
+            self.active = False
             self._file.close()
             if self._board is not None:
                 self._board.close()

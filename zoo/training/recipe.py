@@ -86,7 +86,7 @@ class Recipe(_Block):
 
     Attributes:
         losses: per target name, and ``forces``, ``stress``; targets not named are trained with ``Loss()``.
-        optimizer: ``adamw``, or ``schedulefree`` (needs the package ``schedulefree``).
+        optimizer: ``adamw``, or ``schedulefree`` (needs neither a schedule nor ``ema``).
         lr, betas, eps, weight_decay: of the optimiser; no decay on biases and other one-dimensional parameters.
         ema: decay of the averaged weights that are evaluated and shipped; ``None`` for none.
         clip_norm: largest global gradient norm; ``None`` for no clipping.
@@ -132,8 +132,18 @@ class Recipe(_Block):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        if self.autocast and ({"forces", "stress"} & self.losses.keys()):
+        derived = {"forces", "stress"} & self.losses.keys()
+        if self.autocast and derived:
             raise ValueError("autocast: bf16 would make forces noisy: leave it out when training on forces or stress")
+        if self.compile and derived:
+            raise ValueError("compile: torch.compile does not trace the second derivatives that a loss on forces or "
+                             "stress needs: leave it out")
+        if self.optimizer == "schedulefree":
+            if self.schedule.kind != "constant":
+                raise ValueError("optimizer schedulefree has no schedule of its own: write schedule: {kind: constant}, "
+                                 "with warmup if wanted")
+            if self.ema is not None:
+                raise ValueError("optimizer schedulefree averages the weights itself: write ema: null")
         return self
 
 
@@ -153,6 +163,11 @@ def read_recipe(data: Mapping[str, Any], *, targets: Sequence[str], derivatives:
         if name not in known:
             raise TrainingError(f"{where}.losses: '{name}' is no target of this model"
                                 f"{did_you_mean(name, known)} targets: {', '.join(known)}")
+    if recipe.early_stop is not None:
+        metrics = ["loss", *(f"{name}.mae" for name in [*targets, *(d for d in derivatives if d in recipe.losses)])]
+        if recipe.early_stop.metric not in metrics:
+            raise TrainingError(f"{where}.early_stop.metric: '{recipe.early_stop.metric}' is not measured"
+                                f"{did_you_mean(recipe.early_stop.metric, metrics)} measured: {', '.join(metrics)}")
     return recipe
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,41 +18,47 @@ if TYPE_CHECKING:
 __all__ = ["absurd_residuals", "fit_readouts", "solve"]
 
 _CHUNK = 8192
+_NOTHING: Mapping[str, Tensor] = {}
 _ENOUGH = 1_000_000
 ABSURD = 10.0
 """eV per atom of mean residual beyond which given references cannot belong to the data."""
 
 
 def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str], *,
-                 without_basis: Collection[str] = ()) -> dict[str, float]:
+                 given: Mapping[str, Tensor] = _NOTHING, network: Mapping[str, Tensor] = _NOTHING) -> dict[str, float]:
     """Least squares of each target on its readout's linear basis, and the spread of what is left, over ``rows``.
 
     Coefficients and scale go into the readouts. Molecules without the label are left out.
-    Targets in ``without_basis`` get a scale alone.
+
+    Args:
+        given: coefficients (K,) that are used as they are.
+        network: (n, ...) what a trained network gives already, taken away first; its scale is kept.
 
     Returns the spread (root mean square) of the residuals of each target, in its unit.
 
     Raises:
         TrainingError: a target has no label in these rows, or its labels are all the same.
     """
-    rows = rows if len(rows) <= _ENOUGH else rows[:: len(rows) // _ENOUGH + 1]
+    if not network and len(rows) > _ENOUGH:
+        rows = rows[:: len(rows) // _ENOUGH + 1]
     labels = store.labels_of(rows, names)
     bases = _bases(model, store, rows, names)
     spread = {}
     for name in names:
         y = labels[name].reshape(len(rows), -1)
+        if name in network:
+            y = y - network[name].reshape(y.shape)
         known = y.isfinite().all(1)
         if not bool(known.any()):
             raise TrainingError(f"no molecule of the training split has the label '{name}'")
         y, basis = y[known], bases[name][known]
-        if name in without_basis:
-            basis = torch.zeros_like(basis)
-        coefficients = solve(basis, y)
-        residual = y - basis @ coefficients
-        scale = residual.square().mean().sqrt()
+        coefficients = given[name][:, None].to(y) if name in given else solve(basis, y)
+        scale = (y - basis @ coefficients).square().mean().sqrt()
         if not float(scale) > 1e-12 * max(1.0, float(y.abs().max())):
             raise TrainingError(f"the label '{name}' is explained by the composition alone: there is nothing to learn")
-        model.readouts[name].set_constants(coefficients=coefficients[:, 0], scale=scale)
+        model.readouts[name].set_constants(coefficients=coefficients[:, 0])
+        if name not in network:
+            model.readouts[name].set_constants(scale=scale)
         spread[name] = float(scale)
     return spread
 
@@ -80,7 +86,7 @@ def absurd_residuals(model: Model, store: Store, rows: Tensor, names: Sequence[s
         readout = model.readouts[name]
         if not readout.extensive or store.units.get(name) != "eV":
             continue
-        residual = labels[name] - bases[name] @ readout.constants.coefficients
+        residual = labels[name] - bases[name] @ readout.constants.coefficients.to(store.device)
         mean = float((residual / store.n_atoms[rows]).nanmean())
         if abs(mean) > ABSURD:
             found[name] = mean
@@ -92,8 +98,8 @@ def _bases(model: Model, store: Store, rows: Tensor, names: Sequence[str]) -> di
     bare = replace(store, edges=None)
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for chunk in rows.split(_CHUNK):
-        graph = bare.graph(chunk, dtype=torch.float64)
+        graph = bare.graph(chunk, dtype=torch.float64).to(model.device)
         composition = model.composition(graph)
         for name in names:
-            parts[name].append(model.readouts[name].basis(graph, composition).double())
+            parts[name].append(model.readouts[name].basis(graph, composition).double().to(store.device))
     return {name: torch.cat(part) for name, part in parts.items()}

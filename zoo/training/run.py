@@ -1,8 +1,10 @@
-"""A whole run: card → model, data and recipe, checked first; the loop; at the end a card with weights."""
+"""A whole run: card → model, data and recipe, checked first; the loop; at the end a card with weights and metrics."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,108 +16,141 @@ import torch
 from torch import Tensor
 
 from zoo.card import Card
-from zoo.data.of_card import check_elements, open_for_card
+from zoo.data.identity import SPLIT_FILE, write_split
+from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.data.store import Store
-from zoo.errors import TrainingError
-from zoo.loading import build, save
+from zoo.errors import MissingExtraError, TrainingError, ZooError
+from zoo.loading import save
 from zoo.model import Model
 from zoo.training import machine
 from zoo.training.distributed import Ranks, ranks
+from zoo.training.dry_run import dry_run
+from zoo.training.feed import fits
 from zoo.training.loop import Outcome, Trainer
-from zoo.training.recipe import Loss, Recipe, apply_overrides, read_recipe
-from zoo.training.references import ABSURD, absurd_residuals, fit_readouts
+from zoo.training.prepare import complete, copy_weights, fit_constants, read_card, untrained
+from zoo.training.recipe import Recipe, read_recipe
 
-__all__ = ["Run", "run"]
+__all__ = ["Options", "Run", "run"]
 
-_FIT_MOLECULES = 128
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to run, apart from what the card says; see :func:`zoo.training.train`."""
+
+    overrides: Sequence[str] = ()
+    data: str | Path | None = None
+    device: str | None = None
+    resume: bool = False
+    fast_dev_run: bool = False
+    force: bool = False
+    quiet: bool = False
+    measure: bool = True
+    command: str | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a finished run leaves."""
+    """What a run leaves: ``outcome`` is ``None`` after a dry run."""
 
     folder: Path
-    outcome: Outcome
-    model: Model
+    outcome: Outcome | None
+    card: Card
 
 
-def run(card: str | Path, *, out: Path, overrides: Sequence[str], data: str | Path | None, device: str | None,
-        resume: bool, fast_dev_run: bool, force: bool, quiet: bool) -> Run:
+def run(card: str | Path | Card, out: Path, options: Options) -> Run:
     """See :func:`zoo.training.train`."""
-    description = read_card(card, overrides)
+    description = read_card(card, list(options.overrides))
     recipe = complete(read_recipe(description.recipe, targets=list(description.targets)), description.targets)
-    _check_folder(out, resume=resume)
+    resume = _check_folder(out, options)
     settings = machine.prepare()
     torch.backends.cuda.matmul.allow_tf32 = recipe.tf32
-    with ranks(device) as here:
+    with ranks(options.device) as here:
         model = untrained(description, seed=recipe.seed, dtype=getattr(torch, recipe.precision))
-        found = open_for_card(description, cutoff=float(model.backbone.cutoff), labels=recipe.losses, path=data)
-        store, rows = found.store, found.rows
-        check_elements(store, torch.cat([rows["train"], rows["val"]]), model.elements, found.name)
-        store, model = store.to(here.device), model.to(here.device)
+        found = _open(description, recipe, model, options, here)
+        # Data that do not fit on the device stay where they are, mapped from disk, and are gathered ahead.
+        store = found.store.to(here.device) if fits(found.store, here.device) else found.store
+        model = model.to(here.device)
+        spread: dict[str, float] = {}
         if not resume:
-            fit_constants(model, store, rows["train"], description, recipe, force=force)
-        if here.first:
-            out.mkdir(parents=True, exist_ok=True)
-            description.save(out / "run.yaml")
-        trainer = Trainer(model, store, rows, recipe, folder=out, ranks=here, machine=machine.describe(settings),
-                          identity=_identity(description, store, rows), quiet=quiet, where=_resume_line(card, out))
-        outcome = trainer.run(resume=resume, max_steps=2 if fast_dev_run else None)
+            started = copy_weights(model, recipe.warm_start) if recipe.warm_start else {"copied": [], "new": []}
+            _say_start(started, recipe, here, options)
+            spread = fit_constants(model, store, found.rows["train"], recipe, copied=started["copied"],
+                                   force=options.force)
+        if recipe.compile:
+            model.backbone.compile(dynamic=True)
+        with _folder(out, options) as folder:
+            trainer = Trainer(model, store, found.rows, recipe, folder=folder, ranks=here, quiet=options.quiet,
+                              machine={**machine.describe(settings), "ranks": here.world},
+                              identity=_identity(description, store, found.rows),
+                              where=options.command or f"zoo train {card} --out {out} --resume")
+            if options.fast_dev_run:
+                _tell_dry_run(trainer, spread, here)
+                return Run(out, None, description)
+            if here.first:
+                description.save(out / "run.yaml")
+            outcome = trainer.run(resume=resume)
         if outcome.reason in ("budget", "early stop"):
             trainer.load_best()
             if here.first:
-                save(model, out, training=_training(outcome, trainer, here))
-    return Run(out, outcome, model)
+                description = _finish(out, model, found, trainer, here, measure=options.measure)
+    return Run(out, outcome, description)
 
 
-# -- from the card -------------------------------------------------------------------------------------------------
+# -- before --------------------------------------------------------------------------------------------------------
 
 
-def read_card(card: str | Path, overrides: Sequence[str]) -> Card:
-    """A card with overrides applied, checked; without what an earlier training has written into it."""
-    path = Path(card)
-    if not path.exists():
-        raise TrainingError(f"there is no card {path}")
-    found = Card.load(path)
-    data = apply_overrides(found.to_dict(), overrides)
-    for result in ("weights", "metrics", "training", "golden", "references"):
-        data.pop(result, None)
-    return Card.from_dict(data, source=str(path))
-
-
-def complete(recipe: Recipe, targets: Mapping[str, Any]) -> Recipe:
-    """The recipe with a loss for every target of the card: those not named get ``Loss()``."""
-    losses = {name: recipe.losses.get(name, Loss()) for name in targets}
-    losses |= {name: loss for name, loss in recipe.losses.items() if name not in losses}
-    return recipe.model_copy(update={"losses": {n: loss for n, loss in losses.items() if loss.weight > 0}})
-
-
-def untrained(card: Card, *, seed: int, dtype: torch.dtype) -> Model:
-    """A model whose weights depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build(card).to(dtype)
-
-
-def fit_constants(model: Model, store: Store, train: Tensor, card: Card, recipe: Recipe, *, force: bool) -> None:
-    """Fit references and scales of the readouts, and what the backbone wants to fit, on training data.
+def _check_folder(out: Path, options: Options) -> bool:
+    """Whether there is something to resume.
 
     Raises:
-        TrainingError: references leave more than :data:`ABSURD` eV an atom, and ``force`` is not set.
+        TrainingError: the folder holds another run.
     """
-    names = [name for name in recipe.losses if name in model.readouts]
-    given = {name for name in names if model.readouts[name].extensive and card.targets[name].reference == "none"}
-    fit_readouts(model, store, train, names, without_basis=given)
-    absurd = absurd_residuals(model, store, train, names)
-    if absurd and not force:
-        shown = ", ".join(f"{name} {value:.1f} eV/atom" for name, value in absurd.items())
-        raise TrainingError(f"the references leave residuals beyond {ABSURD} eV per atom: {shown}. They belong to "
-                            "other data or units; correct them, or say --force")
-    if hasattr(model.backbone, "fit_constants"):
-        some = train[:: max(1, len(train) // _FIT_MOLECULES)][:_FIT_MOLECULES]
-        graph = store.graph(some, dtype=model.dtype)
-        with torch.no_grad():
-            model.backbone.fit_constants(model.with_vectors(graph))
+    used = (out / "checkpoints").is_dir() and any((out / "checkpoints").glob("step-*"))
+    if used and not (options.resume or options.fast_dev_run):
+        raise TrainingError(f"{out} holds the checkpoints of another run: go on with it by --resume, or name another "
+                            "folder")
+    return used and options.resume and not options.fast_dev_run
+
+
+def _open(card: Card, recipe: Recipe, model: Model, options: Options, here: Ranks) -> CardData:
+    # The first rank converts the data; the others find it converted.
+    for turn in range(2):
+        if here.first == (turn == 0):
+            found = open_for_card(card, cutoff=float(model.backbone.cutoff), labels=recipe.losses, path=options.data)
+        here.sum(torch.zeros(1, device=here.device))
+    used = torch.cat([found.rows["train"], found.rows["val"]])
+    check_elements(found.store, used, model.elements, found.name)
+    return found
+
+
+def _say_start(started: Mapping[str, Sequence[str]], recipe: Recipe, here: Ranks, options: Options) -> None:
+    if recipe.warm_start and here.first and not options.quiet:
+        print(f"weights from {recipe.warm_start}: backbone, readouts {', '.join(started['copied']) or 'none'}; new "
+              f"readouts: {', '.join(started['new']) or 'none'}")
+
+
+class _folder:
+    """The folder of the run; of a dry run, one that is thrown away."""
+
+    def __init__(self, out: Path, options: Options) -> None:
+        self.out, self.throw_away = out, options.fast_dev_run
+
+    def __enter__(self) -> Path:
+        if self.throw_away:
+            self._temporary = tempfile.TemporaryDirectory(prefix="zoo-dev-run-")
+            return Path(self._temporary.name)
+        self.out.mkdir(parents=True, exist_ok=True)
+        return self.out
+
+    def __exit__(self, *exception: object) -> None:
+        if self.throw_away:
+            self._temporary.cleanup()
+
+
+def _tell_dry_run(trainer: Trainer, spread: Mapping[str, float], here: Ranks) -> None:
+    report = dry_run(trainer, spread)
+    if here.first:
+        print("\n".join(report.lines))
 
 
 def _identity(card: Card, store: Store, rows: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -127,28 +162,60 @@ def _identity(card: Card, store: Store, rows: Mapping[str, Tensor]) -> dict[str,
             "training set": f"{len(ids)} structures, checksum {int((ids * places).sum())}"}
 
 
-def _check_folder(out: Path, *, resume: bool) -> None:
-    used = (out / "checkpoints").is_dir() and any((out / "checkpoints").iterdir())
-    if used and not resume:
-        raise TrainingError(f"{out} holds the checkpoints of another run: go on with it by --resume, or name another "
-                            "folder")
+# -- after ---------------------------------------------------------------------------------------------------------
 
 
-def _resume_line(card: str | Path, out: Path) -> str:
-    return f"zoo train {card} --out {out} --resume"
+def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ranks, *, measure: bool) -> Card:
+    """Write card and weights, the pictures, and the metrics of the test split."""
+    changes: dict[str, Any] = {"training": _training(trainer, here)}
+    if found.store.meta.get("split") is None:
+        path = write_split(out, found.store, found.rows)
+        data = model.card.data.model_dump(exclude_unset=True)
+        counts = {name: len(rows) for name, rows in found.rows.items()}
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        changes["data"] = data | {"split": {"file": SPLIT_FILE, "sha256": digest, **counts}}
+    model.card = save(model, out, **changes)
+    if measure:
+        _measure(out, model, found, trainer)
+    return model.card
 
 
-def _training(outcome: Outcome, trainer: Trainer, here: Ranks) -> dict[str, Any]:
+def _measure(out: Path, model: Model, found: CardData, trainer: Trainer) -> None:
+    """The test split (of the validation split, where there is none) into the card, and the pictures."""
+    from zoo import plots
+    from zoo.evaluation import predict_rows, summarise
+    from zoo.training.loop import doubled
+
+    split = "test" if len(found.rows["test"]) else "val"
+    names = list(trainer.recipe.losses)
+    results = predict_rows(model, trainer.store, found.rows[split], names, limits=doubled(trainer.recipe.batch))
+    device = model.card.training.device
+    model.card = model.card.replace(metrics=summarise(results, split=split, device=device))
+    model.card.save(out)
+    try:
+        plots.curves(out, out / "curves.png")
+        plots.parity(results, out / "parity.png", title=f"{model.card.name}, {split}")
+    except MissingExtraError as error:
+        trainer.say(f"no pictures: {error}")
+    except ZooError as error:
+        trainer.say(f"no curves: {error}")
+
+
+def _training(trainer: Trainer, here: Ranks) -> dict[str, Any]:
     """The section ``training`` of the card."""
-    progress = outcome.progress
-    best = {name: value for name, value in progress.best_metrics.items() if name != "step"}
-    return {"device": _device_name(here), "hours": round(outcome.seconds / 3600, 4),
-            "epochs_done": trainer.epochs_done, "steps_done": progress.step,
-            "best_validation": best, "date": time.strftime("%Y-%m-%d"),
-            "versions": {"zoo": version("geometric-zoo"), "torch": str(torch.__version__)}}
+    progress, seconds = trainer.progress, trainer.clock.seconds
+    section = {"device": _device_name(here), "hours": round(seconds / 3600, 4), "epochs_done": trainer.epochs_done,
+               "steps_done": progress.step,
+               "molecules_per_second": float(f"{trainer.epochs_done * len(trainer.train_rows) / max(seconds, 1e-9):.3g}"),
+               "best_validation": {name: float(f"{value:.5g}") for name, value in progress.best_metrics.items()},
+               "date": time.strftime("%Y-%m-%d"),
+               "versions": {"geometric-zoo": version("geometric-zoo"), "torch": str(torch.__version__)}}
+    from zoo.evaluation import commit
+
+    return section | ({"commit": commit()} if commit() else {})
 
 
 def _device_name(here: Ranks) -> str:
     if here.device.type == "cuda":
         return f"{here.world} × {torch.cuda.get_device_name(here.device)}"
-    return f"CPU, {here.world * torch.get_num_threads()} threads"
+    return f"CPU, {here.world * torch.get_num_threads()} thread(s)"
