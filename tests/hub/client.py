@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 PRELOADED = (
     *("pydantic", "yaml", "safetensors", "numpy", "typer", "rich.table", "rich.progress", "pluggy"),
     *("httpx2", "httpcore2", "httpx", "httpcore", "h11", "anyio", "ssl", "asyncio", "concurrent.futures.thread"),
+    *("zoo.card", "zoo.registry", "zoo.resolution", "zoo.cli.hub", "zoo.weights", "safetensors.numpy", "zoneinfo"),
     *("filelock", "tqdm.auto", "fsspec", "importlib.metadata", "uuid", "email.utils", "http.cookiejar", "difflib"),
 )
 
@@ -101,6 +102,7 @@ class Client:
     endpoint: str
     env: dict[str, str] = field(default_factory=dict)
     jobs: int = 0
+    answers: Path | None = None
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -128,7 +130,7 @@ class Client:
 
     def start(self, snippet: str, *args: Any) -> Job:
         self.jobs += 1
-        answer = self.home / f"answer-{self.jobs}.json"
+        answer = (self.answers or self.home) / f"answer-{self.jobs}.json"
         request = {"snippet": snippet, "args": args, "env": self.environment(), "cwd": str(self.home)}
         return Job(self.server.start({**request, "answer": str(answer)}), answer)
 
