@@ -158,7 +158,7 @@ def test_every_problem_is_told_at_once():
 def test_weights_without_the_references_they_hold_are_refused():
     lines = TEXT.splitlines(keepends=True)
     text = "".join(line for line in lines if not line.startswith(("references:", "  U0: {kind")))
-    with pytest.raises(CardError, match="targets.U0: reference is 'atomization' and there are weights"):
+    with pytest.raises(CardError, match=r"targets.U0: reference is 'atomization' and there are weights"):
         Card.from_text(text)
     recipe_only = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("weights:"))
     assert Card.from_text(recipe_only).references == {}

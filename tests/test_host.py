@@ -98,7 +98,7 @@ def test_two_plugins_with_one_name_are_an_error_that_names_both_packages(yard):
 def test_a_stranger_does_not_silently_replace_a_built_in(yard):
     yard.simple("zoo-evil", GOOD.format(name="evil").replace('name="evil"', 'name="painn"'))
     host.current.cache_clear()
-    with pytest.raises(PluginError, match="zoo-evil.*geometric-zoo|geometric-zoo.*zoo-evil"):
+    with pytest.raises(PluginError, match=r"zoo-evil.*geometric-zoo|geometric-zoo.*zoo-evil"):
         host.architecture("painn")
 
 

@@ -249,8 +249,10 @@ def registry_of(card_folder: Path, name: str) -> tuple[Path, str]:
             return path, card.relative_to(folder).as_posix()
     path = user_registry()
     for other in registry().entries.get(name, []):
-        own = other.card_path is not None and other.card_path.resolve() == card and not _installed(card)
-        if other.registry != path and not own:
+        own = other.card_path is not None and other.card_path.resolve() == card
+        # An entry of the user's own whose card is gone may be written over.
+        stale = other.registry == path and other.card_path is not None and not other.card_path.is_file()
+        if not stale and (not own or (other.registry != path and _installed(card))):
             raise CardError(f"'{name}' is a model of {other.origin} ({other.registry}) already: copy the card folder, "
                             f"give the copy another name and push that")
     return path, card.as_posix()

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from zoo.card import Name
+from zoo.card import CARD_FILE, Name
 from zoo.card_section import Section, explain
 from zoo.errors import CardError
 from zoo.yaml_loader import Document, load_yaml, parse_yaml
@@ -119,10 +119,15 @@ def _checked(document: Document, path: Path) -> RegistryFile:
         content = _Content.model_validate(data)
     except ValidationError as error:
         raise CardError(explain(error, document)) from None
-    folder = path.parent
-    models = {name: (None if listing.card is None else folder / Path(listing.card).expanduser(), listing.hub)
+    models = {name: (None if listing.card is None else _card_file(path.parent, listing.card), listing.hub)
               for name, listing in content.models.items()}
     return RegistryFile(path, models, content.aliases, document, tuple(content.include))
+
+
+def _card_file(folder: Path, card: str) -> Path:
+    """A card may be named by its file or by its folder."""
+    path = folder / Path(card).expanduser()
+    return path if path.suffix in (".yaml", ".yml") else path / CARD_FILE
 
 
 def write_pin(path: Path, name: str, pin: str, *, card: str | None = None) -> None:
