@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-__all__ = ["EdgeCoupling", "ExactConstants", "SphericalHarmonics", "coupling_matrix"]
+__all__ = ["ExactConstants", "SphericalHarmonics", "coupling_matrix"]
 
 
 class ExactConstants(nn.Module):
@@ -85,15 +85,3 @@ def coupling_matrix(l1: int, targets: Sequence[tuple[int, int]], lmax: int) -> T
         matrix[l2**2 : (l2 + 1) ** 2, row : row + 2 * l3 + 1] = block
         row += 2 * l3 + 1
     return matrix
-
-
-class EdgeCoupling(ExactConstants):
-    """Harmonics (E, (lmax + 1)²) → one matrix (E, R, 2l1 + 1) an edge that applies all couplings of one l1 at once."""
-
-    def __init__(self, l1: int, targets: Sequence[tuple[int, int]], lmax: int) -> None:
-        matrix = coupling_matrix(l1, targets, lmax)
-        super().__init__(matrix=matrix.flatten(1))
-        self.shape = matrix.shape[1:]
-
-    def forward(self, harmonics: Tensor) -> Tensor:
-        return (harmonics @ self.matrix).unflatten(1, self.shape)

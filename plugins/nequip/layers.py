@@ -5,43 +5,19 @@ Features are one tensor (N, 2l + 1, channels) per irrep: channels last, so that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.nn import gather, sum_by
-
-from .coupling import EdgeCoupling
+from .convolution import Convolution, Features, Neighbours
 from .irreps import Irrep, Multiplicities, paths
 
-__all__ = ["Edges", "InteractionLayer", "IrrepLinear", "RadialNetwork", "SelfConnection"]
-
-Features = dict[Irrep, Tensor]
+__all__ = ["InteractionLayer", "IrrepLinear", "RadialNetwork", "SelfConnection"]
 
 # Second moments of the activations under a standard normal, E[f²]^(−1/2). e3nn samples them (a million points); its
 # values, a few parts in 10³ off the integrals, are part of the published models and so of the architecture.
 _SILU_SCALE = 1.6791767923989418
 _TANH_SCALE = 1.5937334472592695
-
-
-@dataclass
-class Edges:
-    """What every layer reads of the edges; made once per forward.
-
-    Attributes:
-        source, target: (E,) atoms j and i.
-        pair: (E,) row of ``radial`` that an edge shares with its reverse; ``None`` when every edge has its own.
-        radial: (P, num_bessel) enveloped Bessel basis.
-        harmonics: (E, (lmax + 1)²).
-    """
-
-    source: Tensor
-    target: Tensor
-    pair: Tensor | None
-    radial: Tensor
-    harmonics: Tensor
 
 
 class IrrepLinear(nn.Module):
@@ -109,44 +85,6 @@ class RadialNetwork(nn.Module):
         return x
 
 
-class Convolution(nn.Module):
-    """Σ over neighbours of weight(d_ij) · (x_j ⊗ Y(x_ij)), channel by channel ("uvu"), eq. 4.
-
-    All couplings out of one input irrep are one small matrix an edge, built from the harmonics.
-    """
-
-    def __init__(self, irreps_in: Multiplicities, irreps_out: Multiplicities, lmax: int) -> None:
-        super().__init__()
-        self.paths = paths(irreps_in, irreps_out, lmax)
-        self.num_weights = sum(irreps_in[path.source] for path in self.paths)
-        self.irreps_mid: Multiplicities = dict.fromkeys(irreps_out, 0)
-        for path in self.paths:
-            self.irreps_mid[path.target] += irreps_in[path.source]
-        self.by_source = {irrep: [p for p in self.paths if p.source == irrep] for irrep in irreps_in}
-        self.couplings = nn.ModuleDict()
-        for irrep, own in self.by_source.items():
-            self.couplings[str(irrep)] = EdgeCoupling(irrep.l, [(p.l, p.target.l) for p in own], lmax)
-            rows = torch.repeat_interleave(torch.tensor([p.target.dim for p in own]))
-            self.register_buffer(f"path_of_row_{irrep}", rows, persistent=False)
-
-    def forward(self, features: Features, weights: Tensor, edges: Edges) -> Features:
-        num_nodes = next(iter(features.values())).shape[0]
-        parts: dict[Irrep, list[Tensor]] = {irrep: [] for irrep in self.irreps_mid}
-        start = 0
-        for irrep, own in self.by_source.items():
-            x = gather(features[irrep], edges.source)
-            channels = x.shape[2]
-            stop = start + len(own) * channels
-            weight = weights[:, start:stop].unflatten(1, (len(own), channels))
-            start = stop
-            message = torch.bmm(self.couplings[str(irrep)](edges.harmonics), x)
-            message = message * weight.index_select(1, self._buffers[f"path_of_row_{irrep}"])
-            rows = sum_by(message, edges.target, num_nodes).split([p.target.dim for p in own], 1)
-            for path, part in zip(own, rows):
-                parts[path.target].append(part)
-        return {irrep: torch.cat(part, 2) for irrep, part in parts.items()}
-
-
 class InteractionLayer(nn.Module):
     """Linear, convolution, linear, plus self-connection, then gate: features of one layer to those of the next.
 
@@ -178,11 +116,9 @@ class InteractionLayer(nn.Module):
         self.linear_down = IrrepLinear(self.convolution.irreps_mid, before_gate)
         self.self_connection = SelfConnection(num_attributes, irreps_in, before_gate) if self_connection else None
 
-    def forward(self, features: Features, attributes: Tensor, edges: Edges, scale: Tensor) -> Features:
-        weights = self.radial(edges.radial, scale)
-        if edges.pair is not None:
-            weights = gather(weights, edges.pair)
-        out = self.linear_down(self.convolution(self.linear_up(features), weights, edges))
+    def forward(self, features: Features, attributes: Tensor, neighbours: Neighbours, scale: Tensor) -> Features:
+        weights = self.radial(neighbours.radial, scale)
+        out = self.linear_down(self.convolution(self.linear_up(features), weights, neighbours))
         if self.self_connection is not None:
             for irrep, x in self.self_connection(features, attributes).items():
                 out[irrep] = out[irrep] + x

@@ -12,9 +12,10 @@ from zoo.graph import Graph
 from zoo.nn import BesselBasis, PolynomialEnvelope, gather
 from zoo.plugin import ZooError
 
+from .convolution import Neighbours, arrange
 from .coupling import SphericalHarmonics
 from .irreps import Irrep, layer_irreps
-from .layers import Edges, InteractionLayer
+from .layers import InteractionLayer
 
 __all__ = ["NequIP"]
 
@@ -107,14 +108,17 @@ class NequIP(nn.Module):
     def forward(self, graph: Graph) -> Tensor:
         """Features (N, dim(irreps_out)), in e3nn's component order."""
         types = self._types(graph.z)
-        edges = self._edges(graph)
+        neighbours, order = self._neighbours(graph)
+        if order is not None:
+            types = types.index_select(0, order)
         embedded = self.embedding(types)
         attributes = F.one_hot(types, len(self.elements)).to(embedded.dtype) if self.one_hot else embedded
         features = {Irrep(0, 1): embedded.unsqueeze(1)}
         scale = self.avg_num_neighbors.rsqrt()
         for layer in self.layers:
-            features = layer(features, attributes, edges, scale)
-        return torch.cat([x.transpose(1, 2).flatten(1) for x in features.values()], 1)
+            features = layer(features, attributes, neighbours, scale)
+        out = torch.cat([x.transpose(1, 2).flatten(1) for x in features.values()], 1)
+        return out if order is None else gather(out, torch.argsort(order))
 
     def _types(self, z: Tensor) -> Tensor:
         types = self.type_of.index_select(0, z)
@@ -125,24 +129,38 @@ class NequIP(nn.Module):
                            "build it with config elements that include them")
         return types
 
-    def _edges(self, graph: Graph) -> Edges:
-        """Radial basis once per pair of opposite edges, or per edge in a directed graph."""
+    def _neighbours(self, graph: Graph) -> tuple[Neighbours, Tensor | None]:
+        """The edges, with radial functions once per pair; and the order of the atoms that the layers work in."""
+        representative, pair = _pairs(graph)
+        length = graph.edge_len if representative is None else gather(graph.edge_len, representative)
+        radial = self._radial(length)
         harmonics = self.harmonics(graph.edge_vec / graph.edge_len[:, None])
-        try:
-            reverse = graph.reverse_edge
-        except ZooError:
-            return Edges(graph.source, graph.target, None, self._radial(graph.edge_len), harmonics)
-        index = torch.arange(graph.num_edges, device=reverse.device)
-        first = index < reverse
-        chosen = first.nonzero()[:, 0]
-        pair = torch.empty_like(index)
-        number = torch.arange(chosen.shape[0], device=index.device)
-        pair[chosen] = number
-        pair[reverse.index_select(0, chosen)] = number
-        return Edges(graph.source, graph.target, pair, self._radial(gather(graph.edge_len, chosen)), harmonics)
+        if torch.compiler.is_compiling():
+            return Neighbours(graph.source, graph.target, pair, radial, harmonics, None), None
+        ptr = graph.edge_ptr
+        order, atom, edge, blocks = arrange(ptr.diff(), ptr[:-1])
+        # Empty slots name one edge more than there are: its harmonics are zero, and its atoms do not matter then.
+        harmonics = gather(torch.cat([harmonics, harmonics.new_zeros(1, harmonics.shape[1])]), edge)
+        place = torch.argsort(order)
+        source = gather(F.pad(place.index_select(0, graph.source), (0, 1)), edge)
+        return Neighbours(source, atom, gather(F.pad(pair, (0, 1)), edge), radial, harmonics, blocks), order
 
     def _radial(self, length: Tensor) -> Tensor:
         return self.bessel(length) * self.envelope(length)[:, None]
+
+
+def _pairs(graph: Graph) -> tuple[Tensor | None, Tensor]:
+    """One edge of each pair of opposite ones (P,), and each edge's pair (E,); in a directed graph, every edge."""
+    edges = torch.arange(graph.num_edges, device=graph.z.device)
+    try:
+        reverse = graph.reverse_edge
+    except ZooError:
+        return None, edges
+    chosen = (edges < reverse).nonzero()[:, 0]
+    pair = torch.empty_like(edges)
+    pair[chosen] = edges[: chosen.shape[0]]
+    pair[reverse.index_select(0, chosen)] = edges[: chosen.shape[0]]
+    return chosen, pair
 
 
 def _check(num_features: list[int], lmax: int, output_lmax: int, num_layers: int, elements: Sequence[int]) -> None:
