@@ -148,7 +148,9 @@ def _tar_members(path: Path) -> Iterator[bytes]:
         with tarfile.open(path) as archive:
             for member in archive:
                 if member.isfile() and member.name.endswith(".xyz"):
-                    yield archive.extractfile(member).read()
+                    file = archive.extractfile(member)
+                    if file is not None:
+                        yield file.read()
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{path} cannot be unpacked ({error}): download it again") from error
 
@@ -170,8 +172,8 @@ def _read_xyz(texts: Iterable[bytes], source: str) -> RawQM9:
         rows.append(b" ".join(line[1:] for line in atoms).replace(b"*^", b"e"))
         heads.append(b" ".join(head[1:]).replace(b"*^", b"e"))
     table = _floats(heads, 16, source, separator=" ")
-    atoms = _floats(rows, 4, source, separator=" ")
-    return _raw(table[:, 0], letters, atoms[:, :3], table[:, 4:], source)
+    pos = _floats(rows, 4, source, separator=" ")[:, :3]
+    return _raw(table[:, 0], letters, pos, table[:, 4:], source)
 
 
 # -- MoleculeNet ---------------------------------------------------------------------------------------------------
