@@ -75,9 +75,9 @@ def test_a_hub_that_is_away_leaves_what_is_cached(client: Client, commit: str) -
     client.endpoint = "http://127.0.0.1:9"
     again = client.run(FETCH, "hf:zoo-org/tiny")
     assert again.ok()[1].endswith(commit) and "meant last time" in again.output
-    assert again.seconds < 5
+    assert again.seconds < 15
     absent = client.run(FETCH, "hf:zoo-org/absent")
-    assert "UnreachableError" in absent.error and "127.0.0.1:9" in absent.message and absent.seconds < 5
+    assert "UnreachableError" in absent.error and "127.0.0.1:9" in absent.message and absent.seconds < 15
 
 
 def test_tags_and_branches_are_revisions(newest: Client, hub: HubServer, commit: str) -> None:
@@ -132,7 +132,7 @@ def test_a_private_repository(client: Client, hub: HubServer, commit: str, token
         assert all(one.authorization for one in hub.asked(host="hub"))
     else:
         assert error in outcome.error and says in outcome.message and "to mend it" in outcome.message
-        assert outcome.seconds < 5
+        assert outcome.seconds < 15
         assert not token or token not in outcome.output
 
 

@@ -170,7 +170,7 @@ def test_faults_that_the_client_takes(newest: Client, hub: HubServer, scene: str
 def test_faults_that_the_client_reports(newest: Client, hub: HubServer, scene: str, fault: dict) -> None:
     hub.fail(path="/files/", method="GET", **fault)
     outcome = newest.run(API + "hf_hub_download('alice/m', 'w.safetensors')")
-    assert outcome.error and outcome.seconds < 5
+    assert outcome.error and outcome.seconds < 15
 
 
 def test_a_stopped_hub_answers_nobody(newest: Client) -> None:
