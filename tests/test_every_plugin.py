@@ -23,7 +23,7 @@ SMALL = {
     "painn": {"channels": 16, "num_layers": 2, "num_radial": 8},
     "dimenet": {},
     "gemnet": {},
-    "nequip": {"species": [1, 6, 7, 8, 9, 14]},
+    "nequip": {},
 }
 FAMILIES = sorted(SMALL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +12,12 @@ import torch
 
 from zoo import host, weights
 from zoo.card import Card, Domain, TargetSpec
-from zoo.elements import numbers
+from zoo.elements import SYMBOLS, numbers
 from zoo.errors import PluginError, UnknownNameError, WeightsError, ZooError
 from zoo.golden import check_golden, record_golden
 from zoo.irreps import FeatureLayout
 from zoo.model import Model
+from zoo.plugin import Architecture
 from zoo.readouts import READOUTS, Readout
 from zoo.resolution import CardFolder, resolve
 from zoo.suggest import did_you_mean
@@ -85,7 +87,8 @@ def create(
     Args:
         architecture: a name of ``zoo plugins``.
         targets: as in a card, ``{"U0": {"readout": "energy", "unit": "eV"}}``; an energy in eV if absent.
-        elements: chemical symbols of the domain; the first hundred elements if absent.
+        elements: chemical symbols of the domain; the first hundred elements if absent. A backbone with weights per
+            element, which takes atomic numbers as ``elements``, gets these.
         pbc: whether periodic structures are in the domain.
         preset: start from a preset of the architecture, such as ``"paper"``.
         **config: keywords of the backbone; they win over the preset.
@@ -98,12 +101,15 @@ def create(
     arch = host.architecture(architecture)
     if preset is not None and preset not in arch.presets:
         raise UnknownNameError(f"{architecture} has no preset '{preset}'{did_you_mean(preset, arch.presets)}")
+    config = {**(arch.presets[preset] if preset else {}), **config}
+    if "elements" in inspect.signature(host.factory(arch)).parameters:
+        elements, config = _same_elements(arch, elements, config)
     card = Card.from_dict({
         "schema": 1,
         "name": name or f"{architecture}-untrained",
         "architecture": architecture,
         "format": arch.format,
-        "config": {**(arch.presets[preset] if preset else {}), **config},
+        "config": config,
         "inputs": list(inputs),
         "targets": {key: _plain(spec) for key, spec in (targets or _ENERGY).items()},
         "domain": {"elements": list(elements or _first_elements()), "pbc": pbc},
@@ -154,6 +160,16 @@ def save(model: Model, folder: str | Path, **changes: Any) -> Card:
                         golden=record_golden(_exact(model)))
     card.save(folder)
     return card
+
+
+def _same_elements(arch: Architecture, elements: Sequence[str] | None, config: dict[str, Any]
+                   ) -> tuple[Sequence[str], dict[str, Any]]:
+    """One list of elements for the domain (symbols) and for a backbone that has weights per element (numbers)."""
+    if elements is not None:
+        return elements, {**config, "elements": numbers(elements)}
+    default = inspect.signature(host.factory(arch)).parameters["elements"].default
+    known = config.get("elements", default if default is not inspect.Parameter.empty else numbers(_first_elements()))
+    return [SYMBOLS[z] for z in known], {**config, "elements": list(known)}
 
 
 def _exact(model: Model) -> Model:
