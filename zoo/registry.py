@@ -56,6 +56,16 @@ class Entry:
                             f"'{self.name}'")
         return card
 
+    def card_at_hand(self) -> Card | None:
+        """The card, unless it is to be had from the pinned repository only.
+
+        Raises: as :meth:`card`.
+        """
+        if self.card_path is None or (self.hub is not None and not self.card_path.is_file()):
+            return None
+        card = self.card()
+        return None if self.hub is not None and card.weights is None else card
+
 
 @dataclass
 class Registry:

@@ -14,7 +14,7 @@ from zoo import registry
 from zoo.card import CARD_FILE, Card
 from zoo.errors import HubError, UnknownNameError, WeightsError
 
-__all__ = ["CardFolder", "card_at_hand", "resolve"]
+__all__ = ["CardFolder", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _from_folder(folder: Path) -> CardFolder:
 
 def _from_registry(entry: registry.Entry) -> CardFolder:
     chain = _Chain(entry.name)
-    card = card_at_hand(entry)
+    card = entry.card_at_hand()
     found = _beside(entry, card, chain) or _in_search_path(entry, card, chain)
     if found is not None:
         return found
@@ -97,14 +97,6 @@ def _from_registry(entry: registry.Entry) -> CardFolder:
     except HubError as error:
         chain.missed("the Hub", str(error))
         raise type(error)(f"'{entry.name}' cannot be had:\n{chain.text()}") from error
-
-
-def card_at_hand(entry: registry.Entry) -> Card | None:
-    """The card of an entry, unless it is to be had from the pinned repository only."""
-    if entry.card_path is None or (entry.hub is not None and not entry.card_path.is_file()):
-        return None
-    card = entry.card()
-    return None if entry.hub is not None and card.weights is None else card
 
 
 def _beside(entry: registry.Entry, card: Card | None, chain: _Chain) -> CardFolder | None:

@@ -165,7 +165,7 @@ def test_faults_that_the_client_takes(newest: Client, hub: HubServer, scene: str
         assert (handle.read() == DATA) == (kind != "flip")
 
 
-@pytest.mark.parametrize("fault", [{"kind": "reset"}, {"kind": "reset", "after": 1000}, {"kind": "short", "after": 1000},
+@pytest.mark.parametrize("fault", [{"kind": "reset"}, {"kind": "reset", "after": 9}, {"kind": "short", "after": 9},
                                    {"kind": "status", "status": 500}, {"kind": "status", "status": 403}])  # fmt: skip
 def test_faults_that_the_client_reports(newest: Client, hub: HubServer, scene: str, fault: dict) -> None:
     hub.fail(path="/files/", method="GET", **fault)

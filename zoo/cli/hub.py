@@ -1,4 +1,4 @@
-"""`zoo push`, `pull`, `publish`, `cache`, `registry` and `data`: models and data sets on the Hub and on this machine."""
+"""`zoo push`, `pull`, `publish`, `cache`, `registry`, `data`: models and data sets on the Hub and on this machine."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from zoo.hub.cache import CachedRepository
 from zoo.hub.fetching import CONFIG_FILE, Fetched, fetch, fetch_file, inside_cache
 from zoo.hub.network import api, ask, is_offline, say, timeout
 from zoo.hub.repository import EXTRA_NAMES, EXTRA_SUFFIXES
-from zoo.resolution import card_at_hand
 from zoo.weights import check_hash
 
 __all__ = ["Pulled", "pull"]
@@ -55,7 +54,7 @@ def pull(name: str, to: str | Path | None = None, *, force: bool = False) -> Pul
         found = fetch(name, thorough=True)
     else:
         entry = registry.entry(name)
-        card = card_at_hand(entry)
+        card = entry.card_at_hand()
         here = _on_this_machine(card)
         if here is not None:
             folder = here if to is None else _place(_files(here, Card.load(here)), Path(to) / entry.name, force)
