@@ -40,9 +40,10 @@ def dry_run(trainer: Trainer, spread: Mapping[str, float]) -> Report:
     lines = [_data(trainer, batches), *_targets(trainer, spread), *_shapes(trainer, largest)]
     kept = _Kept()
     with torch.autograd.graph.saved_tensors_hooks(kept.note, lambda tensor: tensor):
-        missing = trainer.try_steps(largest, 2)
+        trainer.try_steps(largest, 1)
+    missing = trainer.try_steps(largest, 1)
     parameters = 5 * sum(p.numel() * p.element_size() for p in trainer.model.parameters())
-    needed = kept.bytes // 2 + parameters
+    needed = kept.bytes + parameters
     lines.append(f"memory: a step on the largest batch ({len(largest)} molecules, {int(trainer.cost(largest).sum()):,} "
                  f"edges and atoms) keeps about {needed / 2**20:,.0f} MiB of activations, gradients and moments")
     if missing:
@@ -87,15 +88,15 @@ def _shapes(trainer: Trainer, rows: object) -> list[str]:
 
 
 class _Kept:
-    """Counts the bytes that autograd keeps for the backward pass, each piece of memory once while it lives."""
+    """Counts the bytes that autograd keeps for the backward pass of one step, each piece of memory once."""
 
     def __init__(self) -> None:
         self.bytes = 0
-        self._seen: dict[int, int] = {}
+        self._seen: set[int] = set()
 
     def note(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if self._seen.get(storage.data_ptr()) != storage.nbytes():
-            self._seen[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in self._seen:
+            self._seen.add(storage.data_ptr())
             self.bytes += storage.nbytes()
         return tensor
