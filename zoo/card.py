@@ -27,7 +27,7 @@ from zoo.card_parts import (
     Weights,
 )
 from zoo.card_section import Section, explain, problem
-from zoo.errors import CardError
+from zoo.errors import CardError, WeightsError
 from zoo.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.yaml_writer import dump_yaml, write_text
 
@@ -55,18 +55,18 @@ class Card(Section):
     architecture: str
     config: dict[str, Any] = {}
     format: int = Field(1, ge=1)
-    requires: Requires = Requires()
+    requires: Requires = Field(default_factory=Requires)
     inputs: list[Literal["charge", "spin", "node_attrs", "node_vectors", "edge_attrs"]] = []
     signature: dict[str, Any] = {}
     targets: dict[TargetName, TargetSpec] = Field(min_length=1)
     derivatives: list[Literal["forces", "stress"]] = []
     references: dict[TargetName, References] = {}
-    domain: Domain = Domain()
-    data: Data = Data()
+    domain: Domain = Field(default_factory=Domain)
+    data: Data = Field(default_factory=Data)
     recipe: dict[str, Any] = {}
     weights: Weights | None = None
     metrics: list[Metric] = []
-    training: Training = Training()
+    training: Training = Field(default_factory=Training)
     golden: list[Golden] = []
     uncertainty: str | dict[str, Any] | None = None
     stability: str | dict[str, Any] | None = None
@@ -176,6 +176,17 @@ class Card(Section):
     def folder(self) -> Path | None:
         """Where the card and its weights lie."""
         return None if self._path is None else self._path.parent
+
+    def weights_here(self) -> tuple[Path, Weights]:
+        """The weights file beside the card, which need not be there, and what the card promises of it.
+
+        Raises:
+            WeightsError: the card describes a model without weights.
+        """
+        if self.weights is None or self._path is None:
+            where = self._path or self.name
+            raise WeightsError(f"{where} describes a model without weights; train it with: zoo train {where}")
+        return self._path.parent / self.weights.file, self.weights
 
     def where(self, *place: str | int) -> str:
         """``"cards/x/card.yaml:12: config.cuttof"``, for errors about a value of this card."""

@@ -28,7 +28,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(
         strict=True, frozen=True, extra="allow", validate_by_name=True, validate_by_alias=True,
-        json_schema_extra=_schema_extra, protected_namespaces=(),
+        json_schema_extra=_schema_extra, protected_namespaces=(), defer_build=True,
     )
 
     @model_validator(mode="before")
