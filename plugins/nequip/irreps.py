@@ -52,18 +52,25 @@ def paths(sources: Iterable[Irrep], targets: Iterable[Irrep], lmax: int) -> list
 
 
 def layer_irreps(
-    num_features: Sequence[int], *, num_layers: int, lmax: int, parity: bool, output_lmax: int
+    num_features: Sequence[int],
+    *,
+    num_layers: int,
+    lmax: int,
+    parity: bool,
+    output_lmax: int,
+    output_parity: bool = False,
 ) -> list[Multiplicities]:
     """Features before the first layer, and after each of ``num_layers``.
 
     Hidden layers hold ``num_features[l]`` channels of degree l ≤ ``lmax``, of both parities if ``parity``, else of the
-    harmonics' own (−1)^l; the last layer holds degrees up to ``output_lmax`` of the harmonics' parity. Irreps that no
-    path reaches from the scalar input, and those from which no path leads to the output, are left out: the function
-    computed is the same without them.
+    harmonics' own (−1)^l; the last layer holds degrees up to ``output_lmax`` of the harmonics' parity, or of both if
+    ``output_parity``. Irreps that no path reaches from the scalar input, and those from which no path leads to the
+    output, are left out: the function computed is the same without them.
     """
     both = [Irrep(l, p) for l in range(lmax + 1) for p in (1, -1)]
     natural = [Irrep(l, (-1) ** l) for l in range(lmax + 1)]
-    wanted = [both if parity else natural] * (num_layers - 1) + [natural[: output_lmax + 1]]
+    last = [irrep for irrep in (both if output_parity else natural) if irrep.l <= output_lmax]
+    wanted = [both if parity else natural] * (num_layers - 1) + [last]
     held = [[Irrep(0, 1)]]
     for irreps in wanted:
         reached = {path.target for path in paths(held[-1], irreps, lmax)}

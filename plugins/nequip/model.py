@@ -33,6 +33,8 @@ class NequIP(nn.Module):
         parity: keep both parities of each degree; otherwise only that of the harmonics, (−1)^l.
         num_features: channels of every irrep, or one number per degree.
         output_lmax: degrees kept after the last layer; the paper keeps scalars (0). 1 adds vectors, for dipoles.
+        output_parity: keep both parities of these degrees. Pseudoscalars (0o), which change sign under a reflection,
+            are what tells a chiral molecule from its mirror image.
         num_bessel, trainable_bessel: radial basis sin(nπd/c)·2/(cd).
         envelope_exponent: p of the polynomial cut-off.
         radial_depth, radial_width: hidden layers of the radial network.
@@ -55,6 +57,7 @@ class NequIP(nn.Module):
         parity: bool = True,
         num_features: int | Sequence[int] = 32,
         output_lmax: int = 0,
+        output_parity: bool = False,
         num_bessel: int = 8,
         trainable_bessel: bool = False,
         envelope_exponent: int = 6,
@@ -72,7 +75,8 @@ class NequIP(nn.Module):
         self.one_hot = type_features is None
         num_attributes = len(self.elements) if type_features is None else type_features
         irreps = layer_irreps(
-            per_degree, num_layers=num_layers, lmax=lmax, parity=parity, output_lmax=output_lmax
+            per_degree, num_layers=num_layers, lmax=lmax, parity=parity, output_lmax=output_lmax,
+            output_parity=output_parity,
         )
         irreps[0] = {Irrep(0, 1): type_features or per_degree[0]}
         self.irreps_out = "+".join(f"{mul}x{irrep}" for irrep, mul in irreps[-1].items())
