@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": "zoo.cli.predict:predict",
     "train": "zoo.cli.train:train",
     "evaluate": "zoo.cli.evaluate:evaluate",
+    "import": "zoo.cli.importing:import_weights",
     "plugins": "zoo.cli.plugins:plugins",
     "pull": "zoo.cli.hub:pull",
     "push": "zoo.cli.hub:push",

@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from record import DTYPES, energies_and_forces, make_model, write
+from scipy.optimize import brentq
+from scipy.special import spherical_jn
 from structures import Batch, make_batch, triplets
 from torch_geometric.nn.models import DimeNetPlusPlus, dimenet, dimenet_utils
 
@@ -21,8 +24,27 @@ PAPER = CONFIG | {
 }  # fmt: skip
 
 
-# Deriving the bases symbolically takes some 15 s for every model made; once is enough.
-dimenet_utils.bessel_basis = cache(dimenet_utils.bessel_basis)
+package_zeros, package_basis = dimenet_utils.Jn_zeros, dimenet_utils.bessel_basis
+
+
+def exact_zeros(n: int, k: int) -> np.ndarray:
+    """The package's zeros of the spherical Bessel functions, which it keeps in float32, found again in float64."""
+    zeros = package_zeros(n, k).astype(np.float64)
+    for order in range(n):
+        for i in range(k):
+            around = zeros[order, i]
+            zeros[order, i] = brentq(lambda x, l=order: spherical_jn(l, x), around - 1e-3, around + 1e-3, xtol=1e-15)
+    return zeros
+
+
+@cache
+def basis_in(dtype: torch.dtype, n: int, k: int) -> list:
+    """Symbolic functions; deriving them takes some 15 s, so once per precision is enough."""
+    dimenet_utils.Jn_zeros = exact_zeros if dtype == torch.float64 else package_zeros
+    return package_basis(n, k)
+
+
+dimenet_utils.bessel_basis = lambda n, k: basis_in(torch.get_default_dtype(), n, k)
 
 
 def hand_in(batch: Batch, kj: torch.Tensor, ji: torch.Tensor) -> None:
@@ -63,6 +85,7 @@ def main() -> None:
         notes=[
             "Edges and triplets were handed in: radius_graph needs pyg-lib and triplets needs torch-sparse.",
             "Triplets k->j->i leave out k = i.",
+            "float32: the package as it is. float64: its zeros of Bessel functions, which it rounds to float32, exact.",
             "The angle handed to the basis lies between x_j - x_i and x_k - x_j: pi minus the angle k-j-i.",
         ],
     )

@@ -1,0 +1,54 @@
+"""`zoo import`: weights of another package to a card folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zoo.errors import ZooError
+
+__all__ = ["import_weights"]
+
+
+def import_weights(
+    kind: Annotated[str, typer.Argument(help="Whose weights: pyg-schnet, pyg-dimenet, schnetpack-painn, nequip, "
+                                             "fairchem-gemnet.")],
+    file: Annotated[Path, typer.Argument(help="State dict: .safetensors, or a .pt file holding tensors only.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for card.yaml and model.safetensors.")],
+    elements: Annotated[str, typer.Option(help="Symbols it was trained on, as H,C,N; for nequip in the order of its "
+                                               "type_names.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", help="What the weights do not hold: --set cutoff=5.0 "
+                                                                     "(repeatable).")] = None,
+    name: Annotated[str | None, typer.Option(help="Name in the card.")] = None,
+    target: Annotated[str, typer.Option(help="What the energy is called.")] = "energy",
+    unit: Annotated[str, typer.Option(help="Unit of the energy.")] = "eV",
+    scale: Annotated[float, typer.Option(help="Standard deviation that the weights were trained against.")] = 1.0,
+    shift: Annotated[float, typer.Option(help="Energy per atom that was left out of training.")] = 0.0,
+    pbc: Annotated[bool, typer.Option("--pbc", help="It was trained on periodic structures.")] = False,
+) -> None:
+    """Turn a state dict of torch-geometric, schnetpack, nequip or fairchem-core into a model of the zoo, exactly."""
+    from zoo.cli import console
+    from zoo.importers import import_model
+    from zoo.loading import save
+
+    symbols = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
+    model = import_model(kind, file, elements=symbols, target=target, unit=unit, name=name or to.resolve().name.lower(),
+                         scale=scale, shift=shift, pbc=pbc, config=_settings(settings or []))
+    card = save(model, to)
+    console().print(f"{card.architecture} with {model.num_parameters:,} parameters written to {to}\n"
+                    f"Its card holds what the weights told; data, theory, licence and limits are yours to add: "
+                    f"{to / 'card.yaml'}")
+
+
+def _settings(assignments: list[str]) -> dict[str, Any]:
+    from zoo.yaml_loader import parse_yaml
+
+    found = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise ZooError(f"--set {assignment}: write it as key=value, such as --set cutoff=5.0")
+        found[key.strip()] = parse_yaml(f"value: {text}", source=f"--set {assignment}").data["value"]
+    return found
