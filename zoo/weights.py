@@ -141,7 +141,7 @@ def save(module: nn.Module, path: Path, *, metadata: Mapping[str, Any]) -> Weigh
     Raises:
         WeightsError: two names share memory, or a tensor is not finite.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_bytes
 
     state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     broken = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
@@ -155,7 +155,8 @@ def save(module: nn.Module, path: Path, *, metadata: Mapping[str, Any]) -> Weigh
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        save_file(state, partial, metadata={METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)})
+        # Bytes first: safetensors' own writer leaves a file that only its owner can read.
+        partial.write_bytes(to_bytes(state, metadata={METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)}))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
