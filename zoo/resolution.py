@@ -72,14 +72,12 @@ def resolve(name: str | Path) -> CardFolder:
 
 def _from_folder(folder: Path) -> CardFolder:
     card = Card.load(folder)
-    if card.weights is None:
-        raise WeightsError(f"{card.path} describes a model without weights; train it with: zoo train {card.path}")
-    file = card.folder / card.weights.file
+    file, _ = card.weights_here()
     # A folder from elsewhere must not point at files of this machine.
-    if file.is_symlink() and not file.resolve().is_relative_to(card.folder.resolve()):
+    if file.is_symlink() and not file.resolve().is_relative_to(file.parent.resolve()):
         raise WeightsError(f"{file}: a link that leads out of the card's folder, to {file.resolve()}; "
                            "put the file itself there")
-    return CardFolder(card, file, str(card.folder))
+    return CardFolder(card, file, str(file.parent))
 
 
 def _from_registry(entry: registry.Entry) -> CardFolder:
@@ -104,10 +102,10 @@ def _beside(entry: registry.Entry, card: Card | None, chain: _Chain) -> CardFold
         chain.missed(entry.origin, f"{entry.registry} knows its weights by their pin only")
     elif card.weights is None:
         chain.missed(entry.origin, f"{card.path} describes a model without weights")
-    elif not (card.folder / card.weights.file).is_file():
-        chain.missed(entry.origin, f"{card.folder} holds no {card.weights.file}")
+    elif not (file := card.weights_here()[0]).is_file():
+        chain.missed(entry.origin, f"{file.parent} holds no {file.name}")
     else:
-        return _from_folder(card.folder)
+        return _from_folder(file.parent)
     return None
 
 
@@ -122,7 +120,7 @@ def _in_search_path(entry: registry.Entry, card: Card | None, chain: _Chain) -> 
             chain.missed("ZOO_PATH", f"{folder} has no card folder {entry.name}")
             continue
         found = _from_folder(here)
-        promised = found.card.weights.sha256
+        promised = found.card.weights_here()[1].sha256
         if card is not None and card.weights is not None and promised != card.weights.sha256:
             chain.missed("ZOO_PATH", f"{here} holds other weights: sha256 {promised}, not {card.weights.sha256}")
             continue

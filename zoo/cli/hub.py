@@ -92,7 +92,7 @@ def _show(one: Release) -> None:
     if one.pushed is not None:
         for path in one.pushed.kept:
             print(f"  {path} there is somebody's own, and was left as it is")
-        before = f" (was {one.before})" if one.before not in (None, one.pin) else ""
+        before = f" (was {one.before})" if one.before and one.before != one.pin else ""
         print(f"  pinned in {one.registry}: {one.pin}{before}")
 
 

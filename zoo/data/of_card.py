@@ -12,12 +12,13 @@ from torch import Tensor
 
 from zoo import host
 from zoo.card import DERIVATIVES, Card
-from zoo.data.identity import read_split
+from zoo.data.identity import SPLIT_FILE, read_split
 from zoo.data.open import open_dataset
 from zoo.data.splits import QM9_TEST_SHA256, random_split, split
 from zoo.data.store import Store
 from zoo.elements import SYMBOLS
 from zoo.errors import DataError
+from zoo.hub.datasets import fetch_data
 from zoo.units import factor
 
 if TYPE_CHECKING:
@@ -61,7 +62,11 @@ def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str
     """
     data, labels = card.data, list(labels)
     named = data.dataset is not None and data.dataset in host.datasets()
-    if named and (path is None or Path(path).suffix.lower() not in _FRAMES):
+    split_file = card.folder / data.split.file if card.folder is not None and data.split and data.split.file else None
+    if path is None and data.dataset is not None and data.dataset.startswith("hf:"):
+        folder, name = fetch_data(data.dataset), data.dataset
+        store, split_file = Store.load(folder), split_file or folder / SPLIT_FILE
+    elif named and (path is None or Path(path).suffix.lower() not in _FRAMES):
         store, name = open_dataset(data.dataset, path=path), data.dataset
     else:
         place = path or data.path or data.dataset
@@ -77,7 +82,7 @@ def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str
     store = _in_units(store, card, labels)
     if store.edges is None or store.edges.cutoff not in (None, cutoff):
         store = store.with_edges(cutoff, progress=True)
-    rows, own = _divide(card, store, named=named)
+    rows, own = _divide(card, store, split_file, named=named)
     return CardData(store, rows, name, own)
 
 
@@ -122,13 +127,13 @@ def _in_units(store: Store, card: Card, labels: Sequence[str]) -> Store:
                    units={**store.units, **{name: wanted[name] for name in changed}})
 
 
-def _divide(card: Card, store: Store, *, named: bool) -> tuple[dict[str, Tensor], bool]:
-    """QM9 by its own split, data of a trained card by the fingerprints beside it, others as the card counts."""
+def _divide(card: Card, store: Store, split_file: Path | None, *, named: bool) -> tuple[dict[str, Tensor], bool]:
+    """QM9 by its own split, others by fingerprints beside a trained card or the data, else as the card counts."""
     wanted = card.data.split
     if store.meta.get("split") == QM9_TEST_SHA256 or (named and wanted and wanted.sha256 == QM9_TEST_SHA256):
         return _divide_qm9(store), True
-    if wanted is not None and wanted.file and card.folder is not None and (card.folder / wanted.file).is_file():
-        rows = read_split(card.folder / wanted.file, store)
+    if split_file is not None and split_file.is_file():
+        rows = read_split(split_file, store)
         return rows, any(len(part) for part in rows.values())
     if card.weights is not None:
         # Trained on something else: nothing here is known to belong to a split.

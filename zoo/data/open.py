@@ -29,7 +29,8 @@ def open_dataset(
     """Open a data set.
 
     Args:
-        what: name of a data set that a plugin offers, its spec, the folder of a saved store, or a file of structures.
+        what: name of a data set that a plugin offers, its spec, the folder of a saved store, a file of structures, or
+            ``"hf:organisation/name@commit"``, a saved store on the Hub.
             A name goes before a folder called the same: write ``./qm9`` for the folder.
         path: where a named data set lies, for those that need to be told.
         properties, units, optional, inputs: for a file of structures, as in :func:`zoo.data.frames.from_atoms`.
@@ -43,6 +44,10 @@ def open_dataset(
 
     if isinstance(what, DatasetSpec):
         return _from_spec(what, path)
+    if isinstance(what, str) and what.startswith("hf:"):
+        from zoo.hub.datasets import fetch_data
+
+        return Store.load(fetch_data(what))
     if isinstance(what, str) and what in host.datasets():
         return _from_spec(host.dataset(what), path)
     place = Path(what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -56,7 +57,23 @@ def fetch(text: str, expected: Card | None = None, *, thorough: bool = False) ->
         check_weights(path, promised.sha256, promised.bytes, thorough=thorough)
 
     path = fetch_file(address, promised.file, check, sha256=promised.sha256)
+    if expected is None:
+        _fetch_split(address, card)
     return Fetched(card, path, address)
+
+
+def _fetch_split(address: Address, card: Card) -> None:
+    """The file that says which data trained the model, where there is one: ``zoo evaluate`` asks it."""
+    split = card.data.split
+    if split is None or not (split.file or "").endswith(".safetensors"):
+        return
+
+    def check(path: Path) -> None:
+        inside_cache(path)
+        weights.read_header(path)
+
+    with contextlib.suppress(AccessError):
+        fetch_file(address, split.file or "", check)
 
 
 def check_weights(path: Path, sha256: str, size: int, *, thorough: bool = False) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zoo import registry
 from zoo.card import CARD_FILE, Card
-from zoo.errors import CardError, HubError, ZooError
+from zoo.errors import HubError, ZooError
 from zoo.hub.address import PREFIX, Address, safe_path
 from zoo.hub.cache import CachedRepository
 from zoo.hub.fetching import CONFIG_FILE, Fetched, fetch, fetch_file, inside_cache
@@ -73,19 +73,25 @@ def pull(name: str, to: str | Path | None = None, *, force: bool = False) -> Pul
 
 def _on_this_machine(card: Card | None) -> Path | None:
     """The folder of a card whose weights lie beside it, once they are verified."""
-    if card is None or card.weights is None or not (card.folder / card.weights.file).is_file():
+    if card is None or card.weights is None or not card.weights_here()[0].is_file():
         return None
-    check_hash(card.folder / card.weights.file, sha256=card.weights.sha256, size=card.weights.bytes)
-    return card.folder
+    return _verified(card).parent
+
+
+def _verified(card: Card) -> Path:
+    file, promised = card.weights_here()
+    check_hash(file, sha256=promised.sha256, size=promised.bytes)
+    return file
 
 
 def _own_files(found: Fetched) -> dict[str, Path]:
-    return {CARD_FILE: found.card.path, found.card.weights.file: found.weights}
+    assert found.card.path is not None, "it was read from a file"
+    return {CARD_FILE: found.card.path, found.card.weights_here()[0].name: found.weights}
 
 
 def _files(folder: Path, card: Card) -> dict[str, Path]:
     names = [p.name for p in folder.iterdir() if p.is_file() and _is_extra(p.name)]
-    return {name: folder / name for name in [*names, CARD_FILE, card.weights.file]}
+    return {name: folder / name for name in [*names, CARD_FILE, card.weights_here()[0].name]}
 
 
 def _is_extra(name: str) -> bool:
@@ -129,8 +135,7 @@ def _place(files: dict[str, Path], folder: Path, force: bool) -> Path:
         partial.mkdir()
         for name, source in files.items():
             shutil.copyfile(source, partial / name)
-        card = Card.load(partial)
-        check_hash(partial / card.weights.file, sha256=card.weights.sha256, size=card.weights.bytes)
+        _verified(Card.load(partial))
         _swap(partial, folder)
     except OSError as error:
         raise HubError(f"{folder} cannot be written: {error.strerror or error}\n"
@@ -143,10 +148,10 @@ def _place(files: dict[str, Path], folder: Path, force: bool) -> Path:
 def _holds(folder: Path, files: dict[str, Path]) -> bool:
     try:
         there, wanted = Card.load(folder), Card.load(files[CARD_FILE])
-        if there != wanted or there.weights is None:
+        if there != wanted:
             return False
-        check_hash(there.folder / there.weights.file, sha256=there.weights.sha256, size=there.weights.bytes)
-    except (CardError, ZooError):
+        _verified(there)
+    except ZooError:
         return False
     return True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +35,9 @@ class Release:
     pushed: Pushed | None = None
 
     @property
-    def pin(self) -> str | None:
-        return self.pushed.address.pin if self.pushed is not None else None
+    def pin(self) -> str:
+        """What is recorded; until it is pushed, what was."""
+        return self.pushed.address.pin if self.pushed is not None else self.before or ""
 
 
 def push(
@@ -62,11 +62,12 @@ def push(
         HubError: refused, unreachable, changed by somebody else; or a file holds a token or a path of this machine.
         WeightsError, CardError: the weights are not what the card promises, or the card cannot be read.
     """
-    ready = prepare(_folder(model), repo)
+    folder = _folder(model)
+    ready = prepare(folder, repo)
     if dry_run:
         return ready
     done = _push(ready, private=private, tag=tag, replace=replace)
-    registry.record_pin(done.card.folder, done.card.name, done.pin)
+    registry.record_pin(folder, done.card.name, done.pin)
     return done
 
 
@@ -133,8 +134,3 @@ def _folder(model: str | Path) -> Path:
     if entry.card_path is None:
         raise HubError(f"'{model}' is on the Hub only, as {entry.hub}: there is nothing here to push")
     return entry.card_path.parent
-
-
-def pins_of(done: list[Release]) -> Mapping[str, str]:
-    """Name → pin of what was pushed."""
-    return {one.card.name: one.pin for one in done if one.pin is not None}
