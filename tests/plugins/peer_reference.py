@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from zoo.graph import Graph
+from zoo.importers.state import ForeignState, Imported
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference"
 
@@ -21,6 +23,10 @@ class Reference:
     state: dict[str, Tensor]
     inputs: dict[str, Tensor]
     outputs: dict[str, dict[str, Tensor]]
+
+    def imported(self, importer: Callable[[ForeignState], Imported], **given: object) -> Imported:
+        """Its weights under the zoo's names, float64; ``given`` is what they do not hold, such as the cut-off."""
+        return importer(ForeignState({k: v.double() for k, v in self.state.items()}, given))
 
     def graph(self, dtype: torch.dtype, *, pos: Tensor | None = None) -> Graph:
         """Its structures and its edges; ``edge_vec`` with history when ``pos`` requires grad."""

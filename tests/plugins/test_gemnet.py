@@ -6,8 +6,9 @@ import pytest
 import torch
 from peer_reference import load
 from zoo_plugins.gemnet import zoo_architectures
-from zoo_plugins.gemnet.importer import from_fairchem, head_from_fairchem
 from zoo_plugins.gemnet.model import GemNet
+
+from zoo.importers import fairchem
 
 
 def make_like_fairchem(config: dict) -> GemNet:
@@ -29,11 +30,11 @@ def test_the_triplet_model_agrees_with_fairchem_on_its_weights(dtype, tolerance)
         model = make_like_fairchem(reference.about["config"])
     finally:
         torch.set_default_dtype(torch.float32)
-    state = {k: v.to(dtype) for k, v in reference.state.items()}
-    model.load_state_dict(from_fairchem(state, model.cutoff))
+    weights = reference.imported(fairchem.gemnet, cutoff=model.cutoff)
+    model.load_state_dict(weights.backbone)
     pos = reference.inputs["pos"].to(dtype).requires_grad_()
     graph = reference.graph(dtype, pos=pos)
-    per_atom = model(graph) @ head_from_fairchem(state)["weight"].T
+    per_atom = model(graph) @ weights.head[0][0].to(dtype).T
     energy = torch.zeros(graph.num_graphs, dtype=dtype).index_add(0, graph.batch, per_atom[:, 0])
     (gradient,) = torch.autograd.grad(energy.sum(), pos)
     expected = reference.outputs[str(dtype).removeprefix("torch.")]

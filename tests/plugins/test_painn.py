@@ -6,11 +6,11 @@ import pytest
 import torch
 from peer_reference import load
 from torch.nn import functional as F
-from zoo_plugins.painn.importer import from_schnetpack
 from zoo_plugins.painn.model import PaiNN
 
 from zoo.errors import ZooError
 from zoo.graph import Graph
+from zoo.importers import schnetpack
 from zoo.neighbors import add_edges
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -31,9 +31,7 @@ def make(reference, dtype):
                       num_radial=config["n_rbf"])
     finally:
         torch.set_default_dtype(torch.float32)
-    prefix = "representation."
-    state = {k.removeprefix(prefix): v for k, v in reference.state.items() if k.startswith(prefix)}
-    model.load_state_dict(from_schnetpack(state))
+    model.load_state_dict(reference.imported(schnetpack.painn).backbone)
     return model
 
 

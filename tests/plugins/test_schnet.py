@@ -8,10 +8,10 @@ import pytest
 import torch
 from peer_reference import load
 from torch.nn import functional as F
-from zoo_plugins.schnet.importer import from_pyg
 from zoo_plugins.schnet.model import SchNet
 
 from zoo.graph import Graph
+from zoo.importers import pyg
 from zoo.neighbors import add_edges
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -32,7 +32,7 @@ def make(reference, dtype):
                        num_layers=config["num_interactions"], num_radial=config["num_gaussians"])
     finally:
         torch.set_default_dtype(torch.float32)
-    model.load_state_dict(from_pyg(reference.state))
+    model.load_state_dict(reference.imported(pyg.schnet).backbone)
     return model
 
 
