@@ -47,6 +47,7 @@ def test_a_plugin_is_found_by_its_entry_point(yard):
     ("@hookimpl\ndef zoo_architectures(colour): return []", ["PluginValidationError", "colour"]),
     ("@hookimpl\ndef zoo_architectures(): raise KeyError('weights')", ["KeyError", "weights"]),
     ("@hookimpl\ndef zoo_architectures(): return {'a': 1}", ["zoo_architectures returned dict, expected a list"]),
+    ("@hookimpl\ndef zoo_architectures(): pass", ["zoo_architectures returned nothing"]),
     ("@hookimpl\ndef zoo_architectures(): return ['net']", ["a list with str, expected zoo.plugin.Architecture"]),
     ("@hookimpl\ndef zoo_architectures(): return [Architecture(name='Net 1', factory='a:b')]", ["'Net 1'"]),
     ("@hookimpl\ndef zoo_architectures(): return [Architecture(name='net', factory='a.b')]", ["'a.b'", "module:attr"]),

@@ -155,8 +155,12 @@ def _register(point: EntryPoint, loaded: LoadedPlugin) -> list[str]:
 
 def _question(loaded: LoadedPlugin, kind: str, values: dict[str, Any]) -> list[str]:
     """Call one hook and keep what it answers correctly; returns what is wrong with the rest."""
-    errors = []
-    for answer in getattr(loaded.manager.hook, f"zoo_{kind}")():
+    assert loaded.manager is not None
+    caller = getattr(loaded.manager.hook, f"zoo_{kind}")
+    answers = caller()
+    # pluggy leaves out None, which is what a function without `return` answers.
+    errors = [f"hook zoo_{kind} returned nothing"] if caller.get_hookimpls() and not answers else []
+    for answer in answers:
         try:
             values[kind] = _CHECKS[kind](answer)
         except _Rejected as error:
@@ -173,7 +177,7 @@ def _items(answer: Any) -> Sequence[Any]:
     return answer
 
 
-def _described(answer: Any, kind: type) -> dict[str, Any]:
+def _described(answer: Any, kind: type[Architecture] | type[DatasetSpec]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for item in _items(answer):
         if not isinstance(item, kind):

@@ -328,14 +328,15 @@ def _same(a: Entry, b: Entry) -> bool:
     """Whether two sources mean the same model: one card file or the same weights, without two pins; or one pin."""
     if a.card_path is not None and b.card_path is not None:
         one_pin = a.hub is None or b.hub is None or a.hub == b.hub
-        return one_pin and (a.card_path.resolve() == b.card_path.resolve() or _promise(a) == _promise(b) is not None)
+        return one_pin and (a.card_path.resolve() == b.card_path.resolve()
+                            or _promise(a.card_path) == _promise(b.card_path) is not None)
     return a.hub is not None and a.hub == b.hub
 
 
-def _promise(entry: Entry) -> str | None:
-    """The hash of an entry's weights, by its card."""
+def _promise(card_path: Path) -> str | None:
+    """The hash of a model's weights, by its card."""
     try:
-        card = Card.load(entry.card_path)
+        card = Card.load(card_path)
     except CardError:
         return None
     return card.weights.sha256 if card.weights is not None else None

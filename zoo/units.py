@@ -85,7 +85,8 @@ def canonical(unit: str) -> str:
     Raises:
         DataError: no unit of :data:`UNITS`, with the nearest.
     """
-    found = _canonical_by_powers().get(_powers(unit)) if isinstance(unit, str) else None
+    powers = _powers(unit) if isinstance(unit, str) else None
+    found = None if powers is None else _canonical_by_powers().get(powers)
     if found is None:
         hint = did_you_mean(str(unit), UNITS)
         raise DataError(f"unknown unit {unit!r}{hint}" + (f" Units are: {', '.join(UNITS)}" if hint == "." else ""))
@@ -136,11 +137,11 @@ def _powers(unit: str) -> frozenset[tuple[str, int]] | None:
     if not _PRODUCT.fullmatch(text):
         return None
     for sign, part in _FACTOR.findall(text):
-        match = _TOKEN.fullmatch(part)
         if part == "1":
             continue
-        name = match and _SPELLINGS.get(match[1], match[1])
-        if name not in _BASE:
+        match = _TOKEN.fullmatch(part)
+        name = _SPELLINGS.get(match[1], match[1]) if match else None
+        if match is None or name not in _BASE:
             return None
         powers[name] = powers.get(name, 0) + int(match[2] or 1) * (-1 if sign.strip() == "/" else 1)
     return frozenset((name, power) for name, power in powers.items() if power)

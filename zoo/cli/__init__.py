@@ -61,6 +61,7 @@ class _LazyGroup(TyperGroup):
             ctx.fail(f"No such command '{cmd_name}'{did_you_mean(cmd_name, COMMANDS)}")
         module, _, function = COMMANDS[cmd_name].partition(":")
         target = getattr(import_module(module), function)
+        command: Any
         if isinstance(target, typer.Typer):
             command = typer.main.get_group(target)
         else:

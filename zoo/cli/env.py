@@ -29,7 +29,7 @@ def env(
     from zoo import host
     from zoo.cli import console
 
-    report = {
+    report: dict[str, dict[str, str | None]] = {
         "system": {"python": platform.python_version(), "executable": sys.executable,
                    "platform": platform.platform(), "cpus": str(os.cpu_count())},
         "packages": {name: _version(name) for name in PACKAGES},
@@ -65,7 +65,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _folders() -> dict[str, str]:
+def _folders() -> dict[str, str | None]:
     from zoo.registry import user_registry
 
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
@@ -78,10 +78,10 @@ def _folders() -> dict[str, str]:
     }
 
 
-def _devices() -> dict[str, str]:
+def _devices() -> dict[str, str | None]:
     import torch
 
-    found = {"cpu": f"{torch.get_num_threads()} threads"}
+    found: dict[str, str | None] = {"cpu": f"{torch.get_num_threads()} threads"}
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         found[f"cuda:{index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
