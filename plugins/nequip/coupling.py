@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class ExactConstants(nn.Module):
         return self
 
 
-@lru_cache(maxsize=None)
+@cache
 def _wigner_3j(l1: int, l2: int, l3: int) -> Tensor:
     """(2l1 + 1, 2l2 + 1, 2l3 + 1) float64 in e3nn's real basis, where l = 1 is (x, y, z)."""
     from e3nn.o3 import wigner_3j
@@ -38,7 +38,7 @@ def _wigner_3j(l1: int, l2: int, l3: int) -> Tensor:
     return wigner_3j(l1, l2, l3, dtype=torch.float64)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _raising_matrix(l: int) -> Tensor:
     """(3(2l − 1), 2l + 1) float64: takes Y_{l−1} ⊗ Y_1 to Y_l."""
     from e3nn.o3 import spherical_harmonics

@@ -5,6 +5,8 @@ Features are one tensor (N, 2l + 1, channels) per irrep: channels last, so that 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,7 +23,7 @@ _TANH_SCALE = 1.5937334472592695
 
 
 class IrrepLinear(nn.Module):
-    """Mixes the channels of each irrep on its own, without bias; weights are unit normal and scaled by fan-in^(−1/2)."""
+    """Mixes the channels of each irrep on its own. No bias; weights are unit normal, scaled by fan-in^(−1/2)."""
 
     def __init__(self, irreps_in: Multiplicities, irreps_out: Multiplicities) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class RadialNetwork(nn.Module):
         super().__init__()
         widths = [num_in] + [width] * depth + [num_out]
         self.weights = nn.ParameterList(
-            [torch.empty(n_in, n_out).uniform_(-(3**0.5), 3**0.5) for n_in, n_out in zip(widths, widths[1:])]
+            [torch.empty(n_in, n_out).uniform_(-(3**0.5), 3**0.5) for n_in, n_out in pairwise(widths)]
         )
 
     def forward(self, radial: Tensor, scale: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +97,7 @@ class NequIP(nn.Module):
                 num_attributes=num_attributes,
                 self_connection=first_self_connection or k > 0,
             )
-            for k, (irreps_in, irreps_out) in enumerate(zip(irreps, irreps[1:]))
+            for k, (irreps_in, irreps_out) in enumerate(pairwise(irreps))
         )
         type_of = torch.full((_MAX_Z + 1,), -1)
         type_of[torch.tensor(self.elements)] = torch.arange(len(self.elements))
