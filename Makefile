@@ -27,6 +27,9 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.installed  ## tables in the documentation, from the cards
+	$(BIN)/python docs/make_tables.py
+
 peers: $(VENV)/.installed  ## re-create tests/reference/*.safetensors from the other packages
 	$(BIN)/python tests/reference/make.py
 
