@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -13,52 +14,9 @@ from zoo.yaml_loader import parse_yaml
 
 SHA = "0123456789abcdef" * 4
 
-TEXT = f"""\
-# A comment that stays.
-schema: 1
-name: painn-qm9
-summary: "PaiNN: small"
-architecture: painn
-config: {{cutoff: 5.0, channels: 64}}
-format: 2
-requires: {{zoo: ">=0.1", plugin: geometric-zoo}}
-inputs: [charge]
-signature: {{body_order: null, parity: full, lmax: 1}}
-targets:
-  U0: {{readout: energy, unit: ev, reference: atomization, hidden: [64], activation: ssp, bias: true}}
-  gap: {{readout: intensive, unit: eV}}
-  alpha: {{readout: polarizability, unit: Bohr^3, options: {{traceless: false}}}}
-derivatives: [forces]
-references:
-  U0: {{kind: atomization, unit: eV, values: {{H: -13.613312, No: -1029.8231246}}, source: atomref.txt}}
-domain: {{elements: [H, No], pbc: false, charge: [0, 1], spin: null, reach: minima}}
-data:
-  dataset: qm9
-  split: {{file: qm9-test.txt, sha256: {SHA}, train: 110000, val: 10000, test: 10831}}
-  theory: B3LYP/6-31G(2df,p)
-  citation: "R. Ramakrishnan et al., 2014"
-recipe: {{lr: 1e-3, losses: {{forces: {{kind: l2}}}}}}
-weights: {{file: model.safetensors, sha256: {SHA}, bytes: 1234, parameters: 300}}
-metrics:
-  - {{split: test, target: U0, metric: mae, value: 31.25, unit: meV, n: 10831, by: zoo evaluate, date: 2026-11-23}}
-training: {{device: cpu, hours: 0.5, epochs_done: 3.25, commit: "1234567"}}
-golden:
-  - {{structure: H2O, dtype: float64, outputs: {{U0: -2079.1, forces: [[0.0, 0.1, 0.2]]}}, atol: 1e-6}}
-  - structure: {{symbols: [H], positions: [[0.0, 0.0, 0.0]]}}
-    dtype: float32
-    outputs: {{U0: -13.6}}
-    atol: 1e-3
-stability: {{md: 20 ps}}
-exemptions: [{{check: smooth_cutoff, reason: the paper's cutoff is a step}}]
-notes: |
-  First line.
-
-  Third line.
-license: MIT
-citation: [one, two]
-limits: Not for ions.
-x-mine: {{anything: [1, 2]}}
-"""
+STORED = Path(__file__).parent / "cards"
+TEXT = (STORED / f"schema-{SCHEMA}.yaml").read_text(encoding="utf-8")
+"""A card with every section; one is kept of each schema that was ever released."""
 
 
 def card() -> Card:
@@ -214,6 +172,12 @@ def test_older_schemas_are_upgraded_step_by_step_in_memory():
     with pytest.raises(CardError, match="schema 2 is unknown"):
         upgrade({"schema": 2}, "card.yaml:1", upgrades={1: steps[1]}, current=3)
     assert upgrade(data, "card.yaml:1") is data and SCHEMA == 1
+
+
+@pytest.mark.parametrize("version", range(1, SCHEMA + 1))
+def test_a_card_of_every_schema_is_still_read(version):
+    stored = Card.load(STORED / f"schema-{version}.yaml")
+    assert stored.schema_version == SCHEMA and stored.name == "painn-qm9" and stored.weights.parameters == 300
 
 
 def test_the_json_schema_accepts_what_the_reader_accepts():

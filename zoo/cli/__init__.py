@@ -102,6 +102,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ZooError as error:
         errors().print(Text(f"error: {error}", style="red"), soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors().print(Text("interrupted", style="red"))
-        sys.exit(130)
