@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import os
 import subprocess
-import sys
 import venv
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +109,6 @@ def main() -> None:
     parser.add_argument("--only", choices=[peer.name for peer in PEERS], action="append", help="may be given again")
     parser.add_argument("--install-only", action="store_true", help="make the environments, write nothing")
     options = parser.parse_args()
-    if sys.version_info < (3, 11):
-        raise SystemExit("the peers need Python 3.11 or newer")
     for peer in PEERS:
         if options.only and peer.name not in options.only:
             continue

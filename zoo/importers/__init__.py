@@ -46,7 +46,10 @@ IMPORTERS = {
         "nequip 0.19.1",
     ),
     "fairchem-gemnet": Importer(
-        "zoo.importers.fairchem:gemnet", "GemNetT of fairchem-core 1.x, energies only", ("cutoff",), "fairchem-core 1.10.0"
+        "zoo.importers.fairchem:gemnet",
+        "GemNetT of fairchem-core 1.x with forces by differentiation",
+        ("cutoff",),
+        "fairchem-core 1.10.0",
     ),
 }
 """What ``zoo import`` knows, by name."""

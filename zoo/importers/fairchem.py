@@ -35,6 +35,17 @@ _INTERACTION = {
     "atom_update.dense.weight": "atom_update.layers.0.linear.weight",
     "edge_embedding.dense.weight": "concat_layer.dense.linear.weight",
 }
+_FREQUENCIES = {
+    "radial.frequencies": "radial_basis.rbf.frequencies",
+    "triplet_basis.circular_radial.functions.frequencies": "cbf_basis3.radial_basis.rbf.frequencies",
+}
+# Where residual layers stand there, and the number of the first one.
+_RESIDUALS = {
+    "before_skip": ("layers_before_skip", 0),
+    "after_skip": ("layers_after_skip", 0),
+    "after_concat": ("residual_m", 0),
+    "atom_update.residuals": ("atom_update.layers", 1),
+}
 _OUTPUT = {
     "radial.weight": "dense_rbf.linear.weight",
     "scale.factor": "scale_sum.scale_factor",
@@ -58,15 +69,14 @@ def gemnet(state: ForeignState) -> Imported:
     # The output blocks' layers are registered under two names.
     state.drop(r"out_blocks\.\d+\.seq_energy\..*")
     backbone = {here: state.take(there) for here, there in _EMBEDDING.items()}
-    for here, there in (("radial", "radial_basis"), ("triplet_basis.circular_radial.functions", "cbf_basis3.radial_basis")):
-        backbone[f"{here}.frequencies"] = state.take(f"{there}.rbf.frequencies") / cutoff
+    for here, there in _FREQUENCIES.items():
+        backbone[here] = state.take(there) / cutoff
     blocks = state.count(r"int_blocks\.(\d+)\.")
     numbers: dict[str, int] = {}
     for k in range(blocks):
         here, there = f"interactions.{k}", f"int_blocks.{k}"
         backbone |= {f"{here}.{a}": _taken(state, f"{there}.{b}") for a, b in _INTERACTION.items()}
-        for ours, theirs, first in (("before_skip", "layers_before_skip", 0), ("after_skip", "layers_after_skip", 0),
-                                    ("after_concat", "residual_m", 0), ("atom_update.residuals", "atom_update.layers", 1)):
+        for ours, (theirs, first) in _RESIDUALS.items():
             numbers[ours] = _residuals(state, backbone, f"{here}.{ours}", f"{there}.{theirs}", first)
     head = []
     for k in range(blocks + 1):

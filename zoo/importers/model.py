@@ -75,10 +75,11 @@ def import_state(
 ) -> Model:
     """:func:`import_model` for a state dict in memory."""
     if kind not in IMPORTERS:
-        raise UnknownNameError(f"no importer '{kind}'{did_you_mean(kind, IMPORTERS)}; there are {', '.join(IMPORTERS)}")
+        raise UnknownNameError(f"no importer '{kind}'{did_you_mean(kind, IMPORTERS)} There are {', '.join(IMPORTERS)}")
     given = dict(config or {})
     floating = {v.dtype for v in state.values() if v.is_floating_point()}
-    foreign = ForeignState({k: v.detach().double() if v.is_floating_point() else v for k, v in state.items()}, given, kind)
+    exact = {k: v.detach().double() if v.is_floating_point() else v for k, v in state.items()}
+    foreign = ForeignState(exact, given, kind)
     imported = host.resolve(IMPORTERS[kind].factory, f"the importer '{kind}'")(foreign)
     foreign.finish()
 
@@ -111,8 +112,8 @@ def _reference(imported: Imported, elements: Sequence[str], shift: float) -> Ten
         value += imported.shift[torch.tensor(numbers(elements))]
     if imported.element_shift is not None:
         if len(imported.element_shift) != len(elements):
-            raise WeightsError(f"these weights know {len(imported.element_shift)} elements, and {len(elements)} were named: "
-                               "name them all, in the order of type_names")
+            raise WeightsError(f"these weights know {len(imported.element_shift)} elements, and {len(elements)} were "
+                               "named: name them all, in the order of type_names")
         value += imported.element_shift
     return value if bool(value.any()) else None
 
@@ -127,4 +128,4 @@ def _load(module: torch.nn.Module, state: Mapping[str, Tensor], kind: str) -> No
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(f"{kind}: the weights do not make up the model that the configuration describes: {error}") from error
+        raise WeightsError(f"{kind}: these weights do not make up the model that --set describes: {error}") from error

@@ -166,13 +166,15 @@ def _layer(
             backbone[f"{here}.linear_up.weights.{irrep}"] = matrix
 
     down = {t: (mul, layer.before_gate[t]) for t, mul in layer.middle.items() if mul}
-    for irrep, matrix in _blocks(state.take(f"{there}.linear_2.weight"), down, f"layer {k}'s second linear map").items():
+    found = _blocks(state.take(f"{there}.linear_2.weight"), down, f"layer {k}'s second linear map")
+    for irrep, matrix in found.items():
         if irrep in targets:
             backbone[f"{here}.linear_down.weights.{irrep}"] = matrix[:, columns] if irrep == _SCALAR else matrix
 
     flat = state.take_if_any(f"{there}.sc.weight")
     if flat is not None:
-        both = {i: (mul, attributes, layer.before_gate[i]) for i, mul in layer.irreps_in.items() if i in layer.before_gate}
+        widths = layer.before_gate
+        both = {i: (mul, attributes, widths[i]) for i, mul in layer.irreps_in.items() if i in widths}
         for irrep, block in _blocks(flat, both, f"layer {k}'s self-connection").items():
             if irrep in kept_in and irrep in targets:
                 matrix = block.transpose(0, 1)
@@ -214,7 +216,8 @@ def _mismatch(what: str, found: int, expected: int) -> WeightsError:
 def _weights_of(state: ForeignState, prefix: str) -> list[str]:
     """Keys of a network's layers, first to last."""
     pattern = re.compile(re.escape(prefix) + r"\.(\d+)\.weight")
-    return sorted((key for key in state.tensors if pattern.fullmatch(key)), key=lambda key: int(pattern.fullmatch(key)[1]))
+    places = {key: int(match[1]) for key in state.tensors if (match := pattern.fullmatch(key))}
+    return sorted(places, key=places.__getitem__)
 
 
 def _head(state: ForeignState) -> list[tuple[Tensor, Tensor | None]]:

@@ -10,7 +10,13 @@ from zoo.importers.state import ForeignState, Imported
 
 __all__ = ["dimenet", "schnet"]
 
-_SCHNET_LAYERS = {"filter.0": "mlp.0", "filter.2": "mlp.2", "project": "conv.lin1", "out.0": "conv.lin2", "out.2": "lin"}
+_SCHNET_LAYERS = {
+    "filter.0": "mlp.0",
+    "filter.2": "mlp.2",
+    "project": "conv.lin1",
+    "out.0": "conv.lin2",
+    "out.2": "lin",
+}
 
 
 def schnet(state: ForeignState) -> Imported:

@@ -64,7 +64,8 @@ def _radial_basis(state: ForeignState, cutoff: float) -> str:
     offsets, widths = state.take(f"{basis}offsets"), state.take(f"{basis}widths")
     expected = torch.linspace(0, cutoff, len(offsets), dtype=torch.float64)
     _require(torch.allclose(offsets, expected, atol=1e-5), "Gaussians that are not evenly spaced from 0 to the cut-off")
-    _require(torch.allclose(widths, expected[1].expand_as(widths), rtol=1e-4), "Gaussians as wide as their spacing is not")
+    same = torch.allclose(widths, expected[1].expand_as(widths), rtol=1e-4)
+    _require(same, "Gaussians whose width is not their spacing")
     return "gaussian"
 
 

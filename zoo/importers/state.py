@@ -71,8 +71,8 @@ class ForeignState:
             raise WeightsError(f"no tensor '{key}' in what should be the weights of {self.kind}; there are: {some} …")
         value = self.tensors.pop(key)
         if shape is not None and tuple(value.shape) != tuple(shape):
-            raise WeightsError(f"{self.kind}: tensor '{key}' has shape {tuple(value.shape)}, and the configuration asks "
-                               f"for {tuple(shape)}: check what --set says")
+            raise WeightsError(f"{self.kind}: tensor '{key}' has shape {tuple(value.shape)}, expected {tuple(shape)}: "
+                               "check what --set says")
         return value
 
     def take_if_any(self, key: str) -> Tensor | None:
@@ -130,9 +130,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{path}: holds more than tensors, and a pickle is never run here ({reason}). Where it was "
-                           "made, save the weights alone: safetensors.torch.save_file(model.state_dict(), 'w.safetensors')"
-                           ) from error
+        raise WeightsError(
+            f"{path}: holds more than tensors, and a pickle is never run here ({reason}). Where it was made, save the "
+            "weights alone: safetensors.torch.save_file(model.state_dict(), 'w.safetensors')"
+        ) from error
     while isinstance(content, Mapping):
         if content and all(isinstance(v, Tensor) for v in content.values()):
             return dict(content)

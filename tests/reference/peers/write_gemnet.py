@@ -16,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).parent / "standins"))
 for package in ("fairchem.core", "fairchem.core.models"):
     sys.modules[package] = importlib.util.module_from_spec(importlib.util.find_spec(package))
 
-from fairchem.core.models.base import GraphData
-from fairchem.core.models.gemnet import GemNetT
-from fairchem.core.modules.scaling import ScaleFactor
-from record import DTYPES, energies_and_forces, make_model, write
-from structures import Batch, make_batch
+from fairchem.core.models.base import GraphData  # noqa: E402
+from fairchem.core.models.gemnet import GemNetT  # noqa: E402
+from fairchem.core.modules.scaling import ScaleFactor  # noqa: E402
+from record import DTYPES, energies_and_forces, make_model, write  # noqa: E402
+from structures import Batch, make_batch  # noqa: E402
 
 COMMON = {
     "num_spherical": 7, "num_radial": 6, "num_before_skip": 1, "num_concat": 1, "rbf": {"name": "spherical_bessel"},
