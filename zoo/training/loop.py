@@ -117,15 +117,16 @@ class Trainer:
         Raises:
             TrainingError: the loss or a gradient is not finite (the batch is named), or a checkpoint does not fit.
         """
-        resumed = self._resume() if resume else None
-        self.log = Log(self.folder, active=self.ranks.first, resumed_step=resumed, units=self.model.units,
-                       quiet=self.quiet)
-        self.log.record("start", step=self.progress.step, parameters=self.model.num_parameters,
-                        train=len(self.train_rows), val=len(self.val_rows), **self.machine)
-        self.log.start()
         with watched() as self.notice:
+            resumed = self._resume() if resume else None
+            self.log = Log(self.folder, active=self.ranks.first, resumed_step=resumed, units=self.model.units,
+                           quiet=self.quiet)
+            self.log.record("start", step=self.progress.step, parameters=self.model.num_parameters,
+                            train=len(self.train_rows), val=len(self.val_rows), **self.machine)
+            self.log.start()
             try:
-                reason = self._loop()
+                with self.ranks.together():
+                    reason = self._loop()
             finally:
                 self.log.record("end", step=self.progress.step, seconds=self.clock.seconds)
                 self.log.close()
