@@ -137,19 +137,32 @@ _KINDS = {"energy": "extensive", "intensive": "intensive", "dipole": "norm of th
 
 
 def _metrics(card: Any) -> Any:
+    """One row a target and split, one column a kind of error."""
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("target", "metric", "split"):
-        table.add_column(title)
-    for title in ("value", "95 % interval", "n"):
-        table.add_column(title, justify="right")
-    table.add_column("by")
+    kinds = list(dict.fromkeys(m.metric for m in card.metrics))
+    rows: dict[tuple[str, str, int], dict[str, Any]] = {}
     for m in card.metrics:
-        interval = f"{m.interval[0]:.4g} … {m.interval[1]:.4g}" if m.interval else ""
-        table.add_row(m.target, m.metric, m.split, f"{m.value:.4g} {m.unit}", interval, f"{m.n:,}", f"{m.by}, {m.date}")
+        rows.setdefault((m.target, m.split, m.n), {})[m.metric] = m
+    sources = dict.fromkeys(f"{m.by}, {m.date}" for m in card.metrics)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption="by " + "; ".join(sources), caption_justify="left")
+    for title in ("target", "split"):
+        table.add_column(title)
+    for title in ("n", *kinds):
+        table.add_column(title, justify="right")
+    for (target, split, n), found in rows.items():
+        table.add_row(target, split, f"{n:,}", *(_measured(found.get(kind)) for kind in kinds))
     return table
+
+
+def _measured(metric: Any) -> str:
+    if metric is None:
+        return ""
+    value = f"{metric.value:.4g}" + ("" if metric.unit == "1" else f" {metric.unit}")
+    if metric.interval is None:
+        return value
+    return f"{value} ± {(metric.interval[1] - metric.interval[0]) / 2:.2g}"
 
 
 def _usage(card: Any) -> str:
