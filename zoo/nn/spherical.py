@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
@@ -78,21 +79,28 @@ class SphericalBesselBasis(nn.Module):
         super().__init__()
         self.shape = (num_spherical, num_radial)
         self.cutoff = cutoff
-        zeros = spherical_bessel_zeros(num_spherical - 1, num_radial)
-        degree = 24 + int(0.6 * zeros.max())
-        angle = (np.arange(2 * degree) + 0.5) * math.pi / (2 * degree)
-        x = 0.5 * (np.cos(angle) + 1.0)
-        values = np.empty((len(x), num_spherical, num_radial))
-        for l in range(num_spherical):
-            norm = math.sqrt(2.0) / np.abs(spherical_bessel(l + 1, zeros[l])[l + 1])
-            values[:, l] = spherical_bessel(l, x[:, None] * zeros[l])[l] * norm
-        series = np.cos(np.arange(degree)[:, None] * angle) @ values.reshape(len(x), -1) / degree
-        series[0] /= 2
-        self.register_buffer("series", torch.from_numpy(series).to(torch.get_default_dtype()), persistent=False)
+        series = _bessel_chebyshev(num_spherical, num_radial)
+        self.register_buffer("series", torch.from_numpy(series.copy()).to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, distance: Tensor) -> Tensor:
         t = distance * (2.0 / self.cutoff) - 1.0
         return (_chebyshev(t.clamp(max=1.0), self.series.shape[0]) @ self.series).view(-1, *self.shape)
+
+
+@cache
+def _bessel_chebyshev(num_spherical: int, num_radial: int) -> np.ndarray:
+    """(terms, L·R) Chebyshev coefficients in 2d/c − 1. Kept, since finding the zeros is most of building a model."""
+    zeros = spherical_bessel_zeros(num_spherical - 1, num_radial)
+    degree = 24 + int(0.6 * zeros.max())
+    angle = (np.arange(2 * degree) + 0.5) * math.pi / (2 * degree)
+    x = 0.5 * (np.cos(angle) + 1.0)
+    values = np.empty((len(x), num_spherical, num_radial))
+    for l in range(num_spherical):
+        norm = math.sqrt(2.0) / np.abs(spherical_bessel(l + 1, zeros[l])[l + 1])
+        values[:, l] = spherical_bessel(l, x[:, None] * zeros[l])[l] * norm
+    series = np.cos(np.arange(degree)[:, None] * angle) @ values.reshape(len(x), -1) / degree
+    series[0] /= 2
+    return series
 
 
 def _chebyshev(t: Tensor, num: int) -> Tensor:

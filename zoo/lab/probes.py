@@ -1,0 +1,101 @@
+"""Backbones to experiment with: any plugin with random weights and a chosen depth, or a trained model as it is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from zoo import host
+from zoo.errors import UnknownNameError
+from zoo.lab.pairs import REACH
+from zoo.loading import create, load
+from zoo.model import Model
+
+__all__ = ["FAMILIES", "Probe", "probe"]
+
+FAMILIES = ("schnet", "dimenet", "gemnet", "painn", "nequip")
+"""The ladder, by the geometry a message may see."""
+
+_DEPTHS = ("num_layers", "blocks", "layers", "num_blocks", "num_interactions", "n_layers", "depth")
+"""Keywords that mean the number of layers; the first one that a backbone takes."""
+
+_NARROW: Mapping[str, Mapping[str, Any]] = {
+    "schnet": {"channels": 32, "num_filters": 32, "num_radial": 16},
+    "dimenet": {"hidden": 32, "int_emb": 16, "out_emb": 16, "num_spherical": 5, "num_radial": 4, "output_layers": 1},
+    "gemnet": {
+        "num_spherical": 5, "num_radial": 4, "emb_atom": 32, "emb_edge": 32, "emb_trip": 16, "emb_quad": 16, "emb_rbf": 8,
+        "emb_cbf": 8, "emb_sbf": 8, "bil_trip": 16, "bil_quad": 16, "atom": 1,
+    },
+    "painn": {"channels": 32, "num_radial": 16},
+    # Both parities, up to the output: otherwise nothing could tell mirror images apart.
+    "nequip": {
+        "lmax": 2, "parity": True, "num_features": 8, "output_parity": True, "radial_width": 16, "avg_num_neighbors": 4.0,
+    },
+}
+"""What a message may see does not depend on how wide it is."""
+
+_ELEMENTS = ("H", "C", "N", "O", "F")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is experimented with.
+
+    Attributes:
+        name: an architecture, or a trained model.
+        depth: keyword of the number of layers; ``None`` if there is none to choose.
+        config: all other keywords of the backbone.
+        trained: the trained model in float64; ``None`` for an architecture.
+    """
+
+    name: str
+    depth: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    trained: Model | None = None
+
+    def model(
+        self, *, layers: int | None = None, seed: int = 0, dtype: str = "float64",
+        targets: Mapping[str, Mapping[str, Any]] | None = None, **changes: Any,
+    ) -> Model:
+        """A model with random weights, in eval mode, or the trained one; the caller's random state is left alone.
+
+        Args:
+            layers: depth, where there is one to choose.
+            targets: as for :func:`zoo.loading.create`.
+            **changes: keywords of the backbone that win over :attr:`config`.
+        """
+        if self.trained is not None:
+            return self.trained
+        config = {**self.config, **changes}
+        if layers is not None and self.depth is not None:
+            config[self.depth] = layers
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return create(self.name, elements=_ELEMENTS, targets=targets, dtype=dtype, **config).eval()
+
+    def depths(self, wanted: Sequence[int]) -> list[int | None]:
+        """The depths to try: those wanted, or ``None`` (as it is) where there is no choice."""
+        return list(wanted) if self.depth is not None else [None]
+
+
+def probe(name: str, *, cutoff: float = REACH) -> Probe:
+    """An architecture of the installed plugins, else a trained model of that name.
+
+    Raises:
+        UnknownNameError: it is neither.
+    """
+    known = host.architectures()
+    if name not in known:
+        try:
+            return Probe(name, trained=load(name, dtype="float64"))
+        except UnknownNameError as error:
+            raise UnknownNameError(f"no architecture '{name}' (known are {', '.join(known)}), and no model: {error}") from None
+    taken = inspect.signature(host.factory(known[name])).parameters
+    depth = next((key for key in _DEPTHS if key in taken), None)
+    config = dict(_NARROW.get(name, known[name].presets.get("small", {})))
+    config |= {key: cutoff for key in ("cutoff", "cutoff_interaction") if key in taken}
+    return Probe(name, depth, config)
