@@ -88,8 +88,10 @@ class ForkServer:
         return int(self.process.stdout.readline())
 
     def stop(self) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.kill()  # it has nothing to finish
+        self.process.wait()
         self.process.stdin.close()
-        self.process.wait(10)
         self.process.stdout.close()
 
 

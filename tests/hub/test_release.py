@@ -1,0 +1,103 @@
+"""The zoo's own models through the Hub and back, and an installation that has to fetch its weights."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .client import PRELOADED, Client
+from .server import HubServer
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAINED = sorted(path.parent.name for path in ROOT.glob("cards/*/model.safetensors"))
+TORCH = (*PRELOADED, "torch", "ase.build", "zoo.loading")
+COMPARE = """
+import ase.build, torch, zoo
+here, there = zoo.load("tree/cards/" + args[0]), zoo.load(args[1])
+a, b = here.state_dict(), there.state_dict()
+atoms = [ase.build.molecule(name) for name in ("CH3CH2OH", "C6H6", "NH3")]
+result = {"weights": list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a),
+          "predictions": here.predict(atoms) == there.predict(atoms), "card": here.card == there.card}
+"""
+EVALUATE = """
+import zoo
+result = [[m["target"], m["metric"], m["value"], m["n"]] for m in zoo.evaluate(args[0], **args[1]).metrics]
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A source tree with the trained models of this one."""
+    tree = tmp_path / "client" / "tree"
+    lines = ["schema: 1", "models:"]
+    for name in TRAINED:
+        shutil.copytree(ROOT / "cards" / name, tree / "cards" / name)
+        lines.append(f"  {name}: {{card: cards/{name}/card.yaml, hub: null}}")
+    (tree / "registry.yaml").write_text("\n".join([*lines, ""]))
+    return tree
+
+
+@pytest.fixture
+def torch_client(generation: Path | None, fork_servers: Callable, hub: HubServer, tmp_path: Path, tree: Path) -> Client:
+    client = Client(fork_servers(generation, TORCH), tmp_path / "client", hub.endpoint)
+    client.env["HF_TOKEN"] = "hf_writer"
+    return client
+
+
+def publish(client: Client, hub: HubServer) -> dict[str, str]:
+    """Push all models; their pins by name."""
+    done = client.zoo("publish", "--org", "zoo-org", "--registry", "tree/registry.yaml", "--tag", "v1.0", timeout=120)
+    assert done.code == 0, done.output
+    repositories = hub.state.repositories
+    return {name: f"zoo-org/{name}@{repositories['models', f'zoo-org/{name}'].head.oid}" for name in TRAINED}
+
+
+@pytest.mark.skipif(not TRAINED, reason="no trained model is bundled")
+def test_every_model_comes_back_bit_for_bit(torch_client: Client, hub: HubServer) -> None:
+    pins = publish(torch_client, hub)
+    torch_client.env["HF_TOKEN"] = ""
+    for name, pin in pins.items():
+        same = torch_client.run(COMPARE, name, f"hf:{pin}", timeout=120).ok()
+        assert same == {"weights": True, "predictions": True, "card": True}, name
+    assert {one.path.split("/")[-1].split("?")[0] for one in hub.asked("PUT", host="cdn")} == {
+        blob.sha256
+        for name in TRAINED
+        for path, blob in hub.state.repositories["models", f"zoo-org/{name}"].head.files.items()
+        if blob.large
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_pulled_model_measures_the_same(torch_client: Client, hub: HubServer, name: str) -> None:
+    pin = publish(torch_client, hub)[name]
+    options = {"data": str(ROOT / "zoo/data/samples/qm9"), "split": "test"}
+    here = torch_client.run(EVALUATE, f"tree/cards/{name}", options, timeout=300).ok()
+    assert here and torch_client.run(EVALUATE, f"hf:{pin}", options, timeout=300).ok() == here
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TRAINED, reason="no trained model is bundled")
+def test_an_installation_without_weights_fetches_them(torch_client: Client, hub: HubServer, tmp_path: Path) -> None:
+    """The release as a user gets it: the wheel's registry with its pins, no weights, an empty cache."""
+    pins = publish(torch_client, hub)
+    source = tmp_path / "source"
+    ignore = shutil.ignore_patterns(".git", "__pycache__", ".pytest_cache", "*.safetensors", "build", "*.egg-info")
+    shutil.copytree(ROOT, source, ignore=ignore)
+    shutil.copy(torch_client.home / "tree" / "registry.yaml", source / "registry.yaml")
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target",
+               str(tmp_path / "site"), str(source)]  # fmt: skip
+    subprocess.run(install, check=True, capture_output=True)
+    assert list((tmp_path / "site").rglob("model.safetensors")) == []
+    name = "nequip-qm9" if "nequip-qm9" in pins else next(iter(pins))
+    environment = {**torch_client.environment(), "PYTHONPATH": str(tmp_path / "site"), "HF_TOKEN": ""}
+    code = f"import ase.build, zoo\nm = zoo.load('{name}')\nprint(zoo.__file__, m.predict(ase.build.molecule('H2O')))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "site") in done.stdout and "U0" in done.stdout
+    assert len(hub.asked("GET", host="cdn")) == 1, "the weights came from the Hub"
