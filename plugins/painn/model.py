@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.graph import Graph
-from zoo.nn import MLP, BesselBasis, CosineCutoff, GaussianBasis, Pairs, dense, pairs
+from zoo.nn import MLP, BesselBasis, CosineCutoff, DirectedSum, Filtered, FilteredSum, GaussianBasis, dense, pairs
 from zoo.plugin import ZooError
 
 
@@ -52,9 +52,8 @@ class PaiNN(nn.Module):
         self.updates = nn.ModuleList(Update(channels, activation, epsilon) for _ in range(num_layers))
 
     def forward(self, graph: Graph) -> Tensor:
-        edges = pairs(graph)
-        distance = graph.edge_len.index_select(0, edges.first)
-        direction = edges.both_ways(graph.edge_vec.index_select(0, edges.first) / distance[:, None])
+        edges = Edges(graph)
+        distance = graph.edge_len.index_select(0, edges.pairs.first)
         # The column of ones is the filters' bias: the cut-off then multiplies (P, 21) numbers and not (P, 3C).
         basis = torch.cat([self.basis(distance), torch.ones_like(distance)[:, None]], 1)
         basis = basis * self.envelope(distance)[:, None]
@@ -62,9 +61,20 @@ class PaiNN(nn.Module):
         s = self.embedding(graph.z)
         v: Tensor | None = None  # all zero: the first message block need not look at it
         for message, update in zip(self.messages, self.updates):
-            s, v = message(s, v, basis, direction, edges)
+            s, v = message(s, v, basis, edges)
             s, v = update(s, v)
         return torch.cat([s, v.transpose(1, 2).flatten(1)], 1)
+
+
+class Edges:
+    """x_ij/d_ij (E, 3) of every edge, and the sums over neighbours j of each atom i, shared by all layers."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.pairs = pairs(graph)
+        self.direction = graph.edge_vec / graph.edge_len[:, None]
+        self.filtered = Filtered(self.pairs)  # (W, h) → W_ij ∘ h_j
+        self.filtered_sum = FilteredSum(self.pairs)  # (W, h) → Σ_j W_ij ∘ h_j
+        self.directed_sum = DirectedSum(self.pairs)  # (x, m) → Σ_j x_ij ⊗ m_ij
 
 
 class Message(nn.Module):
@@ -79,14 +89,12 @@ class Message(nn.Module):
         self.phi = MLP([channels, channels, 3 * channels], activation)  # rows: φ_s, φ_vs, φ_vv
         self.filter = dense(num_radial, 3 * channels)  # rows: W_s, W_vs, W_vv
 
-    def forward(
-        self, s: Tensor, v: Tensor | None, basis: Tensor, direction: Tensor, edges: Pairs
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, s: Tensor, v: Tensor | None, basis: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
         phi_s, phi_vs, phi_vv = self.phi(s).chunk(3, dim=1)
         W_s, W_vs, W_vv = torch.cat([self.filter.weight, self.filter.bias[:, None]], 1).chunk(3)
 
         s = s + edges.filtered_sum(basis @ W_s.T, phi_s)
-        dv = edges.directed_sum(direction, edges.filtered(basis @ W_vs.T, phi_vs))
+        dv = edges.directed_sum(edges.direction, edges.filtered(basis @ W_vs.T, phi_vs))
         if v is None:
             return s, dv
         # φ_vv(s_j) belongs to the neighbour alone, so it multiplies N vectors before they are gathered, and not E.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from zoo.graph import Graph
-from zoo.nn import MLP, CosineCutoff, GaussianBasis, Pairs, dense, pairs
+from zoo.nn import MLP, CosineCutoff, FilteredSum, GaussianBasis, dense, pairs
 
 
 class SchNet(nn.Module):
@@ -50,9 +50,10 @@ class SchNet(nn.Module):
         # A filter depends on the distance alone, so both directions of a pair share it.
         distance = graph.edge_len.index_select(0, edges.first)
         basis, envelope = self.basis(distance), self.envelope(distance)[:, None]
+        neighbour_sum = FilteredSum(edges)
         x = self.embedding(graph.z)
         for interaction in self.interactions:
-            x = x + interaction(x, basis, envelope, edges)
+            x = x + interaction(x, basis, envelope, neighbour_sum)
         return x
 
 
@@ -68,6 +69,6 @@ class Interaction(nn.Module):
         self.project = dense(channels, num_filters, bias=False)
         self.out = MLP([num_filters, channels, channels], activation)
 
-    def forward(self, x: Tensor, basis: Tensor, envelope: Tensor, edges: Pairs) -> Tensor:
+    def forward(self, x: Tensor, basis: Tensor, envelope: Tensor, neighbour_sum: FilteredSum) -> Tensor:
         W = self.filter(basis) * envelope
-        return self.out(edges.filtered_sum(W, self.project(x)))
+        return self.out(neighbour_sum(W, self.project(x)))

@@ -9,7 +9,7 @@ from geometry import graph_of, random
 
 from zoo.graph import Graph
 from zoo.neighbors import add_edges
-from zoo.nn import gather, pairs, sum_by
+from zoo.nn import DirectedSum, Filtered, FilteredSum, gather, neighbour_sums, pairs, sum_by
 
 C = 3
 
@@ -36,70 +36,71 @@ GRAPHS = pytest.mark.parametrize("make", [molecule, directed, crystal, lonely], 
 
 
 @GRAPHS
-def test_pairs_hold_every_edge_once_with_its_reverse_half_a_list_away(make):
+def test_pairs_hold_every_edge_once_beside_its_reverse(make):
     graph = make()
     p = pairs(graph)
-    P = p.first.shape[0]
-    assert P * p.share == graph.num_edges
-    assert p.share == (1 if make is directed else 2)
-    listed = sorted(zip(p.source.tolist(), p.target.tolist()))
-    assert listed == sorted(zip(*graph.edge_index.tolist()))
-    assert torch.equal(p.source[:P], graph.source[p.first]) and torch.equal(p.target[:P], graph.target[p.first])
-    if p.share == 2:
-        assert torch.equal(p.source[:P], p.target[P:]) and torch.equal(p.target[:P], p.source[P:])
-    for atom in range(graph.num_nodes):
-        incoming = p.incoming[p.incoming_ptr[atom] : p.incoming_ptr[atom + 1]]
-        outgoing = p.outgoing[p.outgoing_ptr[atom] : p.outgoing_ptr[atom + 1]]
-        assert set(incoming.tolist()) == set(torch.nonzero(p.target == atom)[:, 0].tolist())
-        assert set(outgoing.tolist()) == set(torch.nonzero(p.source == atom)[:, 0].tolist())
+    assert sorted(p.edges.flatten().tolist()) == list(range(graph.num_edges))
+    assert p.edges.shape[1] == (1 if make is directed else 2)
+    assert torch.equal(p.source, graph.source[p.edges]) and torch.equal(p.target, graph.target[p.edges])
+    if p.edges.shape[1] == 2:
+        assert torch.equal(graph.reverse_edge[p.edges], p.edges.flip(1))
 
 
-def plain(p, N):
+@GRAPHS
+@pytest.mark.parametrize("size", [1, 5, 10_000])
+def test_blocks_of_a_fan_list_every_edge_once_at_its_atom(make, size):
+    graph = make()
+    p = pairs(graph)
+    for fan, near, far in ((p.incoming, graph.target, graph.source), (p.outgoing, graph.source, graph.target)):
+        listed = []
+        for block in fan.blocks(size):
+            edges = torch.arange(graph.num_edges) if block.edge is None else block.edge
+            edges = edges[block.edges] if block.edge is None else edges
+            atoms = torch.arange(block.atoms.start, block.atoms.stop).repeat_interleave(block.ptr.diff())
+            assert torch.equal(near[edges], atoms) and torch.equal(far[edges], block.far)
+            assert all(int(e) in p.edges[k].tolist() for e, k in zip(edges, block.pair))
+            listed += edges.tolist()
+        assert sorted(listed) == list(range(graph.num_edges))
+
+
+def plain(p, graph):
     """The three forms, with every edge-sized product written out."""
 
     def filtered(W, h):
-        rows = gather(h, p.source)
-        W = torch.cat([W] * p.share)
+        rows, W = gather(h, graph.source), W[p.incoming.pair]
         return rows * (W if h.dim() == 2 else W[:, None])
 
+    N = graph.num_nodes
     return {
-        "filtered": filtered,
-        "filtered_sum": lambda W, h: sum_by(filtered(W, h), p.target, N),
-        "directed_sum": lambda x, m: sum_by(x[:, :, None] * m[:, None], p.target, N),
+        Filtered: filtered,
+        FilteredSum: lambda W, h: sum_by(filtered(W, h), graph.target, N),
+        DirectedSum: lambda x, m: sum_by(x[:, :, None] * m[:, None], graph.target, N),
     }
 
 
 @GRAPHS
-@pytest.mark.parametrize("form", ["filtered", "filtered_sum", "filtered_sum of vectors", "directed_sum"])
-def test_sums_over_neighbours_equal_the_plain_ones_to_second_order(make, form):
+@pytest.mark.parametrize("block", [1, 100, 10**6], ids=lambda b: f"blocks of {b} bytes")
+@pytest.mark.parametrize(("form", "kind"), [(Filtered, "scalars"), (FilteredSum, "scalars"), (FilteredSum, "vectors"),
+                                            (DirectedSum, "scalars")])
+def test_sums_over_neighbours_equal_the_plain_ones_to_second_order(make, form, kind, block, monkeypatch):
+    monkeypatch.setattr(neighbour_sums, "_BLOCK_BYTES", block)
     graph = make()
-    p, N = pairs(graph), graph.num_nodes
-    E, P = graph.num_edges, p.first.shape[0]
-    name = form.split()[0]
-    a, b = (random(E, 3, seed=1), random(E, C, seed=2)) if name == "directed_sum" else (
-        random(P, C, seed=1), random(N, 3, C, seed=2) if "vectors" in form else random(N, C, seed=2))
+    p, N, E = pairs(graph), graph.num_nodes, graph.num_edges
+    a = random(E, 3, seed=1) if form is DirectedSum else random(p.edges.shape[0], C, seed=1)
+    b = random(E if form is DirectedSum else N, C, seed=2) if kind == "scalars" else random(N, 3, C, seed=2)
     a.requires_grad_(), b.requires_grad_()
-    fast, slow = getattr(p, name), plain(p, N)[name]
-    torch.testing.assert_close(fast(a, b), slow(a, b))
-    if not E:
-        (gradient,) = torch.autograd.grad(fast(a, b).sum(), b)
-        assert not gradient.any()
-        return
-    if make is not crystal:  # finite differences of 60 edges take a while, and one atom shows nothing new
+    fast, slow = form(p), plain(p, graph)[form]
+    cotangent, second = torch.randn_like(slow(a, b)), (torch.randn_like(a), torch.randn_like(b))
+
+    def everything(function):
+        out = function(a, b)
+        first = torch.autograd.grad(out, (a, b), cotangent, create_graph=True)
+        both = sum((x * y).sum() for x, y in zip(first, second))
+        return [out, *first, *torch.autograd.grad(both, (a, b), materialize_grads=True, allow_unused=True)]
+
+    if E or form is not Filtered:
+        for x, y in zip(everything(fast), everything(slow)):
+            torch.testing.assert_close(x, y)
+    if E and block == 100 and make is not crystal:  # finite differences of 60 edges take a while
         assert torch.autograd.gradcheck(fast, (a, b))
         assert torch.autograd.gradgradcheck(fast, (a, b))
-
-
-@GRAPHS
-def test_both_ways_gives_each_edge_its_own_vector(make):
-    graph = make()
-    p = pairs(graph)
-    vec = graph.edge_vec if graph.edge_vec is not None else random(graph.num_edges, 3)
-    if graph.edge_vec is None:
-        vec = vec - vec[graph.reverse_edge]
-    if make is directed:
-        vec = graph.pos[graph.source] - graph.pos[graph.target]
-    both = p.both_ways(vec[p.first])
-    where = p.incoming if p.share == 2 else torch.arange(graph.num_edges)
-    torch.testing.assert_close(both[where], vec)
-

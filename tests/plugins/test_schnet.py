@@ -1,20 +1,13 @@
-"""SchNet: agreement with torch-geometric, and what distances alone can see."""
+"""SchNet: what distances alone can see. Agreement with torch-geometric is tested in ``tests/reference``."""
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
-from peer_reference import load
-from torch.nn import functional as F
 from zoo_plugins.schnet.model import SchNet
 
 from zoo.graph import Graph
-from zoo.importers import pyg
 from zoo.neighbors import add_edges
-
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
 @pytest.fixture
@@ -22,41 +15,6 @@ def double():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-def make(reference, dtype):
-    config = reference.about["config"]
-    torch.set_default_dtype(dtype)
-    try:
-        model = SchNet(cutoff=config["cutoff"], channels=config["hidden_channels"], num_filters=config["num_filters"],
-                       num_layers=config["num_interactions"], num_radial=config["num_gaussians"])
-    finally:
-        torch.set_default_dtype(torch.float32)
-    model.load_state_dict(reference.imported(pyg.schnet).backbone)
-    return model
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_agrees_with_torch_geometric_on_its_weights(dtype):
-    reference = load("schnet")
-    expected = reference.outputs[str(dtype).removeprefix("torch.")]
-    pos = reference.inputs["pos"].to(dtype).requires_grad_()
-    graph = reference.graph(dtype, pos=pos)
-    head = {k: v.to(dtype) for k, v in reference.state.items() if k.startswith("lin")}
-    hidden = F.linear(make(reference, dtype)(graph), head["lin1.weight"], head["lin1.bias"])
-    hidden = F.softplus(hidden) - math.log(2)
-    per_atom = F.linear(hidden, head["lin2.weight"], head["lin2.bias"])[:, 0]
-    energy = torch.zeros(graph.num_graphs, dtype=dtype).index_add(0, graph.batch, per_atom)
-    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
-    torch.testing.assert_close(energy, expected["energy"], **tolerance)
-    (gradient,) = torch.autograd.grad(energy.sum(), pos)
-    torch.testing.assert_close(-gradient, expected["forces"], **tolerance)
-
-
-def test_paper_configuration_has_the_published_number_of_parameters():
-    head = 128 * 64 + 64 + 64 + 1
-    paper = load("schnet").about["paper_parameters"]["parameters"]
-    assert sum(p.numel() for p in SchNet(cutoff=10.0).parameters()) + head == paper
 
 
 def features(model, pos, **options):

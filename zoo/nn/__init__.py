@@ -2,6 +2,7 @@
 
 from zoo.nn.activation import ScaledSiLU, ShiftedSoftplus, activation, shifted_softplus
 from zoo.nn.dense import MLP, dense
+from zoo.nn.neighbour_sums import DirectedSum, Filtered, FilteredSum
 from zoo.nn.pairs import Pairs, pairs
 from zoo.nn.radial import BesselBasis, CosineCutoff, GaussianBasis, PolynomialEnvelope
 from zoo.nn.scalar_vector import ScalarVectorLayer, safe_norm
@@ -11,6 +12,9 @@ __all__ = [
     "MLP",
     "BesselBasis",
     "CosineCutoff",
+    "DirectedSum",
+    "Filtered",
+    "FilteredSum",
     "GaussianBasis",
     "Pairs",
     "PolynomialEnvelope",

@@ -1,9 +1,8 @@
-"""Edges as pairs of atoms, and the two sums over neighbours that SchNet and PaiNN are made of."""
+"""Edges as pairs of atoms, and the index lists that sums over neighbours are taken with."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,53 +10,96 @@ from torch.nn import functional as F
 
 from zoo.errors import StructureError
 from zoo.graph import Graph
-from zoo.nn.trilinear import TrilinearForm
 
-__all__ = ["Pairs", "pairs"]
+__all__ = ["Block", "Fan", "Pairs", "pairs"]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Consecutive atoms of a :class:`Fan` with all of their edges.
+
+    Attributes:
+        atoms, edges: their positions in the fan.
+        ptr: (n + 1,) first edge of each atom, counted within the block.
+        far, pair, edge: (b,) as in the fan.
+    """
+
+    atoms: slice
+    edges: slice
+    ptr: Tensor
+    far: Tensor
+    pair: Tensor
+    edge: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Fan:
+    """The edges of a graph sorted by the atom at one end.
+
+    Attributes:
+        ptr: (N + 1,) first edge of each atom.
+        far: (E,) atom at the other end.
+        pair: (E,) pair that the edge belongs to.
+        edge: (E,) the edge's position in the graph, ``None`` if the order is the graph's.
+    """
+
+    ptr: Tensor
+    far: Tensor
+    pair: Tensor
+    edge: Tensor | None
+    _blocks: dict[int, list[Block]] = field(default_factory=dict, repr=False)
+
+    def blocks(self, size: int) -> list[Block]:
+        """All edges, in blocks of about ``size``; only on a CPU, where blocks are worth their launches."""
+        if size not in self._blocks:
+            self._blocks[size] = list(self._cut(size))
+        return self._blocks[size]
+
+    def _cut(self, size: int) -> list[Block]:
+        n_atoms, n_edges = self.ptr.shape[0] - 1, self.far.shape[0]
+        if n_edges == 0:
+            return []
+        cuts, bounds = [0, n_atoms], [0, n_edges]
+        if self.ptr.device.type == "cpu" and n_edges > size:
+            starts = torch.searchsorted(self.ptr, torch.arange(0, n_edges, size), right=True) - 1
+            cuts = [0, *starts[1:].unique_consecutive().tolist(), n_atoms]
+            bounds = self.ptr[cuts].tolist()
+        return [self._block(*range_) for range_ in zip(cuts[:-1], cuts[1:], bounds[:-1], bounds[1:])]
+
+    def _block(self, atom: int, last_atom: int, edge: int, last_edge: int) -> Block:
+        return Block(
+            slice(atom, last_atom),
+            slice(edge, last_edge),
+            self.ptr[atom : last_atom + 1] - edge,
+            self.far[edge:last_edge],
+            self.pair[edge:last_edge],
+            None if self.edge is None else self.edge[edge:last_edge],
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """The E edges of a graph, reordered so that the two directions of a pair lie P rows apart.
+    """A graph's E edges as P pairs: what depends on the distance alone is computed P times and used both ways.
 
-    What depends on the distance alone is computed for P pairs and shared: edge p and edge P + p are j→i and i→j.
-    A directed graph, where some edge has no reverse, has P = E and shares nothing.
+    In a graph where some edge lacks its reverse, nothing is shared: P = E.
 
     Attributes:
-        share: E / P, 2 or 1.
-        first: (P,) position, in the graph's order, of the first direction of each pair.
-        source, target: (E,) atoms j and i of each edge j→i.
-        incoming, outgoing: (E,) edges sorted by their target, and by their source.
-        incoming_ptr, outgoing_ptr: (N + 1,) where each atom's edges begin in them.
+        edges: (P, 2) the two edges of each pair; (P, 1) where nothing is shared.
+        source, target: (P, 2) or (P, 1), atoms j and i of these.
+        incoming: edges by target, in the graph's order.
+        outgoing: edges by source.
     """
 
-    share: int
-    first: Tensor
+    edges: Tensor
     source: Tensor
     target: Tensor
-    incoming: Tensor
-    incoming_ptr: Tensor
-    outgoing: Tensor
-    outgoing_ptr: Tensor
+    incoming: Fan
+    outgoing: Fan
 
-    @cached_property
-    def filtered_sum(self) -> FilteredSum:
-        """(filters (P, C), h (N, …, C)) → Σ_j W_ij ∘ h_j, see :class:`FilteredSum`."""
-        return FilteredSum(self)
-
-    @cached_property
-    def filtered(self) -> Filtered:
-        """(filters (P, C), h (N, C)) → W_ij ∘ h_j, (E, C), see :class:`Filtered`."""
-        return Filtered(self)
-
-    @cached_property
-    def directed_sum(self) -> DirectedSum:
-        """(directions (E, 3), m (E, C)) → Σ_j x_ij ⊗ m_ij, see :class:`DirectedSum`."""
-        return DirectedSum(self)
-
-    def both_ways(self, vectors: Tensor) -> Tensor:
-        """(P, 3) vectors of the first directions → (E, 3), the reverse edge pointing the other way."""
-        return torch.cat([vectors, -vectors]) if self.share == 2 else vectors
+    @property
+    def first(self) -> Tensor:
+        """(P,) the edge of each pair that stands for it."""
+        return self.edges[:, 0]
 
 
 def pairs(graph: Graph) -> Pairs:
@@ -67,137 +109,22 @@ def pairs(graph: Graph) -> Pairs:
 
 def _make(graph: Graph) -> Pairs:
     source, target = graph.edge_index
-    E = source.shape[0]
-    edges = torch.arange(E, device=source.device)
+    ptr = graph.edge_ptr
+    count = torch.arange(source.shape[0], device=source.device)
     try:
         reverse = graph.reverse_edge
     except StructureError:
-        outgoing = torch.argsort(source, stable=True)
-        outgoing_ptr = F.pad(torch.bincount(source, minlength=graph.num_nodes).cumsum(0), (1, 0))
-        return Pairs(1, edges, source, target, edges, graph.edge_ptr, outgoing, outgoing_ptr)
-    P = E // 2
-    first = torch.nonzero(edges < reverse)[:, 0]
+        by_source = torch.argsort(source, stable=True)
+        source_ptr = F.pad(torch.bincount(source, minlength=graph.num_nodes).cumsum(0), (1, 0))
+        incoming, outgoing = Fan(ptr, source, count, None), Fan(source_ptr, target[by_source], by_source, by_source)
+        return Pairs(count[:, None], source[:, None], target[:, None], incoming, outgoing)
+    first = torch.nonzero(count < reverse)[:, 0]
     second = reverse.index_select(0, first)
-    order = torch.cat([first, second])
-    place = torch.empty_like(order)
-    place[order] = edges
-    # An atom's outgoing edges are the reverses of its incoming ones, half the list further on.
-    outgoing = torch.where(place < P, place + P, place - P)
-    ptr = graph.edge_ptr
-    return Pairs(2, first, source[order], target[order], place, ptr, outgoing, ptr)
-
-
-def _segment_sum(x: Tensor, members: Tensor, ptr: Tensor) -> Tensor:
-    """Σ of the rows of x (E, …) listed by ``members`` between ptr[i] and ptr[i+1], (N, …)."""
-    N = ptr.shape[0] - 1
-    if members.shape[0] == 0:
-        return x.new_zeros(N, *x.shape[1:])
-    rows = x.reshape(x.shape[0], -1)
-    # embedding_bag reads every row once and writes no product: three times as fast as index_add on a CPU.
-    return F.embedding_bag(members, rows, ptr, mode="sum", include_last_offset=True).view(N, *x.shape[1:])
-
-
-def _sum_directions(x: Tensor, share: int) -> Tensor:
-    return x if share == 1 else x.unflatten(0, (2, x.shape[0] // 2)).sum(0)
-
-
-class FilteredSum(TrilinearForm):
-    """T(g, W, h) = Σ_j→i g_i · (W_ij ∘ h_j), with g, h (N, C) or (N, K, C) and filters W (P, C) shared by a pair.
-
-    Called as ``(W, h)`` it gives the continuous-filter convolution Σ_j W_ij ∘ h_j (Schütt et al. 2017, eq. 2).
-    """
-
-    def __init__(self, edges: Pairs) -> None:
-        self.edges = edges
-
-    def d_a(self, W: Tensor, h: Tensor) -> Tensor:
-        e = self.edges
-        return _segment_sum(self._scaled(W, h.index_select(0, e.source)), e.incoming, e.incoming_ptr)
-
-    def d_b(self, g: Tensor, h: Tensor) -> Tensor:
-        e = self.edges
-        product = g.index_select(0, e.target).mul_(h.index_select(0, e.source))
-        if product.dim() == 3:
-            product = product.sum(1)
-        return _sum_directions(product, e.share)
-
-    def d_c(self, g: Tensor, W: Tensor) -> Tensor:
-        e = self.edges
-        return _segment_sum(self._scaled(W, g.index_select(0, e.target)), e.outgoing, e.outgoing_ptr)
-
-    def _scaled(self, W: Tensor, rows: Tensor) -> Tensor:
-        filters = W if rows.dim() == 2 else W[:, None]
-        rows.unflatten(0, (self.edges.share, W.shape[0])).mul_(filters)
-        return rows
-
-
-class Filtered(TrilinearForm):
-    """T(g, W, h) = Σ_j→i g_ij · (W_ij ∘ h_j), with g (E, C), h (N, C) and filters W (P, C) shared by a pair.
-
-    Called as ``(W, h)`` it gives the message W_ij ∘ h_j of every edge.
-    """
-
-    def __init__(self, edges: Pairs) -> None:
-        self.edges = edges
-
-    def d_a(self, W: Tensor, h: Tensor) -> Tensor:
-        rows = h.index_select(0, self.edges.source)
-        rows.view(self.edges.share, *W.shape).mul_(W)
-        return rows
-
-    def d_b(self, g: Tensor, h: Tensor) -> Tensor:
-        product = h.index_select(0, self.edges.source).mul_(g)
-        return _sum_directions(product, self.edges.share)
-
-    def d_c(self, g: Tensor, W: Tensor) -> Tensor:
-        e = self.edges
-        scaled = (g.view(e.share, *W.shape) * W).view_as(g)
-        return _segment_sum(scaled, e.outgoing, e.outgoing_ptr)
-
-
-class DirectedSum(TrilinearForm):
-    """T(g, x, m) = Σ_j→i Σ_k x_ijk g_ik · m_ij, with g (N, 3, C), vectors x (E, 3) and messages m (E, C).
-
-    Called as ``(x, m)`` it gives Σ_j x_ij ⊗ m_ij, (N, 3, C), without the (E, 3, C) products.
-    """
-
-    def __init__(self, edges: Pairs) -> None:
-        e = edges
-        E, N = e.source.shape[0], e.incoming_ptr.shape[0] - 1
-        three = torch.arange(3, device=e.source.device)
-        # Three bags for each atom, one a component, so that its messages stay in the nearest cache.
-        degree = e.incoming_ptr.diff().repeat_interleave(3)
-        self.ptr = F.pad(degree.cumsum(0), (1, 0))
-        begin = self.ptr[:-1] - e.incoming_ptr[:-1].repeat_interleave(3)
-        slot = torch.arange(3 * E, device=e.source.device) - torch.repeat_interleave(begin, degree, output_size=3 * E)
-        component = torch.repeat_interleave(three.repeat(N), degree, output_size=3 * E)
-        self.members = e.incoming.index_select(0, slot)
-        self.weights = self.members * 3 + component
-        self.rows = (e.target[:, None] * 3 + three).view(-1)
-        self.row_ptr = torch.arange(0, 3 * E + 1, 3, device=e.source.device)
-        self.row_owner = torch.arange(E, device=e.source.device).repeat_interleave(3)
-
-    def d_a(self, x: Tensor, m: Tensor) -> Tensor:
-        N = (self.ptr.shape[0] - 1) // 3
-        if m.shape[0] == 0:
-            return m.new_zeros(N, 3, m.shape[1])
-        weights = x.reshape(-1).index_select(0, self.weights)
-        return F.embedding_bag(
-            self.members, m, self.ptr, mode="sum", per_sample_weights=weights, include_last_offset=True
-        ).view(N, 3, -1)
-
-    def d_b(self, g: Tensor, m: Tensor) -> Tensor:
-        if m.shape[0] == 0:
-            return m.new_zeros(0, 3)
-        rows = g.reshape(-1, g.shape[-1])
-        # The gradient of embedding_bag by its weights: the products of paired rows, without gathering either.
-        dot = torch.ops.aten._embedding_bag_per_sample_weights_backward
-        return dot(m.contiguous(), rows, self.rows, self.row_ptr[:-1], self.row_owner, 0, -1).view(-1, 3)
-
-    def d_c(self, g: Tensor, x: Tensor) -> Tensor:
-        if x.shape[0] == 0:
-            return g.new_zeros(0, g.shape[-1])
-        rows = g.reshape(-1, g.shape[-1])
-        return F.embedding_bag(
-            self.rows, rows, self.row_ptr, mode="sum", per_sample_weights=x.reshape(-1), include_last_offset=True
-        )
+    pair = torch.empty_like(count)
+    pair[first] = count[: first.shape[0]]
+    pair[second] = count[: first.shape[0]]
+    one, other = source.index_select(0, first), target.index_select(0, first)
+    # The reverses of the edges that come in to an atom, in their order, are the edges that go out from it.
+    incoming, outgoing = Fan(ptr, source, pair, None), Fan(ptr, source, pair, reverse)
+    return Pairs(torch.stack([first, second], 1), torch.stack([one, other], 1), torch.stack([other, one], 1),
+                 incoming, outgoing)

@@ -1,0 +1,59 @@
+"""Multilinear forms T(a, b, …), whose derivatives of every order are a handful of kernels.
+
+The messages of the zoo are multilinear: with g the gradient of what an atom receives, T = Σ_j→i g_i · (W_ij ∘ h_j).
+Each result is one partial derivative of T, and the derivative of a partial derivative is another partial derivative
+with one argument exchanged. Writing the partial derivatives of T once therefore gives forward, backward and double
+backward (which training on forces needs), and none of them keeps an edge-sized product for later.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["MultilinearForm"]
+
+
+class MultilinearForm(ABC):
+    """T(a_0, a_1, …), linear in each argument, given by its partial derivatives."""
+
+    @abstractmethod
+    def partial(self, k: int, *others: Tensor) -> Tensor:
+        """∂T/∂a_k, shaped like a_k, from the other arguments in order. Need not be differentiable itself."""
+
+    def __call__(self, *others: Tensor) -> Tensor:
+        """∂T/∂a_0, differentiable any number of times."""
+        return _Partial.apply(self, 0, *others)
+
+
+class _Partial(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, form: MultilinearForm, k: int, *others: Tensor) -> Tensor:
+        ctx.form, ctx.k = form, k
+        ctx.save_for_backward(*others)
+        return form.partial(k, *others)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        arguments = list(ctx.saved_tensors)
+        arguments.insert(ctx.k, grad)
+        grads: list[Tensor | None] = []
+        for position in range(len(arguments) - 1):
+            m = position if position < ctx.k else position + 1
+            wanted = ctx.needs_input_grad[2 + position] and _leads_to_what_is_asked(ctx, position)
+            grads.append(_Partial.apply(ctx.form, m, *arguments[:m], *arguments[m + 1 :]) if wanted else None)
+        return None, None, *grads
+
+
+def _leads_to_what_is_asked(ctx: Any, position: int) -> bool:
+    """Whether this backward pass continues into an input: ``autograd.grad`` for forces leaves most weights alone.
+
+    ``needs_input_grad`` says only that some pass might. Where the engine, asked privately, does not say: yes.
+    """
+    try:
+        return torch._C._will_engine_execute_node(ctx.next_functions[position][0])
+    except (AttributeError, RuntimeError):
+        return True
