@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["predict"]
 
 _CHUNK = 256
-_SIDE_BY_SIDE = 4
+_SIDE_BY_SIDE = 3
 
 
 @dataclass
@@ -118,9 +118,9 @@ def _reference(row: Row, target: str) -> float | None:
 
 
 def _show(model: Model, rows: list[Row]) -> None:
-    from rich.console import Console
+    from zoo.cli import console as standard_output
 
-    console = Console()
+    console = standard_output()
     done = [row for row in rows if row.error is None]
     for start in range(0, len(done), _SIDE_BY_SIDE) if len(done) <= 3 * _SIDE_BY_SIDE else ():
         console.print(_columns(model, done[start : start + _SIDE_BY_SIDE]))
