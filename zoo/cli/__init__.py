@@ -22,6 +22,7 @@ COMMANDS = {
     "show": "zoo.cli.showing:show",
     "predict": "zoo.cli.predict:predict",
     "train": "zoo.cli.train:train",
+    "finetune": "zoo.cli.train:finetune",
     "evaluate": "zoo.cli.evaluate:evaluate",
     "import": "zoo.cli.importing:import_weights",
     "plugins": "zoo.cli.plugins:plugins",

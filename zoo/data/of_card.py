@@ -62,6 +62,8 @@ def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str
     """
     data, labels = card.data, list(labels)
     named = data.dataset is not None and data.dataset in host.datasets()
+    if data.dataset is not None and not named and not Path(data.dataset).exists():
+        host.dataset(data.dataset)  # raises: nothing installed offers it
     split_file = card.folder / data.split.file if card.folder is not None and data.split and data.split.file else None
     if path is None and data.dataset is not None and data.dataset.startswith("hf:"):
         folder, name = fetch_data(data.dataset), data.dataset
