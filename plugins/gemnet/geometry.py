@@ -75,8 +75,9 @@ class Torsions:
             self.shapes.append((ends.row.shape[0], ends.row.shape[1], axes.row.shape[1]))
         self.opposite = meet.opposite
         self.pairs = [table.pairs for table in meet.tables]
-        self._at_far_end(meet, planes)
-        self._at_near_end(meet, planes)
+        if not self.empty:
+            self._at_far_end(meet, planes)
+            self._at_near_end(meet, planes)
 
     def _at_far_end(self, meet, planes) -> None:
         """Of d→b around a→b: Y_l0(φ_abd), (pairs, L), and the powers of its direction, (A·M, 2L − 1, K)."""
