@@ -6,13 +6,15 @@ without a request → the Hub.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zoo import registry
+from zoo import host, registry
 from zoo.card import CARD_FILE, Card
 from zoo.errors import HubError, UnknownNameError, WeightsError
+from zoo.registry_file import home
 
 __all__ = ["CardFolder", "resolve"]
 
@@ -50,8 +52,8 @@ def resolve(name: str | Path) -> CardFolder:
     """Find the card and the weights of a name; the chain tried stands in the error.
 
     Args:
-        name: a name or alias of ``zoo list``, the path of a card or its folder, ``"dir:path"``, or
-            ``"hf:org/repo[@revision]"``.
+        name: a name or alias of ``zoo list``, the path of a card or its folder, ``"dir:path"``,
+            ``"hf:org/repo[@revision]"``, or ``"scheme:…"`` of a plugin's fetcher.
 
     Raises:
         UnknownNameError: nothing has this name.
@@ -61,6 +63,9 @@ def resolve(name: str | Path) -> CardFolder:
     text = str(name)
     if text.startswith("hf:"):
         return _from_hub(text, None)
+    scheme, _, rest = text.partition(":")
+    if rest and scheme != "dir" and scheme in host.fetchers():
+        return _from_fetcher(scheme, rest)
     folder = Path(text.removeprefix("dir:")).expanduser()
     if text.startswith("dir:") or folder.is_dir() or folder.is_file():
         return _from_folder(folder)
@@ -68,6 +73,14 @@ def resolve(name: str | Path) -> CardFolder:
         raise UnknownNameError(f"'{text}' is neither a folder nor a name of the zoo. A repository of the Hub? "
                                f"Write 'hf:{text}'. A folder? Write 'dir:{text}', and check that it exists")
     return _from_registry(registry.entry(text))
+
+
+def _from_fetcher(scheme: str, rest: str) -> CardFolder:
+    """A source that a plugin offers; what it fetched stays in ``$ZOO_HOME/fetched``, and is hashed when loaded."""
+    folder = home() / "fetched" / scheme / hashlib.sha256(rest.encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    fetcher = host.resolve(host.fetchers()[scheme], f"fetcher '{scheme}'")
+    return _from_folder(Path(fetcher(rest, folder)))
 
 
 def _from_folder(folder: Path) -> CardFolder:

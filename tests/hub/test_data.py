@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from .client import Client
+from .rows import row
 from .server import HubServer
 
 STORE = """
@@ -69,6 +70,7 @@ def test_data_need_a_licence(torch_client: Client, hub: HubServer) -> None:
     assert header["meta"]["license"] == "cc0-1.0"
 
 
+@row("content", "altered columns of a data set", "neither pushed nor taken")
 def test_altered_columns_are_neither_pushed_nor_taken(torch_client: Client, hub: HubServer) -> None:
     push(torch_client)
     hub.fail("flip", "^/files/", times=1)

@@ -15,6 +15,7 @@ import pytest
 
 from . import models
 from .client import Client
+from .rows import row
 from .server import HubServer
 
 FETCH = "from zoo.hub import fetch\nr = fetch(args[0])\nresult = [str(r.weights), str(r.address)]"
@@ -43,6 +44,11 @@ def flip(path: Path, keep_date: bool = False) -> None:
 # --- where it is found ------------------------------------------------------------------------------------------------
 
 
+@row(
+    "machine",
+    "a model that was pulled before, by its commit",
+    "no request at all; the pin is said when a branch is asked for",
+)
 def test_a_branch_is_asked_for_once_and_then_nothing_is_asked_for_again(client: Client, hub: HubServer, commit: str):
     first = client.run(FETCH, "hf:zoo-org/tiny")
     assert first.ok()[1] == f"hf:zoo-org/tiny@{commit}"
@@ -57,6 +63,11 @@ def test_a_branch_is_asked_for_once_and_then_nothing_is_asked_for_again(client: 
     assert hub.log == []
 
 
+@row(
+    "machine",
+    "ZOO_OFFLINE or HF_HUB_OFFLINE",
+    "what is cached loads, `main` as it was last time; what is not is an error at once; no request",
+)
 @pytest.mark.parametrize("variable", ["ZOO_OFFLINE", "HF_HUB_OFFLINE"])
 def test_offline_uses_what_a_branch_meant_last(newest: Client, hub: HubServer, commit: str, variable: str) -> None:
     newest.run(FETCH, "hf:zoo-org/tiny").ok()
@@ -70,6 +81,7 @@ def test_offline_uses_what_a_branch_meant_last(newest: Client, hub: HubServer, c
     assert hub.log == []
 
 
+@row("network", "connection refused", "cached: used, and said; not cached: asked thrice, then an error")
 def test_a_hub_that_is_away_leaves_what_is_cached(client: Client, commit: str) -> None:
     client.run(FETCH, "hf:zoo-org/tiny").ok()
     client.endpoint = "http://127.0.0.1:9"
@@ -108,9 +120,35 @@ def test_malformed_addresses(newest: Client, hub: HubServer, address: str, says:
     assert hub.log == []
 
 
+def test_a_repository_without_config_loads_and_asks_once(newest: Client, hub: HubServer) -> None:
+    files = models.files(WEIGHTS)
+    del files["config.json"]
+    commit = hub.state.put("zoo-org/bare", files)
+    newest.run(FETCH, f"hf:zoo-org/bare@{commit}").ok()
+    hub.log.clear()
+    newest.run(FETCH, f"hf:zoo-org/bare@{commit}").ok()
+    assert hub.log == []
+
+
+def test_a_plugin_may_offer_another_source(newest: Client) -> None:
+    snippet = (
+        "import sys, types\nfrom zoo import host\nmade = types.ModuleType('made')\n"
+        "import shutil\nmade.fetch = lambda rest, folder: shutil.copytree(rest, folder / 'x', dirs_exist_ok=True)\n"
+        "sys.modules['made'] = made\nhost.fetchers = lambda: {'drawer': 'made:fetch'}\n"
+    )
+    models.write_folder(newest.home / "mine", WEIGHTS)
+    found = newest.run(snippet + RESOLVE, f"drawer:{newest.home}/mine").ok()
+    assert Path(found[0]).read_bytes() == WEIGHTS and str(newest.home / "zoo" / "fetched" / "drawer") in found[0]
+
+
 # --- who may have it --------------------------------------------------------------------------------------------------
 
 
+@row(
+    "access",
+    "private; no token, a wrong one, a stranger's, one that may read",
+    "an error that says how to log in, or the right bytes; the token never reaches the CDN, nor a message",
+)
 @pytest.mark.parametrize(
     ("token", "error", "says"),
     [
@@ -136,6 +174,7 @@ def test_a_private_repository(client: Client, hub: HubServer, commit: str, token
         assert not token or token not in outcome.output
 
 
+@row("access", "gated", "an error with the page to ask at and how to log in")
 def test_a_gated_repository_says_how_to_get_in(client: Client, hub: HubServer, commit: str) -> None:
     hub.state.repositories["models", "zoo-org/tiny"].gated = "manual"
     client.env["HF_TOKEN"] = "hf_stranger"
@@ -146,6 +185,7 @@ def test_a_gated_repository_says_how_to_get_in(client: Client, hub: HubServer, c
     client.run(FETCH, "hf:zoo-org/tiny").ok()
 
 
+@row("access", "renamed; deleted", "found under the old name; an error that names the cached commit, which still loads")
 def test_a_renamed_repository_is_found_and_a_deleted_one_is_remembered(client: Client, hub: HubServer, commit: str):
     state = hub.state
     client.run(FETCH, "hf:zoo-org/tiny").ok()
@@ -160,6 +200,7 @@ def test_a_renamed_repository_is_found_and_a_deleted_one_is_remembered(client: C
     client.run(FETCH, f"hf:zoo-org/new@{commit}").ok()
 
 
+@row("access", "unknown revision; a file is missing; not a model", "an error that says which")
 def test_unknown_revision_and_file(client: Client, hub: HubServer, commit: str) -> None:
     revision = client.run(FETCH, "hf:zoo-org/tiny@v9")
     assert "AccessError" in revision.error and "no revision 'v9'" in revision.message
@@ -176,6 +217,7 @@ def test_unknown_revision_and_file(client: Client, hub: HubServer, commit: str) 
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
+@row("content", "only `.bin`, `.pt`, `.py` …", "refused by name, never downloaded")
 def test_pickles_are_named_and_never_fetched(newest: Client, hub: HubServer) -> None:
     hub.state.put("zoo-org/pickle", {"pytorch_model.bin": b"\x80\x04.", "config.json": b"{}", "modeling.py": b"boom"})
     outcome = newest.run(FETCH, "hf:zoo-org/pickle")
@@ -183,6 +225,7 @@ def test_pickles_are_named_and_never_fetched(newest: Client, hub: HubServer) -> 
     assert hub.asked("GET", "/resolve") == [] and hub.asked(host="cdn") == []
 
 
+@row("content", "a card that points at a pickle, another folder, `/etc/passwd`", "refused before any download")
 @pytest.mark.parametrize("file", ["model.pt", "model.bin", "model.pkl", "model.py", "../model.safetensors",
                                   "/etc/passwd", "sub/model.safetensors", "model.h5", ".safetensors"])  # fmt: skip
 def test_a_card_cannot_point_at_anything_but_safetensors_beside_it(newest: Client, hub: HubServer, file: str) -> None:
@@ -195,6 +238,7 @@ def test_a_card_cannot_point_at_anything_but_safetensors_beside_it(newest: Clien
     assert hub.asked(host="cdn") == [], "nothing was downloaded"
 
 
+@row("content", "a card with YAML tags, aliases, unknown keys", "refused with its line; nothing runs")
 @pytest.mark.parametrize(
     "line", ["config: !!python/object/apply:os.system ['touch owned']", "config: &a {b: 1}\nnotes: *a", "surprise: 1"]
 )
@@ -220,6 +264,11 @@ def bad_weights() -> dict[str, bytes]:
     }
 
 
+@row(
+    "content",
+    "header longer than the file, absurd shapes, truncated, not safetensors",
+    "refused before memory is taken, although the hash is right",
+)
 @pytest.mark.parametrize("kind", sorted(bad_weights()))
 def test_malformed_weights_are_refused_though_their_hash_is_right(newest: Client, hub: HubServer, kind: str) -> None:
     hub.state.put("zoo-org/evil", models.files(bad_weights()[kind]))
@@ -228,6 +277,7 @@ def test_malformed_weights_are_refused_though_their_hash_is_right(newest: Client
     assert "safetensors" in outcome.message
 
 
+@row("content", "other weights than the card promises", "refused before the download, both hashes named")
 def test_weights_that_are_not_those_of_the_card_are_not_even_downloaded(client: Client, hub: HubServer) -> None:
     files = models.files(WEIGHTS)
     hub.state.put("zoo-org/swapped", {**files, "model.safetensors": OTHER})
@@ -237,6 +287,7 @@ def test_weights_that_are_not_those_of_the_card_are_not_even_downloaded(client: 
         assert hashlib.sha256(data).hexdigest() in outcome.message
 
 
+@row("content", "`card.yaml` and `config.json` disagree", "refused")
 def test_a_card_and_a_config_that_disagree_are_refused(newest: Client, hub: HubServer) -> None:
     config = models.files(OTHER)["config.json"]
     hub.state.put("zoo-org/torn", {**models.files(WEIGHTS), "config.json": config})
@@ -244,6 +295,11 @@ def test_a_card_and_a_config_that_disagree_are_refused(newest: Client, hub: HubS
     assert "WeightsError" in outcome.error and "contradicts itself" in outcome.message
 
 
+@row(
+    "content",
+    "an architecture that nothing installed offers",
+    "an error with the `pip install` line; no code is fetched",
+)
 def test_an_architecture_nobody_offers_says_what_to_install(newest: Client, hub: HubServer) -> None:
     requires = {"plugin": "zoo-martian"}
     hub.state.put("zoo-org/martian", models.files(WEIGHTS, architecture="martian", requires=requires))
@@ -254,6 +310,7 @@ def test_an_architecture_nobody_offers_says_what_to_install(newest: Client, hub:
 # --- a cache that heals -----------------------------------------------------------------------------------------------
 
 
+@row("machine", "a bit flips in the cache, also under an old date", "seen, downloaded again")
 @pytest.mark.parametrize("keep_date", [False, True])
 def test_a_flipped_bit_in_the_cache_is_seen_and_mended(client: Client, hub: HubServer, commit: str, keep_date: bool):
     path = Path(client.run(FETCH, f"hf:zoo-org/tiny@{commit}").ok()[0])
@@ -264,6 +321,7 @@ def test_a_flipped_bit_in_the_cache_is_seen_and_mended(client: Client, hub: HubS
     assert len(hub.asked("GET", host="cdn")) == 1
 
 
+@row("machine", "a damaged file in the cache, offline", "an error with the path and the command that mends it")
 @pytest.mark.parametrize("name", ["model.safetensors", "card.yaml"])
 def test_damage_is_said_when_it_cannot_be_mended(newest: Client, commit: str, name: str) -> None:
     path = Path(newest.run(FETCH, f"hf:zoo-org/tiny@{commit}").ok()[0]).parent / name
@@ -274,6 +332,7 @@ def test_damage_is_said_when_it_cannot_be_mended(newest: Client, commit: str, na
     assert str(path) in outcome.message and f"zoo pull hf:zoo-org/tiny@{commit}" in outcome.message
 
 
+@row("machine", "a link in the cache that leads elsewhere", "not followed; downloaded again")
 def test_a_link_out_of_the_cache_is_not_followed(newest: Client, hub: HubServer, commit: str) -> None:
     path = Path(newest.run(FETCH, f"hf:zoo-org/tiny@{commit}").ok()[0])
     outside = newest.home / "elsewhere.safetensors"
@@ -297,6 +356,7 @@ def test_intact_weights_are_hashed_once(newest: Client, commit: str) -> None:
     assert newest.run(counted, f"hf:zoo-org/tiny@{commit}").ok() == 1
 
 
+@row("machine", "kill −9 during a pull", "nothing wrong is left in place; the next pull is whole")
 def test_killed_in_mid_download(client: Client, hub: HubServer, commit: str) -> None:
     hub.fail("stall", "^/files/", after=50_000, seconds=30, times=1)
     client.env["HF_HUB_DOWNLOAD_TIMEOUT"] = "20"
@@ -308,6 +368,7 @@ def test_killed_in_mid_download(client: Client, hub: HubServer, commit: str) -> 
     assert Path(client.run(FETCH, f"hf:zoo-org/tiny@{commit}").ok()[0]).read_bytes() == WEIGHTS
 
 
+@row("machine", "four processes pull one model at once", "one download, four times the right bytes")
 def test_two_at_once(client: Client, hub: HubServer, commit: str) -> None:
     jobs = [client.start(FETCH, "hf:zoo-org/tiny") for _ in range(4)]
     for job in jobs:
@@ -337,6 +398,7 @@ def nobody(newest: Client) -> Iterator[Client]:
     shutil.rmtree(home)
 
 
+@row("machine", "a cache that cannot be written", "what is in it loads; what is not is an error that names it")
 def test_a_cache_that_is_read_only(nobody: Client, hub: HubServer, commit: str) -> None:
     hub.state.put("zoo-org/other", models.files(OTHER))
     answers = nobody.home.parent / "answers"
@@ -357,6 +419,7 @@ def test_a_cache_that_is_read_only(nobody: Client, hub: HubServer, commit: str) 
     assert str(nobody.cache) in refused.message
 
 
+@row("machine", "a full disk", "an error that says how to free space; the cache stays intact")
 def test_a_full_disk(client: Client, commit: str) -> None:
     full = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n" + FETCH
     outcome = client.run(full, f"hf:zoo-org/tiny@{commit}")
@@ -382,6 +445,7 @@ def test_a_pinned_name_needs_no_network_once_it_was_pulled(client: Client, hub: 
     assert hub.log == []
 
 
+@row("content", "card and weights both exchanged on the Hub", "refused: the registered card's promise holds")
 def test_the_promise_of_a_card_at_hand_holds(newest: Client, hub: HubServer) -> None:
     """Whoever changes both the card and the weights of a repository cannot change what a registered card promised."""
     commit = hub.state.put("zoo-org/tiny", models.files(OTHER))
@@ -430,6 +494,7 @@ def test_a_folder_needs_no_client(newest: Client, hub: HubServer) -> None:
     assert found.modules == [] and hub.log == []
 
 
+@row("content", "a card folder whose weights are a link to elsewhere", "refused")
 def test_a_folder_cannot_point_out_of_itself(newest: Client) -> None:
     folder = models.write_folder(newest.home / "mine", WEIGHTS)
     (folder / "model.safetensors").rename(newest.home / "outside.safetensors")
@@ -441,6 +506,7 @@ def test_a_folder_cannot_point_out_of_itself(newest: Client) -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
+@row("machine", "`zoo pull --to`", "a folder that appears whole or not at all, without links")
 def test_pull_to_a_folder(client: Client, hub: HubServer) -> None:
     extra = {"parity.png": b"\x89PNG", "evaluation.yaml": b"a: 1\n", "run.py": b"boom", "notes.txt": b"x"}
     commit = hub.state.put("zoo-org/tiny", {**models.files(WEIGHTS), **extra})

@@ -50,14 +50,15 @@ def fetch(text: str, expected: Card | None = None, *, thorough: bool = False) ->
         raise WeightsError(f"{address}: its card describes a model without weights")
     promised = card.weights
     _unsafe_format(promised.file, str(address))
-    if expected is None:
-        _check_config(address, card)
+    fresh = locate(address, promised.file) is None
+    if fresh or locate(address, CONFIG_FILE) is not None:
+        _check_config(address, None if expected else promised.sha256)
 
     def check(path: Path) -> None:
         check_weights(path, promised.sha256, promised.bytes, thorough=thorough)
 
     path = fetch_file(address, promised.file, check, sha256=promised.sha256)
-    if expected is None:
+    if fresh and expected is None:
         _fetch_split(address, card)
     return Fetched(card, path, address)
 
@@ -156,22 +157,18 @@ def _card(address: Address) -> Card:
         raise CardError(f"{address}: {error}") from None
 
 
-def _check_config(address: Address, card: Card) -> None:
+def _check_config(address: Address, sha256: str | None) -> None:
     """Read ``config.json``, whose download the Hub counts, and compare its promise with the card's."""
     try:
         path = fetch_file(address, CONFIG_FILE, inside_cache)
-    except HubError as error:
-        # A repository without it still loads; the count is lost. Offline, the card alone is enough.
-        if isinstance(error, UnreachableError):
-            raise
-        return
-    try:
         promised = json.loads(path.read_text())["weights"]["sha256"]
-    except (ValueError, KeyError, TypeError):
-        return
-    if card.weights is not None and promised != card.weights.sha256:
-        raise WeightsError(f"{address}: {CARD_FILE} promises weights of sha256 {card.weights.sha256}, {CONFIG_FILE} "
-                           f"of {promised}: the repository contradicts itself\n"
+    except UnreachableError:
+        raise
+    except (HubError, ValueError, KeyError, TypeError):
+        return  # a repository without it still loads, and offline the card alone is enough
+    if sha256 is not None and promised != sha256:
+        raise WeightsError(f"{address}: {CARD_FILE} promises weights of sha256 {sha256}, {CONFIG_FILE} of {promised}: "
+                           "the repository contradicts itself\n"
                            "  to mend it: its owner pushes the model again with zoo push")
 
 

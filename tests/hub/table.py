@@ -1,0 +1,49 @@
+"""The table of `docs/hub.md`, made from the tests: `python -m tests.hub.table` writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import test_data, test_faults, test_pull, test_push, test_release
+from .rows import ROWS, Row
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "hub.md"
+BEGIN = "<!-- the table below is made by the tests: python -m tests.hub.table -->\n"
+END = "<!-- end of the table -->\n"
+SECTIONS = {
+    "network": "The network or the Hub fails during a pull",
+    "access": "Who may have it",
+    "machine": "This machine",
+    "content": "What a repository may hold",
+    "push": "Pushing",
+}
+
+
+def rows() -> list[Row]:
+    """All rows, those of parametrised tests among them."""
+    assert test_pull and test_data and test_release, "their rows are made when they are imported"
+    network = [Row("network", case.name, case.outcome) for case in test_faults.CASES]
+    passing = [Row("push", name, "tried again: exactly one commit, tagged and pinned") for name, _ in test_push.PASSING]
+    ending = "an error; nothing half done; the next push succeeds"
+    lasting = [Row("push", name, ending) for name, *_ in test_push.LASTING]
+    return [*network, *sorted(ROWS, key=lambda one: one.place), *passing, *lasting]
+
+
+def render() -> str:
+    lines = []
+    for section, title in SECTIONS.items():
+        lines += [f"**{title}**", "", "| situation | what comes of it |", "|---|---|"]
+        lines += [f"| {one.situation} | {one.outcome} |" for one in rows() if one.section == section]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    text = DOCUMENT.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(before + BEGIN + "\n" + render() + END + after)
+
+
+if __name__ == "__main__":
+    main()
