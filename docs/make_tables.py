@@ -23,7 +23,7 @@ def main() -> int:
         old = path.read_text(encoding="utf-8")
         new = old
         for marker, make in TABLES.items():
-            new = re.sub(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", lambda m: m[1] + make() + m[2], new, flags=re.S)
+            new = re.sub(rf"(<!-- {marker} -->\n).*?(?=<!-- /{marker} -->)", rf"\g<1>{make()}", new, flags=re.S)
         if new != old:
             stale.append(name)
             if "--check" not in sys.argv:
@@ -41,8 +41,10 @@ def qm9_table() -> str:
     for target in cards[0].targets:
         found = [mae(card, target) for card in cards]
         unit = next((u for _, u in found if u), cards[0].targets[target].unit)
-        lines.append(f"| {target} | {unit} | " + " | ".join(f"{v:.4g}" if v is not None else "–" for v, _ in found) + " |")
-    lines.append("| parameters | | " + " | ".join(f"{c.weights.parameters:,}" if c.weights else "–" for c in cards) + " |")
+        values = " | ".join(f"{v:.4g}" if v is not None else "–" for v, _ in found)
+        lines.append(f"| {target} | {unit} | {values} |")
+    sizes = " | ".join(f"{c.weights.parameters:,}" if c.weights else "–" for c in cards)
+    lines.append(f"| parameters | | {sizes} |")
     lines.append("| core hours of training | | " + " | ".join(
         f"{c.training.hours:.2g}" if c.training.hours is not None else "–" for c in cards) + " |")
     return "\n".join(lines) + "\n"

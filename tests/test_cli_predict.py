@@ -73,12 +73,13 @@ def test_a_broken_file_in_the_middle_costs_only_itself(tmp_path, capsys):
     ase.io.write(tmp_path / "c.xyz", ase.build.molecule("SiH4"))
     ase.io.write(tmp_path / "d.cif", ase.build.bulk("C"))
     ase.io.write(tmp_path / "f.xyz", ase.build.molecule("C2H6"))
-    files = sorted(tmp_path.glob("[a-f].*")) + [tmp_path / "missing.xyz"]
+    files = [*sorted(tmp_path.glob("[a-f].*")), tmp_path / "missing.xyz"]
     code, out, err = run(capsys, "painn-qm9", *files, "--json", "--output", tmp_path / "out.extxyz")
     assert code == 2
     results = json.loads(out)["results"]
     assert [("error" in r) for r in results] == [False, False, False, True, True, True, False, True]
-    for name, message in (("b.xyz", "cannot be read"), ("c.xyz", "Si"), ("d.cif", "periodic"), ("missing", "no such file")):
+    reasons = {"b.xyz": "cannot be read", "c.xyz": "Si", "d.cif": "periodic", "missing": "no such file"}
+    for name, message in reasons.items():
         assert any(name in line and message in line for line in err.splitlines()), name
     assert "4 of 8 structures failed" in err
     written = ase.io.read(tmp_path / "out.extxyz", index=":")

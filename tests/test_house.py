@@ -79,14 +79,16 @@ def test_no_squeeze_without_a_dimension():
 
 @pytest.mark.parametrize("statement", ["import zoo", "import zoo.plugin, zoo.host, zoo.registry, zoo.card"])
 def test_describing_imports_nothing_heavy(statement):
-    code = f"{statement}; import sys; print([m for m in {('torch', 'e3nn', 'torch_geometric', 'huggingface_hub', 'ase')} if m in sys.modules])"
+    heavy = ("torch", "e3nn", "torch_geometric", "huggingface_hub", "ase")
+    code = f"{statement}; import sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_importing_zoo_changes_nothing_global():
     code = (
-        "import torch, warnings, scipy.special, ase.build, ase.io; before = (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(),"
+        "import torch, warnings, scipy.special, ase.build, ase.io;"
+        "before = (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(),"
         " torch.backends.cuda.matmul.allow_tf32, list(warnings.filters), torch.get_rng_state().sum().item());"
         "import zoo.loading, zoo.training, zoo.data; zoo.loading.create('schnet', preset='small', cutoff=3.0);"
         "after = (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(),"

@@ -90,14 +90,15 @@ def test_an_altered_byte_is_caught_with_both_hashes(folder):
 def test_a_truncated_file_is_caught(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(WeightsError, match="expected .* bytes, found"):
+    with pytest.raises(WeightsError, match=r"expected \d+ bytes, found"):
         load(folder)
 
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda s: s.pop("backbone.embedding.weight"), "missing backbone.embedding.weight"),
     (lambda s: s.update({"surplus": torch.zeros(2)}), r"unexpected surplus \(2,\)"),
-    (lambda s: s.update({"backbone.embedding.weight": torch.zeros(3, 8)}), r"expected shape \(100, 8\), found \(3, 8\)"),
+    (lambda s: s.update({"backbone.embedding.weight": torch.zeros(3, 8)}),
+     r"expected shape \(100, 8\), found \(3, 8\)"),
 ])
 def test_tensors_that_do_not_fit_are_listed(folder, change, message):
     rewrite_weights(folder, change)

@@ -57,7 +57,8 @@ def test_atoms_graphs_and_pyg_give_the_same():
     expected = model.predict(frames)
     batch = next(iter(DataLoader([as_data(a) for a in frames], batch_size=3)))
     for given in ([as_data(a) for a in frames], Batch.from_data_list([as_data(a) for a in frames]), batch,
-                  Graph.from_atoms(frames, dtype=torch.float64), [Graph.from_atoms(a, dtype=torch.float64) for a in frames]):
+                  Graph.from_atoms(frames, dtype=torch.float64),
+                  [Graph.from_atoms(a, dtype=torch.float64) for a in frames]):
         for value, wanted in zip(model.predict(given), expected, strict=True):
             same(value, wanted)
     same(model.predict(as_data(frames[0])), expected[0])

@@ -73,7 +73,7 @@ class ZooCalculator(Calculator):
                   system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
         graph = Graph.from_atoms(self.atoms, dtype=torch.float64, device=self.model.device, inputs=self._inputs)
-        if any(change in system_changes for change in ("numbers", "pbc", "initial_charges")) or self._neighbours is None:
+        if self._neighbours is None or {"numbers", "pbc", "initial_charges"} & set(system_changes):
             check_structure(self.model, graph.to("cpu"), "the structure")
         if not bool(graph.pos.isfinite().all()):
             raise StructureError("positions are not finite: has the simulation blown up?")

@@ -22,7 +22,7 @@ class WeightsError(ZooError):
 
 
 class StructureError(ZooError):
-    """A structure a model cannot take: empty, not finite, coinciding atoms, unsupported elements, periodicity, charge."""
+    """A structure a model cannot take: empty, not finite, coinciding atoms, unknown elements, periodicity, charge."""
 
 
 class DataError(ZooError):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from zoo import host, weights
-from zoo.card import Card, Domain, TargetSpec
+from zoo.card import Card, TargetSpec
 from zoo.elements import SYMBOLS, numbers
 from zoo.errors import PluginError, UnknownNameError, WeightsError, ZooError
 from zoo.golden import check_golden, record_golden
@@ -206,8 +206,8 @@ def _upgrade(card: Card) -> Any:
         raise WeightsError(f"{card.name} was made by format {card.format} of {arch.name}, and {package} knows format "
                            f"{arch.format}: pip install -U {package}")
     if arch.upgrade is None:
-        raise WeightsError(f"{card.name} has format {card.format} of {arch.name}, and {package} has format {arch.format} "
-                           "and no upgrade from it")
+        raise WeightsError(f"{card.name} has format {card.format} of {arch.name}, and {package} has format "
+                           f"{arch.format} and no upgrade from it")
     function = host.resolve(arch.upgrade, f"the upgrade of '{arch.name}'")
     return lambda state: function(state, card.format)
 
@@ -232,8 +232,9 @@ def _check_references(model: Model, card: Card) -> None:
         found = dict(zip(readout.basis_names(model.elements), readout.constants.coefficients.tolist()))
         for symbol, value in copy.values.items():
             if symbol in found and abs(found[symbol] - value) > 1e-6 * max(1.0, abs(value)):
-                raise WeightsError(f"{card.where('references', name, 'values', symbol)}: the card says {value} {copy.unit} "
-                                   f"for {symbol}, the weights hold {found[symbol]}: one of the two was edited")
+                place = card.where("references", name, "values", symbol)
+                raise WeightsError(f"{place}: the card says {value} {copy.unit} for {symbol}, the weights hold "
+                                   f"{found[symbol]}: one of the two was edited")
 
 
 def _plain(spec: Mapping[str, Any] | TargetSpec) -> dict[str, Any]:

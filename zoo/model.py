@@ -51,7 +51,7 @@ class Model(nn.Module):
         super().__init__()
         for attribute in ("cutoff", "irreps_out"):
             if not hasattr(backbone, attribute):
-                raise PluginError(f"{type(backbone).__name__} has no attribute '{attribute}', which every backbone needs")
+                raise PluginError(f"{type(backbone).__name__} has no attribute '{attribute}', as every backbone needs")
         self.backbone = backbone
         self.layout = FeatureLayout(backbone.irreps_out)
         self.readouts = nn.ModuleDict(readouts)

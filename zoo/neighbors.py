@@ -6,6 +6,7 @@ Three methods give the same edge set: ``pairs`` compares all pairs of each molec
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -98,7 +99,7 @@ def _one_by_one(graph: Graph, cutoff: float, method: Method) -> tuple[Tensor, Te
     """Structure by structure, for large or periodic ones."""
     bounds = graph.ptr.tolist()
     indices, shifts = [], []
-    for b, (lo, hi) in enumerate(zip(bounds[:-1], bounds[1:])):
+    for b, (lo, hi) in enumerate(pairwise(bounds)):
         pos = graph.pos[lo:hi].detach().double()
         pbc = None if graph.pbc is None else graph.pbc[b]
         cell = None if graph.cell is None else graph.cell[b].detach().double()
@@ -122,8 +123,8 @@ def _check_cell(cell: Tensor, cutoff: float, index: int) -> None:
         raise StructureError(f"structure {index} is periodic but its cell has volume {volume:.3g} Å³: set atoms.cell")
     images = float((2 * torch.ceil(cutoff / _heights(cell)) + 1).prod())
     if images > _MAX_IMAGES:
-        raise StructureError(f"structure {index}: {images:.0f} images of its cell lie within the cut-off of {cutoff} Å; "
-                             f"cell lengths are {[round(x, 4) for x in cell.norm(dim=1).tolist()]} Å. Is the unit Å?")
+        raise StructureError(f"structure {index}: {images:.0f} images of its cell lie within the cut-off of {cutoff} "
+                             f"Å; lengths are {[round(x, 4) for x in cell.norm(dim=1).tolist()]} Å. Is the unit Å?")
 
 
 def _heights(cell: Tensor) -> Tensor:

@@ -90,9 +90,8 @@ def to_graphs(model: Model, structures: Any) -> tuple[bool, list[Graph]]:
     if isinstance(structures, (list, tuple)):
         return False, [g for item in structures for g in _one(item, inputs)]
     graphs = _one(structures, inputs)
-    is_batch = hasattr(structures, "num_graphs") and (structures.num_graphs > 1 or hasattr(structures, "ptr")
-                                                      and not isinstance(structures, Graph))
-    return not is_batch and len(graphs) == 1, graphs
+    is_pyg_batch = not isinstance(structures, Graph) and hasattr(structures, "ptr")
+    return len(graphs) == 1 and not is_pyg_batch, graphs
 
 
 def _one(item: Any, inputs: Sequence[str]) -> list[Graph]:
@@ -122,13 +121,12 @@ def _split(graph: Graph) -> Iterator[Graph]:
     given = graph.edge_index is not None and graph.cutoff is None
     for b in range(graph.num_graphs):
         lo, hi = int(graph.ptr[b]), int(graph.ptr[b + 1])
-        optional = {n: getattr(graph, n)[lo:hi] for n in ("node_attrs", "node_vectors") if getattr(graph, n) is not None}
-        optional |= {n: getattr(graph, n)[b : b + 1] for n in ("cell", "pbc", "charge", "spin")
-                     if getattr(graph, n) is not None}
+        optional = {n: v[lo:hi] for n in ("node_attrs", "node_vectors") if (v := getattr(graph, n)) is not None}
+        optional |= {n: v[b : b + 1] for n in ("cell", "pbc", "charge", "spin") if (v := getattr(graph, n)) is not None}
         if given:
             own = (graph.target >= lo) & (graph.target < hi)
             optional["edge_index"] = graph.edge_index[:, own] - lo
-            optional |= {n: getattr(graph, n)[own] for n in ("edge_shift", "edge_attrs") if getattr(graph, n) is not None}
+            optional |= {n: v[own] for n in ("edge_shift", "edge_attrs") if (v := getattr(graph, n)) is not None}
         yield Graph.from_tensors(graph.z[lo:hi], graph.pos[lo:hi], **optional)
 
 
@@ -168,8 +166,8 @@ def _check_elements(model: Model, graph: Graph, name: str) -> None:
     if unknown:
         symbols = sorted({_symbol(z[i]) for i in unknown})
         known = ", ".join(_symbol(number) for number in model.elements)
-        raise StructureError(f"{name}: {', '.join(symbols)} (atom {_list(unknown)}) is outside the domain of the model, "
-                             f"which knows {known}")
+        raise StructureError(f"{name}: {', '.join(symbols)} (atom {_list(unknown)}) is outside the domain of the "
+                             f"model, which knows {known}")
 
 
 def _symbol(number: int) -> str:

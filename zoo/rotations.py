@@ -26,7 +26,7 @@ def wigner_d(l: int, matrix: Tensor) -> Tensor:
     Solved from Y^l(R x) = D^l Y^l(x) on fixed points x, which is exact to rounding; e3nn's own
     ``D_from_matrix`` goes through constants of single precision (3.7e-7 off for l = 1 in e3nn 0.6.0).
     """
-    points, harmonics, inverse = _samples(l)
+    points, inverse = _samples(l)
     return (inverse @ _harmonics(l, points @ matrix.to(points).T)).T
 
 
@@ -51,8 +51,7 @@ def _harmonics(l: int, points: Tensor) -> Tensor:
 
 
 @cache
-def _samples(l: int) -> tuple[Tensor, Tensor, Tensor]:
+def _samples(l: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(l)
     points = torch.nn.functional.normalize(torch.randn(16 * (2 * l + 1), 3, generator=generator, dtype=torch.float64))
-    harmonics = _harmonics(l, points)
-    return points, harmonics, torch.linalg.pinv(harmonics)
+    return points, torch.linalg.pinv(_harmonics(l, points))

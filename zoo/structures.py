@@ -31,7 +31,7 @@ class Read:
 
 
 def read_structures(paths: Iterable[Path]) -> Iterator[Read]:
-    """Every structure of every file, in any format ASE reads; what follows a broken frame in a file is lost, and said."""
+    """Every structure of every file, in any format ASE reads; what follows a broken frame is lost, and said."""
     for path in paths:
         yield from _read_file(Path(path))
 

@@ -45,7 +45,7 @@ def predict(
     forces: Annotated[bool, typer.Option("--forces", help="Also forces (in --json and --output).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write structures with results, .extxyz.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Structures with results, .extxyz.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     max_atoms: Annotated[int, typer.Option(help="Atoms per batch.")] = 4096,

@@ -15,7 +15,10 @@ from zoo.errors import ZooError
 from zoo.irreps import FeatureLayout
 from zoo.rotations import transform, wigner_d
 
-__all__ = ["Products", "Transformed", "change_of_basis", "nearest_rotation", "products", "representation", "transformed"]
+__all__ = [
+    "Products", "Transformed", "block_diagonal", "change_of_basis", "nearest_rotation", "products", "representation",
+    "transformed",
+]
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def products(x: Tensor, y: Tensor, *, irreps_x: str = "1o", irreps_y: str = "1e"
     return Products(outer, torch.dot(x, y), torch.linalg.cross(x, y), outer.flatten() @ basis, irreps)
 
 
-def transformed(x: Tensor, y: Tensor, matrix: Tensor, *, irreps_x: str = "1o", irreps_y: str = "1e") -> list[Transformed]:
+def transformed(x: Tensor, y: Tensor, matrix: Tensor, *, irreps_x: str = "1o", irreps_y: str = "1e"
+                ) -> list[Transformed]:
     """Every product of the transformed vectors beside the transformed product; they agree for any orthogonal matrix.
 
     A pseudovector (``1e``) is not turned over by a reflection; therefore the inner product of a ``1o`` with a ``1e`` is
@@ -68,7 +72,8 @@ def transformed(x: Tensor, y: Tensor, matrix: Tensor, *, irreps_x: str = "1o", i
         Transformed("outer", f"{irreps_x}⊗{irreps_y}", after.outer, of_outer),
         Transformed("inner", scalar, after.inner, transform(scalar, before.inner.reshape(1, 1), matrix)[0, 0]),
         Transformed("cross", vector, after.cross, transform(vector, before.cross[None], matrix)[0]),
-        Transformed("spherical", before.irreps, after.spherical, transform(before.irreps, before.spherical[None], matrix)[0]),
+        Transformed("spherical", before.irreps, after.spherical,
+                    transform(before.irreps, before.spherical[None], matrix)[0]),
     ]
 
 
