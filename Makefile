@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test fast lint docs bench peers clean
+.PHONY: demo test fast lint docs bench peers publish clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,11 @@ peers: $(VENV)/.installed  ## re-create tests/reference/*.safetensors from the o
 
 bench: $(VENV)/.installed  ## speed against the peers, in one run
 	$(BIN)/python benchmarks/bench_peers.py
+
+publish: $(VENV)/.installed  ## push every model of registry.yaml and pin it: make publish ORG=name [TAG=v1.0]
+	$(if $(ORG),,$(error say where to: make publish ORG=name))
+	$(BIN)/zoo publish --org $(ORG) $(if $(TAG),--tag $(TAG))
+	git diff --quiet -- registry.yaml || git commit -q -m "Pin the models at $(ORG)$(if $(TAG), $(TAG))" -- registry.yaml
 
 clean:
 	rm -rf $(VENV) build *.egg-info

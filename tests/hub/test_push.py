@@ -297,8 +297,10 @@ LASTING = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "says"), [pytest.param(f, s, id=name, marks=[pytest.mark.slow] * (name != "every commit answers 500"))
-                                             for name, f, s in LASTING])  # fmt: skip
+@pytest.mark.parametrize(("fault", "says"), [
+    pytest.param(f, says, id=name, marks=[pytest.mark.slow] * (name != "every commit answers 500"))
+    for name, f, says in LASTING
+])  # fmt: skip
 def test_a_push_that_fails_leaves_nothing_half_done(
     client: Client, hub: HubServer, folder: Path, fault: dict, says: str
 ) -> None:

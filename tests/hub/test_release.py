@@ -83,6 +83,37 @@ def test_a_pulled_model_measures_the_same(torch_client: Client, hub: HubServer, 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not TRAINED, reason="no trained model is bundled")
+@pytest.mark.skipif(not (shutil.which("make") and shutil.which("git")), reason="needs make and git")
+def test_make_publish_pushes_tags_and_pins_in_one_commit(newest: Client, hub: HubServer, tree: Path) -> None:
+    newest.env["HF_TOKEN"] = "hf_writer"
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "setup.py"):
+        shutil.copy(ROOT / name, tree / name)
+    environment = {**newest.environment(), "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "a",
+                   "GIT_AUTHOR_EMAIL": "a@b.c", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b.c"}  # fmt: skip
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "start"]):
+        assert run("git", *command).returncode == 0
+    (tree / "ready").mkdir()
+    (tree / "ready" / ".installed").touch()
+    make = ["make", "publish", "TAG=v1.0", "VENV=ready", f"BIN={Path(sys.executable).parent}"]
+    refused = run(*make)
+    assert refused.returncode != 0 and "ORG=" in refused.stderr
+    for _ in range(2):  # the second time changes nothing
+        done = run(*make, "ORG=zoo-org")
+        assert done.returncode == 0, done.stderr
+    assert run("git", "log", "--format=%s").stdout.splitlines() == ["Pin the models at zoo-org v1.0", "start"]
+    assert run("git", "show", "--name-only", "--format=").stdout.split() == ["registry.yaml"]
+    for name in TRAINED:
+        repository = hub.state.repositories["models", f"zoo-org/{name}"]
+        assert repository.tags == {"v1.0": repository.head.oid}
+        assert f"zoo-org/{name}@{repository.head.oid}" in (tree / "registry.yaml").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TRAINED, reason="no trained model is bundled")
 def test_an_installation_without_weights_fetches_them(torch_client: Client, hub: HubServer, tmp_path: Path) -> None:
     """The release as a user gets it: the wheel's registry with its pins, no weights, an empty cache."""
     pins = publish(torch_client, hub)
