@@ -143,7 +143,7 @@ def check_structure(model: Model, graph: Graph, name: str) -> None:
         raise StructureError(f"{name}: positions of atom {_list(broken)} are not finite")
     if graph.cell is not None and not bool(graph.cell.isfinite().all()):
         raise StructureError(f"{name}: its cell is not finite")
-    _check_charge(model, graph, name)
+    _check_inputs(model, graph, name)
     _check_elements(model, graph, name)
     if graph.pbc is not None and bool(graph.pbc.any()) and model.card is not None and not model.card.domain.pbc:
         raise StructureError(f"{name} is periodic, and {model.card.name} was made for molecules: "
@@ -151,8 +151,11 @@ def check_structure(model: Model, graph: Graph, name: str) -> None:
     _check_distances(graph, name)
 
 
-def _check_charge(model: Model, graph: Graph, name: str) -> None:
+def _check_inputs(model: Model, graph: Graph, name: str) -> None:
     inputs = () if model.card is None else model.card.inputs
+    for field in inputs:
+        if getattr(graph, field) is None:
+            raise StructureError(f"{name} lacks the input '{field}' that the model's card declares")
     for field in ("charge", "spin"):
         value = getattr(graph, field)
         if field not in inputs and value is not None and bool((value != 0).any()):
