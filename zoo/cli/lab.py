@@ -37,6 +37,24 @@ def symmetry(
         _model(name, structure, seed, picture, as_json)
 
 
+@lab.command("expressivity")
+def expressivity(
+    names: Annotated[list[str] | None, typer.Argument(help="Architectures or trained models; the five families if "
+                                                           "absent.")] = None,
+    experiments: Annotated[str, typer.Option(help="Any of pairs,chains,stars,picasso, or 'all'. Picasso trains networks, "
+                                                  "and takes minutes.")] = "pairs,chains,stars",
+    layers: Annotated[str, typer.Option(help="Depths to try.")] = "1,2,3,4,5",
+    seeds: Annotated[int, typer.Option(min=1, help="Random initialisations of each depth.")] = 3,
+    picture: Annotated[Path | None, typer.Option(help="Draw pairs and chains to a .png file.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Tables in Markdown on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """Which structures a family can tell apart, from how many layers on, and which it never can."""
+    from zoo.cli.expressivity import run
+
+    run(names or None, experiments, layers, seeds, picture, markdown, as_json)
+
+
 def _products(x: str, y: str, irreps: str, matrix: str | None, seed: int, improper: bool, picture: Path | None,
               as_json: bool) -> None:
     import torch

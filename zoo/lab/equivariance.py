@@ -79,7 +79,8 @@ def _type_of(name: str) -> tuple[int, int]:
 
 def _outputs(model: Model, atoms: ase.Atoms) -> dict[str, Tensor]:
     """Features by irrep (N, mul·(2l+1)) and targets (rows, width)."""
-    graph = Graph.from_atoms(atoms, dtype=torch.float64)
+    inputs = () if model.card is None else model.card.inputs
+    graph = Graph.from_atoms(atoms, dtype=torch.float64, inputs=inputs)
     with torch.no_grad():
         h = model.features(graph)
         targets = model(graph, ["forces"] if model.energy_target else [])

@@ -8,8 +8,9 @@ and with its atoms in another order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,6 +64,7 @@ def expressivity(
     chosen: Sequence[Pair] | None = None,
     layers: Sequence[int] = (1, 2, 3, 4, 5),
     seeds: int = 3,
+    config: Mapping[str, Any] | None = None,
 ) -> list[Verdict]:
     """A verdict for every network, depth and pair, in this order.
 
@@ -70,6 +72,7 @@ def expressivity(
         names: architectures of the installed plugins, or trained models; the latter have one depth and one seed.
         chosen: the pairs; all of :func:`zoo.lab.pairs.pairs` if absent.
         seeds: number of random initialisations of each depth.
+        config: keywords of the backbones that win over the ones chosen here, such as ``{"lmax": 1}``.
     """
     chosen = pairs() if chosen is None else list(chosen)
     batch = together([g for pair in chosen for g in (pair.a, pair.b, *_copies(pair.a), *_copies(pair.b))])
@@ -77,7 +80,7 @@ def expressivity(
     for name in names:
         found = probe(name)
         for depth in found.depths(layers):
-            verdicts += _measured(found, depth, chosen, batch, seeds)
+            verdicts += _measured(found, depth, chosen, batch, seeds, config or {})
     return verdicts
 
 
@@ -111,10 +114,12 @@ def _copies(graph: Graph) -> list[Graph]:
     return [turned(graph, seed) for seed in range(_COPIES)]
 
 
-def _measured(found: Probe, layers: int | None, chosen: Sequence[Pair], batch: Graph, seeds: int) -> list[Verdict]:
+def _measured(
+    found: Probe, layers: int | None, chosen: Sequence[Pair], batch: Graph, seeds: int, config: Mapping[str, Any]
+) -> list[Verdict]:
     difference, noise = ([0.0] * len(chosen) for _ in range(2))
     for seed in range(1 if found.trained is not None else seeds):
-        model = found.model(layers=layers, seed=seed)
+        model = found.model(layers=layers, seed=seed, **config)
         with torch.no_grad():
             h = model.features(batch)
         for k, pair in enumerate(chosen):

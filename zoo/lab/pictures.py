@@ -13,8 +13,10 @@ from zoo.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from zoo.lab.equivariance import Equivariance
+    from zoo.lab.expressivity import Verdict
+    from zoo.lab.ladder import Finding
 
-__all__ = ["draw_equivariance", "draw_representations"]
+__all__ = ["draw_equivariance", "draw_expressivity", "draw_representations"]
 
 
 def draw_representations(matrices: Sequence[tuple[str, Tensor]], picture: Path) -> Path:
@@ -40,6 +42,30 @@ def draw_equivariance(rows: Sequence[Equivariance], picture: Path, *, title: str
              title=title)
     axis.invert_yaxis()
     axis.legend(frameon=False)
+    return _write(figure, picture)
+
+
+def draw_expressivity(rows: Sequence[Finding], picture: Path) -> Path:
+    """Heat map of margins, network × pair: at the smallest depth above, at the largest below.
+
+    Colour is the decimal logarithm of difference over noise; a cell says from how many layers on the pair is told apart.
+    """
+    plt = _pyplot()
+    names, kinds = (list(dict.fromkeys(getattr(row, key) for row in rows)) for key in ("name", "pair"))
+    figure, axes = plt.subplots(2, 1, figsize=(2.2 + 0.95 * len(kinds), 1.6 + 0.9 * len(names)), layout="constrained")
+    for axis, which in zip(axes, ("shallow", "deep")):
+        grid = np.full((len(names), len(kinds)), np.nan)
+        for row in rows:
+            verdict: Verdict = getattr(row, which)
+            place = names.index(row.name), kinds.index(row.pair)
+            grid[place] = np.log10(max(verdict.margin, 1.0))
+            text = "–" if not verdict.told_apart else "yes" if row.first is None or which == "shallow" else f"from {row.first}"
+            axis.text(place[1], place[0], text, ha="center", va="center", color="white" if grid[place] > 5 else "black")
+        shown = axis.imshow(grid, cmap="Blues", vmin=0, vmax=12, aspect="auto")
+        depths = list(dict.fromkeys(getattr(row, which).layers for row in rows if row.first or row.shallow.layers))
+        layers = f"{depths[0]} layer{'s' if depths[0] > 1 else ''}" if depths else "as trained"
+        axis.set(xticks=range(len(kinds)), xticklabels=kinds, yticks=range(len(names)), yticklabels=names, title=layers)
+    figure.colorbar(shown, ax=axes.tolist(), label="log10 of difference over noise")
     return _write(figure, picture)
 
 

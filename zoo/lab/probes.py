@@ -57,6 +57,10 @@ class Probe:
     config: Mapping[str, Any] = field(default_factory=dict)
     trained: Model | None = None
 
+    def takes(self, keyword: str) -> bool:
+        """Whether the backbone can be built with this keyword."""
+        return self.trained is None and keyword in inspect.signature(host.factory(self.name)).parameters
+
     def model(
         self, *, layers: int | None = None, seed: int = 0, dtype: str = "float64",
         targets: Mapping[str, Mapping[str, Any]] | None = None, **changes: Any,
@@ -94,7 +98,7 @@ def probe(name: str, *, cutoff: float = REACH) -> Probe:
             return Probe(name, trained=load(name, dtype="float64"))
         except UnknownNameError as error:
             raise UnknownNameError(f"no architecture '{name}' (known are {', '.join(known)}), and no model: {error}") from None
-    taken = inspect.signature(host.factory(known[name])).parameters
+    taken = inspect.signature(host.factory(name)).parameters
     depth = next((key for key in _DEPTHS if key in taken), None)
     config = dict(_NARROW.get(name, known[name].presets.get("small", {})))
     config |= {key: cutoff for key in ("cutoff", "cutoff_interaction") if key in taken}
