@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.graph import Graph
-from zoo.nn import MLP, BesselBasis, CosineCutoff, DirectedSum, Filtered, FilteredSum, GaussianBasis, dense, pairs
+from zoo.nn import MLP, BesselBasis, CosineCutoff, Filtered, FilteredSum, GaussianBasis, OuterSum, dense, pairs
 from zoo.plugin import ZooError
 
 
@@ -74,7 +74,7 @@ class Edges:
         self.direction = graph.edge_vec / graph.edge_len[:, None]
         self.filtered = Filtered(self.pairs)  # (W, h) → W_ij ∘ h_j
         self.filtered_sum = FilteredSum(self.pairs)  # (W, h) → Σ_j W_ij ∘ h_j
-        self.directed_sum = DirectedSum(self.pairs)  # (x, m) → Σ_j x_ij ⊗ m_ij
+        self.outer_sum = OuterSum(graph.target, graph.num_nodes, 3, is_sorted=True)  # (x, m) → Σ_j x_ij ⊗ m_ij
 
 
 class Message(nn.Module):
@@ -94,7 +94,7 @@ class Message(nn.Module):
         W_s, W_vs, W_vv = torch.cat([self.filter.weight, self.filter.bias[:, None]], 1).chunk(3)
 
         s = s + edges.filtered_sum(basis @ W_s.T, phi_s)
-        dv = edges.directed_sum(edges.direction, edges.filtered(basis @ W_vs.T, phi_vs))
+        dv = edges.outer_sum(edges.direction, edges.filtered(basis @ W_vs.T, phi_vs))
         if v is None:
             return s, dv
         # φ_vv(s_j) belongs to the neighbour alone, so it multiplies N vectors before they are gathered, and not E.

@@ -9,7 +9,7 @@ from geometry import graph_of, random
 
 from zoo.graph import Graph
 from zoo.neighbors import add_edges
-from zoo.nn import DirectedSum, Filtered, FilteredSum, gather, neighbour_sums, pairs, sum_by
+from zoo.nn import Filtered, FilteredSum, OuterSum, gather, neighbour_sums, pairs, sum_by
 
 C = 3
 
@@ -74,22 +74,23 @@ def plain(p, graph):
     return {
         Filtered: filtered,
         FilteredSum: lambda W, h: sum_by(filtered(W, h), graph.target, N),
-        DirectedSum: lambda x, m: sum_by(x[:, :, None] * m[:, None], graph.target, N),
+        OuterSum: lambda x, m: sum_by(x[:, :, None] * m[:, None], graph.target, N),
     }
 
 
 @GRAPHS
 @pytest.mark.parametrize("block", [1, 100, 10**6], ids=lambda b: f"blocks of {b} bytes")
 @pytest.mark.parametrize(("form", "kind"), [(Filtered, "scalars"), (FilteredSum, "scalars"), (FilteredSum, "vectors"),
-                                            (DirectedSum, "scalars")])
+                                            (OuterSum, "scalars")])
 def test_sums_over_neighbours_equal_the_plain_ones_to_second_order(make, form, kind, block, monkeypatch):
     monkeypatch.setattr(neighbour_sums, "_BLOCK_BYTES", block)
     graph = make()
     p, N, E = pairs(graph), graph.num_nodes, graph.num_edges
-    a = random(E, 3, seed=1) if form is DirectedSum else random(p.edges.shape[0], C, seed=1)
-    b = random(E if form is DirectedSum else N, C, seed=2) if kind == "scalars" else random(N, 3, C, seed=2)
+    a = random(E, 3, seed=1) if form is OuterSum else random(p.edges.shape[0], C, seed=1)
+    b = random(E if form is OuterSum else N, C, seed=2) if kind == "scalars" else random(N, 3, C, seed=2)
     a.requires_grad_(), b.requires_grad_()
-    fast, slow = form(p), plain(p, graph)[form]
+    fast = OuterSum(graph.target, N, 3, is_sorted=True) if form is OuterSum else form(p)
+    slow = plain(p, graph)[form]
     cotangent, second = torch.randn_like(slow(a, b)), (torch.randn_like(a), torch.randn_like(b))
 
     def everything(function):

@@ -52,3 +52,15 @@ def test_an_atom_alone_keeps_its_embedding_through_every_layer(double):
     beside = features(small(), torch.tensor([[0.0, 0, 0], [0, 0, 9.0], [1.0, 0, 9.0]]), n_atoms=torch.tensor([1, 2]))
     torch.testing.assert_close(alone[0], beside[0])
     assert not torch.allclose(beside[1], beside[0])
+
+
+def test_filters_from_a_grid_give_the_same_features_and_forces(double):
+    exact = small()
+    grid = SchNet(cutoff=3.0, channels=4, num_filters=6, num_layers=2, num_radial=5, filter_grid=100)
+    grid.load_state_dict(exact.state_dict())
+    pos = torch.randn(6, 3, generator=torch.Generator().manual_seed(4)).requires_grad_()
+    out = [features(model, pos) for model in (exact, grid)]
+    torch.testing.assert_close(*out, atol=1e-6, rtol=1e-6)
+    assert not torch.equal(*out)
+    forces = [torch.autograd.grad(x.square().sum(), pos)[0] for x in out]
+    torch.testing.assert_close(*forces, atol=1e-4, rtol=1e-4)

@@ -2,9 +2,11 @@
 
 from zoo.nn.activation import ScaledSiLU, ShiftedSoftplus, activation, shifted_softplus
 from zoo.nn.dense import MLP, dense
-from zoo.nn.neighbour_sums import DirectedSum, Filtered, FilteredSum
+from zoo.nn.neighbour_sums import Filtered, FilteredSum
+from zoo.nn.outer_sum import OuterSum
 from zoo.nn.pairs import Pairs, pairs
 from zoo.nn.radial import BesselBasis, CosineCutoff, GaussianBasis, PolynomialEnvelope
+from zoo.nn.radial_table import RadialTable
 from zoo.nn.scalar_vector import ScalarVectorLayer, safe_norm
 from zoo.nn.scatter import gather, sum_by
 
@@ -12,12 +14,13 @@ __all__ = [
     "MLP",
     "BesselBasis",
     "CosineCutoff",
-    "DirectedSum",
     "Filtered",
     "FilteredSum",
     "GaussianBasis",
+    "OuterSum",
     "Pairs",
     "PolynomialEnvelope",
+    "RadialTable",
     "ScalarVectorLayer",
     "ScaledSiLU",
     "ShiftedSoftplus",

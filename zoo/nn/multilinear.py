@@ -22,11 +22,15 @@ class MultilinearForm(ABC):
 
     @abstractmethod
     def partial(self, k: int, *others: Tensor) -> Tensor:
-        """∂T/∂a_k, shaped like a_k, from the other arguments in order. Need not be differentiable itself."""
+        """∂T/∂a_k, shaped like a_k, from the other arguments in order. Need not be differentiable."""
 
     def __call__(self, *others: Tensor) -> Tensor:
         """∂T/∂a_0, differentiable any number of times."""
-        return _Partial.apply(self, 0, *others)
+        return self.partial_of(0, *others)
+
+    def partial_of(self, k: int, *others: Tensor) -> Tensor:
+        """∂T/∂a_k, differentiable any number of times."""
+        return _Partial.apply(self, k, *others)
 
 
 class _Partial(torch.autograd.Function):
@@ -34,7 +38,8 @@ class _Partial(torch.autograd.Function):
     def forward(ctx: Any, form: MultilinearForm, k: int, *others: Tensor) -> Tensor:
         ctx.form, ctx.k = form, k
         ctx.save_for_backward(*others)
-        return form.partial(k, *others)
+        # Detached, because embedding_bag prepares for its own backward whenever its input requires grad.
+        return form.partial(k, *(x.detach() for x in others))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

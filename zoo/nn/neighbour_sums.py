@@ -1,7 +1,7 @@
-"""The two sums over neighbours that SchNet and PaiNN are made of.
+"""Filters that multiply what neighbours send: the convolution that SchNet and PaiNN are made of.
 
-Both are multilinear forms, worked off in blocks of edges small enough for the second-level cache: a CPU spends its time
-on moving (E, C) products through memory, not on multiplying. ``embedding_bag`` is torch's one kernel that gathers,
+These are multilinear forms, worked off in blocks of edges small enough for the second-level cache: a CPU spends its
+time on moving (E, C) products through memory, not on multiplying. ``embedding_bag`` is torch's one kernel that gathers,
 weighs and sums rows without writing them out.
 """
 
@@ -11,13 +11,12 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.nn.functional import embedding_bag
 
 from zoo.nn.multilinear import MultilinearForm
 from zoo.nn.pairs import Block, Fan, Pairs
 
-__all__ = ["DirectedSum", "Filtered", "FilteredSum"]
+__all__ = ["Filtered", "FilteredSum"]
 
 _BLOCK_BYTES = 512 * 1024
 
@@ -62,7 +61,7 @@ class FilteredSum(MultilinearForm):
         for block in _slices(out, terms):
             product = g.index_select(0, p.target[block].flatten())
             product.mul_(h.index_select(0, p.source[block].flatten()))
-            out[block] = _sum_every(terms, product.view(-1, C))
+            _sum_every(terms, product.view(-1, C), out[block])
         return out
 
 
@@ -93,7 +92,7 @@ class Filtered(MultilinearForm):
         for block in _slices(out, p.edges.shape[1]):
             product = g.index_select(0, p.edges[block].flatten())
             product.mul_(h.index_select(0, p.source[block].flatten()))
-            out[block] = _sum_every(p.edges.shape[1], product)
+            _sum_every(p.edges.shape[1], product, out[block])
         return out
 
     def _of_h(self, g: Tensor, W: Tensor) -> Tensor:
@@ -105,44 +104,6 @@ class Filtered(MultilinearForm):
             m = _take(g, block.edge, message).mul_(_take(W, block.pair, filters))
             out[block.atoms] = _sum_runs(m, block.ptr)
         return out
-
-
-class DirectedSum(MultilinearForm):
-    """T(g, x, m) = Σ_j→i Σ_k x_ijk g_ik · m_ij, with g (N, 3, C), vectors x (E, 3) and messages m (E, C).
-
-    Called as ``(x, m)`` it gives Σ_j x_ij ⊗ m_ij, (N, 3, C), without the (E, 3, C) products.
-    """
-
-    def __init__(self, pairs: Pairs) -> None:
-        ptr = pairs.incoming.ptr
-        E, N = pairs.incoming.far.shape[0], ptr.shape[0] - 1
-        xyz = _count(3, ptr)
-        # Each atom's edges are listed three times, for x, y and z in turn: its messages are read from memory once.
-        degree = ptr.diff().repeat_interleave(3)
-        self.ptr = F.pad(degree.cumsum(0), (1, 0))
-        shift = self.ptr[:-1] - ptr[:-1].repeat_interleave(3)
-        self.edges = _count(3 * E, ptr) - torch.repeat_interleave(shift, degree, output_size=3 * E)
-        self.places = self.edges * 3 + torch.repeat_interleave(xyz.repeat(N), degree, output_size=3 * E)
-        target = torch.repeat_interleave(ptr.diff(), output_size=E)
-        self.target_xyz = target[:, None] * 3 + xyz
-
-    def partial(self, k: int, *others: Tensor) -> Tensor:
-        return (self._of_g, self._of_x, self._of_m)[k](*others)
-
-    def _of_g(self, x: Tensor, m: Tensor) -> Tensor:
-        weights = x.flatten().index_select(0, self.places)
-        rows = embedding_bag(self.edges, m, self.ptr, mode="sum", per_sample_weights=weights, include_last_offset=True)
-        return rows.view(-1, 3, m.shape[1])
-
-    def _of_x(self, g: Tensor, m: Tensor) -> Tensor:
-        # This is how embedding_bag differentiates by its weights; it gathers nothing.
-        count = _count(m.shape[0], m)
-        dots = torch.ops.aten._embedding_bag_per_sample_weights_backward
-        rows, owners = self.target_xyz.flatten(), count.repeat_interleave(3)
-        return dots(m.contiguous(), g.reshape(-1, m.shape[1]), rows, count * 3, owners, 0, -1).view(-1, 3)
-
-    def _of_m(self, g: Tensor, x: Tensor) -> Tensor:
-        return embedding_bag(self.target_xyz, g.reshape(-1, g.shape[2]), mode="sum", per_sample_weights=x)
 
 
 def _blocks(fan: Fan, rows: Tensor) -> list[Block]:
@@ -176,6 +137,9 @@ def _sum_runs(rows: Tensor, ptr: Tensor) -> Tensor:
     return embedding_bag(_count(rows.shape[0], rows), rows, ptr, mode="sum", include_last_offset=True)
 
 
-def _sum_every(n: int, rows: Tensor) -> Tensor:
-    """Sums of n consecutive rows."""
-    return rows if n == 1 else embedding_bag(_count(rows.shape[0], rows).view(-1, n), rows, mode="sum")
+def _sum_every(n: int, rows: Tensor, out: Tensor) -> None:
+    """Sums of n consecutive rows, written to ``out``."""
+    if n == 2:
+        torch.add(rows[::2], rows[1::2], out=out)
+    else:
+        out.copy_(rows if n == 1 else embedding_bag(_count(rows.shape[0], rows).view(-1, n), rows, mode="sum"))
