@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "zoo.cli.train:train",
     "finetune": "zoo.cli.train:finetune",
     "evaluate": "zoo.cli.evaluate:evaluate",
+    "check": "zoo.cli.check:check",
     "import": "zoo.cli.importing:import_weights",
     "plugins": "zoo.cli.plugins:plugins",
     "pull": "zoo.cli.hub:pull",

@@ -1,0 +1,104 @@
+"""Card: what it promises of its weights and its numbers is so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from zoo import host, weights
+from zoo.conformance.checks import Check, Finding, below, found, not_applicable
+from zoo.conformance.subject import Subject
+from zoo.data.open import open_dataset
+from zoo.data.splits import named_rows
+from zoo.evaluation import predict_rows, summarise
+from zoo.golden import golden_errors
+
+__all__ = ["CHECKS"]
+
+_UNTRAINED = "no trained weights: an architecture"
+_SAMPLES = {"qm9": "qm9-sample", "qm9-sample": "qm9-sample"}
+_BATCH = {"molecules": 50}
+_STANDARD_ERRORS = 4.0
+
+
+def complete(subject: Subject) -> Finding:
+    if subject.trained is None:
+        return not_applicable(_UNTRAINED)
+    card = subject.card
+    absent = [name for name, there in (
+        ("domain.elements", card.domain.elements), ("domain.reach", card.domain.reach), ("data.dataset or data.path",
+         card.data.dataset or card.data.path), ("license", card.license), ("citation", card.citation)) if not there]
+    absent += [f"targets.{name}.unit" for name, target in card.targets.items() if not target.unit]
+    return found(not absent, f"absent: {', '.join(absent)}" if absent else "")
+
+
+def sha256(subject: Subject) -> Finding:
+    if subject.trained is None:
+        return not_applicable(_UNTRAINED)
+    promised = subject.card.weights
+    weights.check_hash(subject.trained.weights, sha256=promised.sha256, size=promised.bytes)
+    return found(True, promised.sha256[:12])
+
+
+def golden(subject: Subject) -> Iterator[Finding]:
+    if subject.trained is None:
+        yield not_applicable(_UNTRAINED)
+        return
+    if not subject.card.golden:
+        yield found(False, "the card records no golden outputs")
+    for record in subject.card.golden:
+        errors = golden_errors(subject.model, record)
+        worst = max(errors, key=lambda name: errors[name][2] / errors[name][3])
+        _, _, error, bound = errors[worst]
+        yield below(error, bound, f"worst of {len(errors)} outputs: {worst}", dtype=record.dtype)
+
+
+def metrics(subject: Subject) -> Iterator[Finding]:
+    """Mean absolute errors on the test molecules that ship with the zoo, against those in the card.
+
+    The bound is four standard errors of the difference of two samples; the errors of molecules have long tails.
+    """
+    if subject.trained is None:
+        yield not_applicable(_UNTRAINED)
+        return
+    sample = _SAMPLES.get(subject.card.data.dataset or "")
+    if sample is None or sample not in host.datasets():
+        yield not_applicable(f"no sample of '{subject.card.data.dataset}' ships with the zoo")
+        return
+    store = open_dataset(sample).with_edges(float(subject.model.backbone.cutoff))
+    names = [name for name in subject.card.targets if name in store.labels]
+    model = subject.model
+    results = predict_rows(model, store, named_rows(store, "test"), names, limits=_BATCH)
+    again = {m["target"]: m for m in summarise(results, split="test", device="") if m["metric"] == "mae"}
+    recorded = {m.target: m for m in subject.card.metrics if m.metric == "mae" and m.split == "test"}
+    for name in names:
+        if name not in recorded:
+            yield found(False, "the card has no test error of this target", of=name)
+            continue
+        card, here = recorded[name], again[name]
+        spread = math.hypot(*(_standard_error(i) for i in (card.interval, here["interval"])))
+        yield below(abs(card.value - here["value"]), _STANDARD_ERRORS * spread,
+                    f"card {card.value:.4g}, {here['n']} molecules {here['value']:.4g} {here['unit']}", of=name)
+
+
+def exemptions(subject: Subject) -> Finding:
+    """What the card wants to be exempt from are checks of the kit."""
+    from zoo.conformance.run import CHECKS as known
+
+    names = {check.name for check in known}
+    strange = [e.check for e in subject.card.exemptions if e.check not in names]
+    detail = f"no checks: {', '.join(strange)}" if strange else f"{len(subject.card.exemptions)} declared"
+    return found(not strange, detail)
+
+
+def _standard_error(interval: list[float] | None) -> float:
+    return 0.0 if interval is None else (interval[1] - interval[0]) / (2 * 1.96)
+
+
+CHECKS = (
+    Check("card.complete", "domain, units, data, licence and citation are given", complete),
+    Check("card.sha256", "the weights are those the card promises", sha256),
+    Check("card.golden", "recorded predictions repeat", golden),
+    Check("card.metrics", "the errors in the card repeat on a sample of the test set", metrics),
+    Check("card.exemptions", "exemptions name checks of the kit", exemptions),
+)

@@ -1,0 +1,112 @@
+"""Cost: measured and shown, not judged; ratios to SchNet on the same machine let different machines compare."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import cache
+
+import ase
+import torch
+
+from zoo import host
+from zoo.conformance import specimens
+from zoo.conformance.checks import Check, Finding, not_applicable
+from zoo.conformance.subject import ELEMENTS, Subject, seeded
+from zoo.graph import Graph
+from zoo.loading import create
+from zoo.model import Model
+
+__all__ = ["CHECKS"]
+
+_COPIES = 8
+_YARDSTICK = "schnet"
+_REPEATS = 3
+
+
+def parameters(subject: Subject) -> Finding:
+    return Finding(ok=True, measured=float(subject.model.num_parameters))
+
+
+def energy_speed(subject: Subject) -> Finding:
+    return _speed(subject, ())
+
+
+def force_speed(subject: Subject) -> Finding:
+    return _speed(subject, ("forces",))
+
+
+def memory(subject: Subject) -> Finding:
+    """What autograd keeps of one forward pass for the backward, on the same workload as the speed."""
+    model = subject.energy_model
+    kept: dict[int, int] = {}
+
+    def note(value: torch.Tensor) -> torch.Tensor:
+        storage = value.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return value
+
+    graph = _workload(subject)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
+        model(graph, standardised=True)
+    return Finding(ok=True, measured=sum(kept.values()) / graph.num_nodes / 1024, dtype="float64",
+                   detail="KiB an atom kept for the backward pass")
+
+
+def scaling(subject: Subject) -> Finding:
+    """Exponent p of time ~ N^p between crystals of 8 and 64 atoms."""
+    model = subject.energy_model
+    cell = specimens.crystal(model.elements)
+    small, large = (model.with_vectors(subject.graph(cell.repeat(n))) for n in ((2, 2, 1), (4, 4, 2)))
+    times = [_seconds(lambda g=graph: model.backbone(g)) for graph in (small, large)]
+    exponent = math.log(times[1] / times[0]) / math.log(large.num_nodes / small.num_nodes)
+    return Finding(ok=True, measured=exponent, detail=f"p of time ~ N^p, {small.num_nodes} to {large.num_nodes} atoms")
+
+
+def _speed(subject: Subject, derivatives: tuple[str, ...]) -> Finding:
+    rate = _rate(subject.energy_model, _workload(subject), derivatives)
+    if _YARDSTICK not in host.architectures():
+        return not_applicable(f"{rate:.3g} molecules/s; no {_YARDSTICK} is installed to compare with", measured=rate)
+    ratio = rate / _yardstick(derivatives)
+    return Finding(ok=True, measured=rate, dtype="float64", detail=f"molecules/s; {ratio:.2f} × {_YARDSTICK}")
+
+
+def _workload(subject: Subject) -> Graph:
+    return subject.graph([specimens.molecule(subject.model.elements)] * _COPIES)
+
+
+@cache
+def _yardstick(derivatives: tuple[str, ...]) -> float:
+    with seeded(0):
+        model = create(_YARDSTICK, preset="small", elements=ELEMENTS, dtype="float64").eval()
+    atoms: list[ase.Atoms] = [specimens.molecule(model.elements)] * _COPIES
+    return _rate(model, Graph.from_atoms(atoms, dtype=torch.float64), derivatives)
+
+
+def _rate(model: Model, graph: Graph, derivatives: tuple[str, ...]) -> float:
+    def once() -> None:
+        with torch.no_grad():
+            model(graph, derivatives)
+
+    return graph.num_graphs / _seconds(once)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The fastest of some repetitions, after one to warm up."""
+    work()
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+CHECKS = (
+    Check("cost.parameters", "number of parameters", parameters),
+    Check("cost.energy", "energies a second", energy_speed),
+    Check("cost.forces", "energies and forces a second", force_speed),
+    Check("cost.memory", "memory of a training step", memory),
+    Check("cost.scaling", "how time grows with the number of atoms", scaling),
+)

@@ -1,0 +1,267 @@
+"""Physics: derivatives against finite differences, smoothness, locality, periodic boundaries."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ase
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo import host
+from zoo.conformance import specimens
+from zoo.conformance.checks import Check, Finding, below, found, not_applicable
+from zoo.conformance.subject import Subject, rms
+from zoo.model import Model
+from zoo.units import factor
+
+__all__ = ["CHECKS"]
+
+_STEP = 5e-4
+_DERIVATIVE = 1e-5
+_EXACT = 1e-9
+_CROSSING = 1e-6
+
+
+def forces(subject: Subject) -> Iterator[Finding]:
+    """Along random directions of all atoms at once, by central differences extrapolated to a vanishing step."""
+    model = subject.energy_model
+    for of, atoms in (("molecule", specimens.molecule(model.elements)), ("crystal", specimens.crystal(model.elements))):
+        exact = _forces(subject, atoms)
+        for direction in _directions(exact.shape, 2):
+            numeric = -_slope(subject, lambda t, d=direction, a=atoms: _displaced(a, t * d))
+            error = abs(numeric - float((exact * torch.from_numpy(direction)).sum()))
+            size = float(np.linalg.norm(direction)) * max(rms(exact), 1e-6 * _scale(model))
+            yield below(error / size, _DERIVATIVE, of=of, dtype="float64")
+
+
+def forces_float32(subject: Subject) -> Finding:
+    atoms = specimens.molecule(subject.model.elements)
+    exact = _forces(subject, atoms)
+    single = copy.deepcopy(subject.energy_model).float()
+    with torch.no_grad():
+        rounded = single(subject.graph(atoms), ["forces"])["forces"].double()
+    return below(float((rounded - exact).abs().max()) / max(rms(exact), 1e-12), 1e-3, dtype="float32")
+
+
+def stress(subject: Subject) -> Iterator[Finding]:
+    model = subject.energy_model
+    atoms = specimens.crystal(model.elements)
+    atoms.set_cell(atoms.cell * 0.97, scale_atoms=True)
+    with torch.no_grad():
+        exact = model(subject.graph(atoms), ["stress"])["stress"][0].double()
+    for direction in _directions((3, 3), 2):
+        strain = (direction + direction.T) / 2
+        numeric = _slope(subject, lambda t, s=strain: _strained(atoms, t * s)) / atoms.get_volume()
+        error = abs(numeric - float((exact * torch.from_numpy(strain)).sum()))
+        yield below(error / (float(np.linalg.norm(strain)) * max(rms(exact), 1e-9 * _scale(model))), _DERIVATIVE,
+                    of="crystal", dtype="float64")
+
+
+def net_force(subject: Subject) -> Finding:
+    exact = _forces(subject, specimens.molecule(subject.model.elements))
+    return below(float(exact.sum(0).abs().max()) / max(rms(exact), 1e-12), _EXACT)
+
+
+def net_torque(subject: Subject) -> Finding:
+    atoms = specimens.molecule(subject.model.elements)
+    exact = _forces(subject, atoms)
+    arms = torch.from_numpy(atoms.positions - atoms.positions.mean(0))
+    torque = torch.linalg.cross(arms, exact).sum(0)
+    return below(float(torque.abs().max()) / max(rms(exact) * rms(arms), 1e-12), _EXACT)
+
+
+def smooth_value(subject: Subject) -> Iterator[Finding]:
+    """The jump of the energy where an atom crosses a radius, its slope taken away."""
+    for name, radius in _radii(subject):
+        out = _crossing(subject, radius)
+        slope = float(out["slopes"].mean())
+        jump = abs(float(out["energies"][1] - out["energies"][0]) - 2 * _CROSSING * slope)
+        yield below(jump / out["size"], 1e-8, of=f"{name} {radius:g} Å")
+
+
+def smooth_force(subject: Subject) -> Iterator[Finding]:
+    for name, radius in _radii(subject):
+        out = _crossing(subject, radius)
+        yield below(float((out["forces"][1] - out["forces"][0]).abs().max()) / out["force size"], 1e-3,
+                    of=f"{name} {radius:g} Å")
+
+
+def smooth_hessian(subject: Subject) -> Iterator[Finding]:
+    """The jump of the second derivative along the path; judged where ``signature`` says ``smooth: 2``."""
+    claimed = subject.architecture.signature.get("smooth", 1)
+    for name, radius in _radii(subject):
+        before, after = _crossing(subject, radius - 3e-4, width=1e-4), _crossing(subject, radius + 3e-4, width=1e-4)
+        curvature = [float(o["slopes"][1] - o["slopes"][0]) / 2e-4 for o in (before, after)]
+        jump = abs(curvature[1] - curvature[0]) / before["force size"]
+        of = f"{name} {radius:g} Å"
+        if isinstance(claimed, int) and claimed >= 2:
+            yield below(jump, 1e-2, "in forces per Å", of=of)
+        else:
+            yield not_applicable("in forces per Å; judged where the signature says smooth: 2", measured=jump, of=of)
+
+
+def batch_independence(subject: Subject) -> Iterator[Finding]:
+    model, frames = subject.energy_model, specimens.mixed(subject.model.elements)
+    with torch.no_grad():
+        together = model.features(subject.graph(frames))
+        apart = torch.cat([model.features(subject.graph(a)) for a in frames])
+        targets = subject.model(subject.graph(frames), standardised=True)
+        singles = [subject.model(subject.graph(a), standardised=True) for a in frames]
+    yield below(float((together - apart).abs().max()) / max(rms(apart), 1e-12), _EXACT, of="features")
+    for name, value in targets.items():
+        alone = torch.cat([single[name] for single in singles])
+        yield below(float((value - alone).abs().max()) / max(rms(alone), 0.1), _EXACT, of=name)
+
+
+def cross_gradients(subject: Subject) -> Finding:
+    """d(features of one structure)/d(positions of the others) is exactly zero."""
+    model = subject.energy_model
+    graph = subject.graph(specimens.mixed(model.elements))
+    pos = graph.pos.clone().requires_grad_(True)
+    h = model.features(graph.replace(pos=pos))
+    weights = torch.linspace(-1, 1, h.shape[1], dtype=h.dtype)
+    last = int(graph.ptr[-2])
+    gradient = torch.autograd.grad((h[last:] @ weights).sum(), pos, allow_unused=True, materialize_grads=True)[0]
+    return below(float(gradient[:last].abs().max()), 0.0)
+
+
+def far_copies(subject: Subject) -> Finding:
+    one = specimens.molecule(subject.model.elements)
+    two = one + one.copy()
+    two.positions[len(one):] += [80.0, 0.0, 0.0]
+    single, double = _network(subject, [one]), _network(subject, [two])
+    return below(float((double - 2 * single).abs().max()) / max(float(single.abs().max()), 0.1), _EXACT)
+
+
+def supercell(subject: Subject) -> Finding:
+    cell = specimens.crystal(subject.model.elements)
+    single, many = _network(subject, [cell]), _network(subject, [cell.repeat((3, 2, 1))])
+    return below(float((many - 6 * single).abs().max()) / max(float(single.abs().max()), 0.1), _EXACT)
+
+
+def lattice_vectors(subject: Subject) -> Finding:
+    cell = specimens.crystal(subject.model.elements)
+    moved = cell.copy()
+    moved.positions[1] += cell.cell[0] - 2 * cell.cell[2]
+    a, b = _network(subject, [cell]), _network(subject, [moved])
+    return below(float((a - b).abs().max()) / max(float(a.abs().max()), 0.1), _EXACT)
+
+
+def isolated_atom(subject: Subject) -> Finding:
+    atom = specimens.single_atom(subject.model.elements)
+    with torch.no_grad():
+        out = subject.energy_model(subject.graph(atom), ["forces"])
+    energy, force = float(out[subject.energy_model.energy_target]), float(out["forces"].abs().max())
+    return found(np.isfinite(energy) and force == 0.0, f"energy {energy:.6g}, force {force:g}")
+
+
+def every_neighbour(subject: Subject) -> Finding:
+    """The centre of 64 neighbours depends on each of them: a cap on their number would not show it some."""
+    model = subject.energy_model
+    graph = specimens.many_neighbours(model.elements, float(model.backbone.cutoff))
+    inputs = {name: torch.zeros(1, dtype=torch.float64) for name in subject.card.inputs}
+    graph = model.with_vectors(graph.replace(**inputs))
+    vec = graph.edge_vec.detach().requires_grad_(True)
+    h = model.backbone(graph.replace(edge_vec=vec, edge_len=vec.norm(dim=1)))
+    weights = torch.linspace(-1, 1, h.shape[1], dtype=h.dtype).cos()
+    gradient = torch.autograd.grad(h[0] @ weights, vec)[0].norm(dim=1)[graph.target == 0]
+    weakest = float(gradient.min() / gradient.max().clamp(min=1e-300))
+    unseen = int((gradient == 0).sum())
+    return Finding(ok=unseen == 0, measured=weakest, detail=f"{unseen} of {len(gradient)} neighbours are not seen"
+                   if unseen else "weakest influence over strongest; must not be 0")
+
+
+# -- measuring -----------------------------------------------------------------------------------------------------
+
+
+def _scale(model: Model) -> float:
+    """One standardised unit of the energy in eV."""
+    name = model.energy_target
+    return float(model.readouts[name].constants.scale) * factor(model.units[name], "eV")
+
+
+def _network(subject: Subject, frames: list[ase.Atoms]) -> Tensor:
+    """(B,) standardised energies: what the network gives, without references."""
+    model = subject.energy_model
+    with torch.no_grad():
+        return model(subject.graph(frames), standardised=True)[model.energy_target]
+
+
+def _forces(subject: Subject, atoms: ase.Atoms) -> Tensor:
+    with torch.no_grad():
+        return subject.energy_model(subject.graph(atoms), ["forces"])["forces"].double()
+
+
+def _slope(subject: Subject, at: Callable[[float], ase.Atoms]) -> float:
+    """dE/dt at t = 0 in eV: (4 D(h/2) − D(h)) / 3 with central differences D, in one batch."""
+    model = subject.energy_model
+    steps = (_STEP, -_STEP, _STEP / 2, -_STEP / 2)
+    energy = _network(subject, [at(t) for t in steps]).double()
+    wide, narrow = (energy[0] - energy[1]) / (2 * _STEP), (energy[2] - energy[3]) / _STEP
+    return float((4 * narrow - wide) / 3) * _scale(model)
+
+
+def _directions(shape: tuple[int, ...], count: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.standard_normal(tuple(shape)) for _ in range(count)]
+
+
+def _displaced(atoms: ase.Atoms, by: np.ndarray) -> ase.Atoms:
+    moved = atoms.copy()
+    moved.positions += by
+    return moved
+
+
+def _strained(atoms: ase.Atoms, strain: np.ndarray) -> ase.Atoms:
+    moved = atoms.copy()
+    moved.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    return moved
+
+
+def _radii(subject: Subject) -> list[tuple[str, float]]:
+    """Every radius that the backbone was configured with: keywords that start with ``cutoff``."""
+    defaults = {name: p.default for name, p in inspect.signature(host.factory(subject.architecture)).parameters.items()}
+    config = {**defaults, **subject.card.config, "cutoff": subject.model.backbone.cutoff}
+    return [(name, float(value)) for name, value in config.items()
+            if name.startswith("cutoff") and isinstance(value, (int, float)) and not isinstance(value, bool)]
+
+
+def _crossing(subject: Subject, radius: float, width: float = _CROSSING) -> dict[str, Any]:
+    """Energies and forces just inside and just outside a radius, their slope on the path, and sizes to compare with.
+
+    The size of the energy is what the atom changes on its way from three quarters of the radius.
+    """
+    model = subject.energy_model
+    frames = specimens.traveller(model.elements, [radius - width, radius + width, 0.75 * radius])
+    with torch.no_grad():
+        network = _network(subject, frames)
+        raw = [_forces(subject, a) / _scale(model) for a in frames]
+    axis = torch.from_numpy(frames[1].positions[-1] - frames[0].positions[-1])
+    axis = axis / axis.norm()
+    slopes = torch.stack([-(f[-1] @ axis) for f in raw[:2]])
+    return {"energies": network[:2], "forces": torch.stack(raw[:2]), "slopes": slopes,
+            "size": max(abs(float(network[2] - network[1])), 1e-4), "force size": max(rms(raw[2]), 1e-4)}
+
+
+CHECKS = (
+    Check("physics.forces", "forces are −dE/dx", forces),
+    Check("physics.forces-float32", "forces in float32 are those in float64", forces_float32),
+    Check("physics.stress", "stress is the strain derivative", stress),
+    Check("physics.net-force", "no net force on a molecule", net_force),
+    Check("physics.net-torque", "no net torque on a molecule", net_torque),
+    Check("physics.smooth-value", "the energy is continuous where an atom crosses a cut-off", smooth_value),
+    Check("physics.smooth-force", "forces are continuous where an atom crosses a cut-off", smooth_force),
+    Check("physics.smooth-hessian", "so are second derivatives", smooth_hessian),
+    Check("physics.neighbours", "every neighbour within the cut-off counts, however many there are", every_neighbour),
+    Check("physics.batch", "a batch is its structures one by one", batch_independence),
+    Check("physics.cross-gradients", "structures of a batch do not depend on each other's positions", cross_gradients),
+    Check("physics.far-copies", "two far copies have twice the energy", far_copies),
+    Check("physics.supercell", "n cells have n times the energy", supercell),
+    Check("physics.lattice", "a shift by lattice vectors changes nothing", lattice_vectors),
+    Check("physics.isolated-atom", "an isolated atom has a finite energy and no force", isolated_atom),
+)

@@ -1,0 +1,63 @@
+"""``pytest --zoo-check=NAME``: every check of the kit as a test. Without the option nothing is imported or done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+__all__ = ["ZooCheck", "pytest_addoption", "pytest_collection_modifyitems"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("zoo", "conformance of plugins for geometric-zoo")
+    group.addoption("--zoo-check", action="append", default=[], metavar="NAME",
+                    help="check an architecture, a model, a package or a folder (repeatable)")
+    group.addoption("--zoo-check-only", action="append", default=[], metavar="CHECK",
+                    help="only this section or check (repeatable)")
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    names = config.getoption("--zoo-check")
+    if not names:
+        return
+    from zoo.conformance.find import find
+    from zoo.conformance.run import chosen
+    from zoo.errors import ZooError
+
+    try:
+        checks = chosen(config.getoption("--zoo-check-only"))
+        subjects = [subject for name in names for subject in find(name)]
+    except ZooError as error:
+        raise pytest.UsageError(f"--zoo-check: {error}") from None
+    items += [ZooCheck.from_parent(session, name=f"{subject.name}::{check.name}", subject=subject, check=check)
+              for subject in subjects for check in checks]
+
+
+class ZooCheck(pytest.Item):
+    """One check of one subject: fails with its rows; exempt is an expected failure, not applicable a skip."""
+
+    def __init__(self, *, subject: Any, check: Any, **node: Any) -> None:
+        super().__init__(**node)
+        self.subject, self.check = subject, check
+
+    def runtest(self) -> None:
+        from zoo.conformance import Nonconformance
+        from zoo.conformance.run import rows_of
+
+        rows = list(rows_of(self.subject, self.check))
+        failed = [row for row in rows if row.status == "fail"]
+        if failed:
+            raise Nonconformance("\n".join(str(row) for row in failed))
+        for status, end in (("exempt", pytest.xfail), ("not applicable", pytest.skip)):
+            reasons = [row.detail for row in rows if row.status == status]
+            if reasons and all(row.status in (status, "not applicable") for row in rows):
+                end(reasons[0])
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        from zoo.conformance import Nonconformance
+
+        return str(excinfo.value) if isinstance(excinfo.value, Nonconformance) else super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[str, int | None, str]:
+        return "zoo check", None, self.name

@@ -1,0 +1,110 @@
+"""What is checked: an architecture with random weights, or a trained model, and how to make it again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import ase
+import torch
+
+from zoo.card import Card
+from zoo.discovery import PluginRecord
+from zoo.errors import ZooError
+from zoo.graph import Graph
+from zoo.loading import build, create, load
+from zoo.model import Model
+from zoo.plugin import Architecture
+from zoo.readouts import READOUTS
+from zoo.resolution import CardFolder
+
+__all__ = ["ELEMENTS", "Subject", "rms", "seeded"]
+
+ELEMENTS = ("H", "C", "N", "O", "F")
+"""Domain of the untrained models that are checked."""
+
+_MADE_BY_THE_KIT = ("charge", "spin")
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One architecture or trained model.
+
+    Attributes:
+        name: as in the rows.
+        architecture: its description.
+        plugin: the plugin that offers the architecture.
+        trained: card and weights; ``None`` for an architecture with random weights.
+    """
+
+    name: str
+    architecture: Architecture
+    plugin: PluginRecord
+    trained: CardFolder | None = None
+
+    @property
+    def card(self) -> Card:
+        return self.model.card if self.trained is None else self.trained.card
+
+    @cached_property
+    def model(self) -> Model:
+        """In float64 and eval mode; never changed by a check."""
+        if self.trained is not None:
+            return load(self.trained.card.folder, dtype="float64")
+        return self.untrained("float64").eval()
+
+    @cached_property
+    def energy_model(self) -> Model:
+        """:attr:`model`, or its backbone under a random energy where no target is an energy."""
+        model = self.model
+        if model.energy_target is not None:
+            return model
+        with seeded(0):
+            readout = READOUTS["energy"](model.layout, model.elements, hidden=[16])
+        return Model(model.backbone, {"energy": readout}, units={"energy": "eV"}, elements=model.elements,
+                     card=model.card).double().eval()
+
+    def untrained(self, dtype: str = "float32", *, seed: int = 0) -> Model:
+        """A new model of the same configuration; the caller's random state is left alone."""
+        with seeded(seed):
+            if self.trained is not None:
+                return build(self.trained.card).to(getattr(torch, dtype))
+            preset = "small" if "small" in self.architecture.presets else None
+            return create(self.architecture.name, preset=preset, elements=ELEMENTS, pbc=False,
+                          inputs=self.architecture.inputs, name=f"{self.architecture.name}-check", dtype=dtype)
+
+    def anew(self) -> Model:
+        """:attr:`model` made again, so that nothing it remembers comes along."""
+        model = self.untrained("float64")
+        model.load_state_dict(self.model.state_dict())
+        return model.eval()
+
+    def graph(self, atoms: ase.Atoms | Sequence[ase.Atoms], dtype: torch.dtype = torch.float64) -> Graph:
+        """A batch with the optional inputs that the card declares: neutral and closed-shell.
+
+        Raises:
+            ZooError: the card declares an input whose values the kit cannot know.
+        """
+        strange = [name for name in self.card.inputs if name not in _MADE_BY_THE_KIT]
+        if strange:
+            raise ZooError(f"{self.name} reads {', '.join(strange)}, for which the kit has no values")
+        frames = [atoms] if isinstance(atoms, ase.Atoms) else list(atoms)
+        for frame in frames:
+            frame.info.update({name: 0.0 for name in self.card.inputs if name not in frame.info})
+        return Graph.from_atoms(frames, dtype=dtype, inputs=self.card.inputs)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """A block with this seed, after which the random state is as before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def rms(value: torch.Tensor) -> float:
+    """Root mean square; 0 for no values."""
+    return float(value.double().square().mean().sqrt()) if value.numel() else 0.0
+

@@ -1,0 +1,89 @@
+"""Symmetry: features and targets turn, reflect and are renumbered with the structure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from zoo.conformance import specimens
+from zoo.conformance.checks import Check, Finding, below, not_applicable
+from zoo.conformance.subject import Subject, rms
+from zoo.lab.equivariance import Equivariance, equivariance
+
+__all__ = ["CHECKS"]
+
+BOUND = {"float32": 1e-3, "float64": 1e-8}
+"""On errors relative to the size of what is compared; rounding gives about 1e-6 and 1e-15."""
+
+_SHRINKS = 1e-4
+_TRIALS = 2
+
+
+def rotation(subject: Subject) -> Iterator[Finding]:
+    for row, size in _rows(subject):
+        yield below(row.proper / size, BOUND[row.dtype], of=row.of, dtype=row.dtype)
+
+
+def reflection(subject: Subject) -> Iterator[Finding]:
+    for row, size in _rows(subject):
+        yield below(row.improper / size, BOUND[row.dtype], of=row.of, dtype=row.dtype)
+
+
+def shrinks(subject: Subject) -> Iterator[Finding]:
+    """Rounding shrinks by 1e-9 from float32 to float64; a constant of single precision does not."""
+    errors: dict[str, dict[str, float]] = {}
+    for row, size in _rows(subject):
+        errors.setdefault(row.of, {})[row.dtype] = max(row.proper, row.improper) / size
+    for of, error in errors.items():
+        if error["float32"] == 0:
+            yield not_applicable("no error in float32", of=of, measured=0.0)
+        else:
+            yield below(error["float64"] / error["float32"], _SHRINKS, "float64 error over float32 error", of=of)
+
+
+def translation(subject: Subject) -> Iterator[Finding]:
+    atoms = specimens.molecule(subject.model.elements)
+    moved = atoms.copy()
+    moved.positions += [7.0, -3.0, 11.0]
+    for dtype in ("float32", "float64"):
+        model = copy.deepcopy(subject.model).to(getattr(torch, dtype))
+        with torch.no_grad():
+            h, other = (model.features(subject.graph(a)) for a in (atoms, moved))
+        yield below(float((h - other).abs().max()) / max(rms(h), 1e-12), BOUND[dtype], of="features", dtype=dtype)
+
+
+def permutation(subject: Subject) -> Iterator[Finding]:
+    atoms = specimens.molecule(subject.model.elements)
+    order = np.random.default_rng(0).permutation(len(atoms))
+    for dtype in ("float32", "float64"):
+        model = copy.deepcopy(subject.model).to(getattr(torch, dtype))
+        with torch.no_grad():
+            h, other = (model.features(subject.graph(a)) for a in (atoms, atoms[order]))
+        error = float((h[order] - other).abs().max())
+        yield below(error / max(rms(h), 1e-12), BOUND[dtype], of="features", dtype=dtype)
+
+
+@lru_cache(maxsize=2)
+def _rows(subject: Subject) -> list[tuple[Equivariance, float]]:
+    """What :func:`zoo.lab.equivariance.equivariance` measures, and the size of the part that the network makes."""
+    atoms = specimens.molecule(subject.model.elements)
+    graph = subject.graph(atoms)
+    with torch.no_grad():
+        network = subject.model(graph, standardised=True)
+    scale = {name: float(readout.constants.scale) for name, readout in subject.model.readouts.items()}
+    sizes = {name: scale[name] * max(rms(value), 0.1) for name, value in network.items()}
+    measured = equivariance(subject.model, atoms, trials=_TRIALS)
+    return [(row, sizes.get(row.of, max(row.size, 1e-12))) for row in measured]
+
+
+CHECKS = (
+    Check("symmetry.permutation", "renumbered atoms give renumbered features", permutation),
+    Check("symmetry.translation", "a translation changes nothing", translation),
+    Check("symmetry.rotation", "features turn as irreps_out says, targets as their shape says", rotation),
+    Check("symmetry.reflection", "features reflect as irreps_out says, targets as their shape says", reflection),
+    Check("symmetry.precision", "the symmetry error is rounding: it shrinks from float32 to float64", shrinks),
+)
