@@ -24,6 +24,8 @@ __all__ = [
     "triplets",
 ]
 
+_PAIRS_WORTH_A_TABLE = 20_000
+
 
 @dataclass(frozen=True, eq=False)
 class Triplets:
@@ -233,18 +235,24 @@ class _EdgeFinder:
 
 
 def _similar_degrees(degree: Tensor) -> list[Tensor]:
-    """Groups of atoms with at least one edge; within one, padding at most doubles the number of pairs."""
+    """Groups of atoms with at least one edge, the most crowded first.
+
+    A table is as wide as its largest degree, so a group is closed when the pairs of padding outweigh the price of one
+    more table: a fixed number of operations on it.
+    """
+    high, pairs, waste = 0, 0, 0
+    ranges: list[tuple[int, int]] = []
     counts = torch.bincount(degree).tolist()
-    groups = []
-    high = len(counts) - 1
-    while high > 0:
-        low = int(high * 0.7)
-        if any(counts[low + 1 : high + 1]):
-            groups.append(torch.nonzero((degree > low) & (degree <= high)).flatten())
-            high = low
-        else:
-            high -= 1
-    return groups
+    for d in range(len(counts) - 1, 0, -1):
+        if not counts[d]:
+            continue
+        waste += counts[d] * (high**2 - d**2)
+        pairs += counts[d] * d**2
+        if not ranges or waste > _PAIRS_WORTH_A_TABLE + 0.25 * pairs:
+            high, pairs, waste = d, counts[d] * d**2, 0
+            ranges.append((d, d))
+        ranges[-1] = (d, ranges[-1][1])
+    return [torch.nonzero((degree >= low) & (degree <= top)).flatten() for low, top in ranges]
 
 
 def _short_edges(graph: Graph, cutoff: float | None) -> Tensor:

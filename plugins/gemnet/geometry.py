@@ -73,7 +73,12 @@ class Torsions:
             self.end_rows.append(ends.row.flatten())
             self.axis_rows.append(axes.row.flatten())
             self.shapes.append((ends.row.shape[0], ends.row.shape[1], axes.row.shape[1]))
-        self.opposite = meet.opposite
+        # Fans are made by the axis a→b, 2L − 1 rows each, and read by b→a, in the order (power, axis).
+        power = torch.arange(2 * num_spherical - 1, device=meet.opposite.device)[:, None]
+        self.fan_rows = [
+            (meet.opposite[table.row][:, None] * (2 * num_spherical - 1) + power).flatten()
+            for table in meet.axes.tables
+        ]
         self.pairs = [table.pairs for table in meet.tables]
         if not self.empty:
             self._at_far_end(meet, planes)
@@ -151,15 +156,14 @@ class Torsions:
         """``products`` of the messages by d→b and a→b to (slots, L(L+1)/2, C) by end c→a."""
         channels = products[0].shape[2]
         fans = [torch.bmm(fan, m) for fan, m in zip(self.fan, products, strict=True)]
-        # By axis a→b, (axes, 2L − 1, C); each is read by b→a.
-        fan = gather(_join(fans), self.opposite)
+        fan = _join(fans).flatten(0, 1)
         flat = _join([m.flatten(0, 1) for m in products])
         out = []
         for k, (atoms, ends, axes) in enumerate(self.shapes):
-            here = gather(fan, self.axis_rows[k]).view(atoms, axes, -1, channels)
+            here = gather(fan, self.fan_rows[k]).view(atoms, -1, channels)
             parts = []
             for m, harmonics in enumerate(self.harmonics[k]):
-                block = here[:, :, max(2 * m - 1, 0) : 2 * m + 1].transpose(1, 2).flatten(1, 2)
+                block = here[:, max(2 * m - 1, 0) * axes : (2 * m + 1) * axes]
                 parts.append((harmonics @ block).view(atoms * ends, self.degrees - m, channels))
             triangle = gather(flat, self.closing[k]).view(atoms * ends, axes, channels)
             out.append(torch.baddbmm(torch.cat(parts, dim=1), self.triangle[k], triangle))

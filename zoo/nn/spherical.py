@@ -51,17 +51,24 @@ def _bessel_series(l: int, x: np.ndarray) -> np.ndarray:
 
 def spherical_bessel_zeros(l_max: int, num: int) -> np.ndarray:
     """(l_max + 1, num) first positive zeros of j_0 … j_{l_max}, by bisection between those of the degree below."""
-    count = num + l_max
-    zeros = [np.arange(1, count + 1) * math.pi]
+    zeros = [np.arange(1, num + l_max + 1) * math.pi]
     for l in range(1, l_max + 1):
         low, high = zeros[-1][:-1].copy(), zeros[-1][1:].copy()
-        sign = np.sign(spherical_bessel(l, low)[l])
-        for _ in range(60):
+        sign = np.sign(_upward(l, low))
+        for _ in range(56):
             middle = 0.5 * (low + high)
-            left = np.sign(spherical_bessel(l, middle)[l]) == sign
+            left = np.sign(_upward(l, middle)) == sign
             low, high = np.where(left, middle, low), np.where(left, high, middle)
         zeros.append(0.5 * (low + high))
     return np.stack([z[:num] for z in zeros])
+
+
+def _upward(l: int, x: np.ndarray) -> np.ndarray:
+    """j_l by upward recurrence: stable for x > l, where all zeros lie, and much shorter than the downward one."""
+    below, here = np.cos(x) / x, np.sin(x) / x
+    for k in range(l):
+        below, here = here, (2 * k + 1) / x * here - below
+    return here
 
 
 class SphericalBesselBasis(nn.Module):
