@@ -147,3 +147,7 @@ class Client:
         """The command line, as it is typed."""
         snippet = "import sys\nsys.argv = ['zoo', *args]\nfrom zoo.cli import main\nmain()\nraise SystemExit(0)"
         return self.run(snippet, *words, timeout=timeout)
+
+    def push(self, *options: str, timeout: float = 90.0) -> Outcome:
+        """Push the card folder `tiny`."""
+        return self.zoo("push", "tiny", "zoo-org/tiny", *options, timeout=timeout)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from . import models
 from .client import PRELOADED, Client, ForkServer
 from .server import HubServer
 
@@ -79,3 +80,23 @@ def client(generation: Path | None, fork_servers: Callable, hub: HubServer, tmp_
 def newest(fork_servers: Callable, hub: HubServer, tmp_path: Path) -> Client:
     """A machine with the installed client, for what does not depend on the generation."""
     return Client(fork_servers(None), tmp_path / "client", hub.endpoint)
+
+
+@pytest.fixture
+def commit(hub: HubServer) -> str:
+    """A model on the Hub, `zoo-org/tiny`; its commit."""
+    return hub.state.put("zoo-org/tiny", models.files(models.weights()))
+
+
+@pytest.fixture
+def folder(client: Client) -> Path:
+    """A card folder, `tiny`, and a token that may write."""
+    client.env["HF_TOKEN"] = "hf_writer"
+    return models.write_folder(client.home / "tiny", models.weights())
+
+
+@pytest.fixture
+def newest_folder(newest: Client) -> Path:
+    """The same for the installed client."""
+    newest.env["HF_TOKEN"] = "hf_writer"
+    return models.write_folder(newest.home / "tiny", models.weights())

@@ -50,7 +50,7 @@ def files(data: bytes | None = None, **changes: object) -> dict[str, bytes]:
     data = weights() if data is None else data
     made = card(data, **changes)
     return {
-        "README.md": render_readme(made, []).encode(),
+        "README.md": render_readme(made, [], f"zoo-org/{made.name}").encode(),
         "config.json": render_config(made).encode(),
         "card.yaml": made.dump().encode(),
         "model.safetensors": data,

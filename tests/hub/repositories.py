@@ -154,6 +154,11 @@ class Hub:
             repository = self.repositories.get((kind, name)) or self.create(kind, name)
             return repository.commit({p: Blob(d, is_large(p, len(d), d)) for p, d in files.items()}, title).oid
 
+    def there(self, name: str = "zoo-org/tiny") -> dict[str, bytes]:
+        """The files of a model's repository as they are now."""
+        files = self.repositories["models", name].head.files
+        return {path: blob.data for path, blob in files.items() if path != ".gitattributes"}
+
     def readable(self, kind: str, name: str, user: User | None) -> Repository:
         """The repository, or the refusal its visitor gets: a private one looks like one that is not there."""
         repository = self.repositories.get((kind, name))

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import test_data, test_faults, test_pull, test_push, test_release
+from . import (
+    test_cache,
+    test_data,
+    test_faults,
+    test_names,
+    test_publish,
+    test_pull,
+    test_push,
+    test_push_faults,
+    test_refusals,
+)
 from .rows import ROWS, Row
 
+WITH_ROWS = (test_cache, test_data, test_names, test_publish, test_pull, test_push, test_push_faults, test_refusals)
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "hub.md"
 BEGIN = "<!-- the table below is made by the tests: python -m tests.hub.table -->\n"
 END = "<!-- end of the table -->\n"
@@ -20,13 +31,14 @@ SECTIONS = {
 
 
 def rows() -> list[Row]:
-    """All rows, those of parametrised tests among them."""
-    assert test_pull and test_data and test_release, "their rows are made when they are imported"
+    """All rows: those that hang on tests, by file and line, and those of the lists of faults."""
+    order = [module.__name__.rpartition(".")[2] for module in WITH_ROWS]
     network = [Row("network", case.name, case.outcome) for case in test_faults.CASES]
-    passing = [Row("push", name, "tried again: exactly one commit, tagged and pinned") for name, _ in test_push.PASSING]
+    passing = [Row("push", name, "tried again: exactly one commit, tagged and pinned") for name, _ in test_push_faults.PASSING]
     ending = "an error; nothing half done; the next push succeeds"
-    lasting = [Row("push", name, ending) for name, *_ in test_push.LASTING]
-    return [*network, *sorted(ROWS, key=lambda one: one.place), *passing, *lasting]
+    lasting = [Row("push", name, ending) for name, *_ in test_push_faults.LASTING]
+    hung = sorted(ROWS, key=lambda one: (order.index(one.place[0]), one.place[1]))
+    return [*network, *hung, *passing, *lasting]
 
 
 def render() -> str:

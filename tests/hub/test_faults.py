@@ -15,9 +15,8 @@ import pytest
 from . import models
 from .client import Client
 from .server import HubServer
+from .steps import FETCH, WEIGHTS
 
-FETCH = "from zoo.hub import fetch\nr = fetch(args[0])\nresult = [str(r.weights), str(r.address)]"
-WEIGHTS = models.weights()
 LARGE = "^/files/"
 ANY = "resolve/.*/model.safetensors"
 UNREACHABLE = "UnreachableError"

@@ -9,45 +9,21 @@ from pathlib import Path
 import pytest
 
 from . import models
-from .client import Client, Outcome
+from .client import Client
 from .rows import row
 from .server import HubServer
-from .test_pull import RESOLVE, user_registry, wait_for
+from .steps import OTHER, RESOLVE, WEIGHTS, wait_for
 
-WEIGHTS = models.weights()
-OTHER = models.weights(seed=1)
 FILES = {"README.md", "card.yaml", "config.json", "model.safetensors"}
-
-
-@pytest.fixture
-def folder(client: Client) -> Path:
-    """A card folder, and a token that may write."""
-    client.env["HF_TOKEN"] = "hf_writer"
-    return models.write_folder(client.home / "tiny", WEIGHTS)
-
-
-@pytest.fixture
-def newest_folder(newest: Client) -> Path:
-    newest.env["HF_TOKEN"] = "hf_writer"
-    return models.write_folder(newest.home / "tiny", WEIGHTS)
-
-
-def push(client: Client, *options: str) -> Outcome:
-    return client.zoo("push", "tiny", "zoo-org/tiny", *options)
-
-
-def there(hub: HubServer, name: str = "zoo-org/tiny") -> dict[str, bytes]:
-    files = hub.state.repositories["models", name].head.files
-    return {path: blob.data for path, blob in files.items() if path != ".gitattributes"}
 
 
 @row("push", "a new model", "one commit, a tag, a pin; loads elsewhere by the pin alone")
 def test_a_card_folder_becomes_a_repository_in_one_commit(client: Client, hub: HubServer, folder: Path) -> None:
-    outcome = push(client, "--tag", "v1.0")
+    outcome = client.push("--tag", "v1.0")
     assert outcome.code == 0, outcome.output
     repository = hub.state.repositories["models", "zoo-org/tiny"]
     assert len(repository.history("main")) == 2 and not repository.private
-    assert set(there(hub)) == FILES and there(hub)["model.safetensors"] == WEIGHTS
+    assert set(hub.state.there()) == FILES and hub.state.there()["model.safetensors"] == WEIGHTS
     assert repository.head.files["model.safetensors"].large
     assert repository.tags == {"v1.0": repository.head.oid}
     pin = f"zoo-org/tiny@{repository.head.oid}"
@@ -60,11 +36,11 @@ def test_a_card_folder_becomes_a_repository_in_one_commit(client: Client, hub: H
 
 @row("push", "the same again", "no commit, no upload")
 def test_pushing_twice_changes_nothing(client: Client, hub: HubServer, folder: Path) -> None:
-    push(client, "--tag", "v1.0")
+    client.push("--tag", "v1.0")
     first = hub.state.repositories["models", "zoo-org/tiny"].head.oid
     registry = (client.home / "zoo" / "registry.yaml").read_text()
     hub.log.clear()
-    again = push(client, "--tag", "v1.0")
+    again = client.push("--tag", "v1.0")
     assert again.code == 0 and "has all of it" in again.output
     assert hub.state.repositories["models", "zoo-org/tiny"].head.oid == first
     assert (client.home / "zoo" / "registry.yaml").read_text() == registry
@@ -72,47 +48,47 @@ def test_pushing_twice_changes_nothing(client: Client, hub: HubServer, folder: P
 
 
 def test_a_new_version_is_a_new_commit_and_the_old_pin_is_shown(newest: Client, hub: HubServer, newest_folder: Path):
-    push(newest)
+    newest.push()
     first = hub.state.repositories["models", "zoo-org/tiny"].head.oid
     models.write_folder(newest_folder, OTHER)
-    outcome = push(newest)
+    outcome = newest.push()
     second = hub.state.repositories["models", "zoo-org/tiny"].head.oid
     assert second != first and f"(was zoo-org/tiny@{first})" in outcome.output and second in outcome.output
-    assert there(hub)["model.safetensors"] == OTHER
+    assert hub.state.there()["model.safetensors"] == OTHER
 
 
 def test_the_page_is_one_the_hub_understands(newest: Client, hub: HubServer, newest_folder: Path) -> None:
-    push(newest)
+    newest.push()
     read = (
         "from huggingface_hub import ModelCard\ncard = ModelCard(args[0])\nd = card.data\n"
         "e = d.eval_results[0]\nresult = [d.library_name, d.pipeline_tag, d.license, d.tags, d.datasets, d.model_name,"
         " e.dataset_name, e.dataset_split, e.metric_type, e.metric_value, e.metric_name]"
     )
-    read = newest.run(read, there(hub)["README.md"].decode()).ok()
+    read = newest.run(read, hub.state.there()["README.md"].decode()).ok()
     assert read[:3] == ["zoo", "graph-ml", "mit"] and "schnet" in read[3]
     assert read[4:] == [["qm9"], "tiny-qm9", "qm9", "test", "mae", 0.021, "U0 MAE (eV)"]
-    config = json.loads(there(hub)["config.json"])
+    config = json.loads(hub.state.there()["config.json"])
     assert config["architecture"] == "schnet" and config["units"] == {"U0": "eV"}
     assert config["weights"]["sha256"] == hashlib.sha256(WEIGHTS).hexdigest()
-    assert "zoo.load(" in there(hub)["README.md"].decode()
+    assert "zoo.load(" in hub.state.there()["README.md"].decode()
 
 
 @row("push", "somebody wrote their own README on the Hub", "left as it is, and said")
 def test_a_handwritten_page_is_left_alone(client: Client, hub: HubServer, folder: Path) -> None:
-    push(client)
-    edited = there(hub)["README.md"] + b"\nTry it on sugar!\n"
+    client.push()
+    edited = hub.state.there()["README.md"] + b"\nTry it on sugar!\n"
     hub.state.put("zoo-org/tiny", {"README.md": edited})
     models.write_folder(folder, OTHER)
-    outcome = push(client)
+    outcome = client.push()
     assert outcome.code == 0 and "somebody's own" in outcome.output
-    assert there(hub)["README.md"] == edited and there(hub)["model.safetensors"] == OTHER
+    assert hub.state.there()["README.md"] == edited and hub.state.there()["model.safetensors"] == OTHER
 
 
 def test_a_page_of_ours_follows_the_card(newest: Client, hub: HubServer, newest_folder: Path) -> None:
-    push(newest)
+    newest.push()
     models.write_folder(newest_folder, WEIGHTS, summary="Now with a better summary.")
-    push(newest)
-    assert b"Now with a better summary." in there(hub)["README.md"]
+    newest.push()
+    assert b"Now with a better summary." in hub.state.there()["README.md"]
 
 
 @row("push", "a token or a path of this machine in a file", "refused with file and line; nothing is sent")
@@ -127,7 +103,7 @@ def test_a_page_of_ours_follows_the_card(newest: Client, hub: HubServer, newest_
 def test_secrets_and_paths_stay_here(newest: Client, hub: HubServer, newest_folder: Path, content: str, says: str):
     card = newest_folder / "card.yaml"
     card.write_text(card.read_text() + content + "\n")
-    outcome = push(newest)
+    outcome = newest.push()
     assert outcome.code == 2 and says in outcome.output and "card.yaml:" in outcome.output
     assert hub.log == []
 
@@ -139,10 +115,10 @@ def test_what_is_no_part_of_a_model_stays_here(newest: Client, hub: HubServer, n
     (newest_folder / "parity.png").write_bytes(b"\x89PNG\0")
     (newest_folder / "link.png").symlink_to("/etc/hostname")
     (newest_folder / "runs").mkdir()
-    outcome = push(newest)
+    outcome = newest.push()
     assert outcome.code == 0 and "checkpoint.pt: a pickle" in outcome.output and "train.py: code" in outcome.output
-    assert set(there(hub)) == FILES | {"parity.png"}
-    assert b"![parity](parity.png)" in there(hub)["README.md"]
+    assert set(hub.state.there()) == FILES | {"parity.png"}
+    assert b"![parity](parity.png)" in hub.state.there()["README.md"]
 
 
 @row("push", "weights that are not those of the card", "refused; nothing is sent")
@@ -157,12 +133,12 @@ def test_only_what_the_card_promises_is_pushed(newest: Client, hub: HubServer, n
         file.unlink()
     else:
         models.card(WEIGHTS).replace(weights=None).save(newest_folder)
-    outcome = push(newest)
+    outcome = newest.push()
     assert outcome.code == 2 and "Traceback" not in outcome.output and hub.log == []
 
 
 def test_dry_run_sends_nothing(newest: Client, hub: HubServer, newest_folder: Path) -> None:
-    outcome = push(newest, "--dry-run")
+    outcome = newest.push("--dry-run")
     assert outcome.code == 0 and all(name in outcome.output for name in FILES)
     assert hub.log == [] and not (newest.home / "zoo" / "registry.yaml").exists()
 
@@ -181,26 +157,26 @@ def test_dry_run_sends_nothing(newest: Client, hub: HubServer, newest_folder: Pa
 )
 def test_tokens_that_may_not(client: Client, hub: HubServer, folder: Path, token: str, says: str) -> None:
     client.env["HF_TOKEN"] = token
-    outcome = push(client)
+    outcome = client.push()
     assert outcome.code == 2 and says in outcome.output and "Traceback" not in outcome.output
     assert ("models", "zoo-org/tiny") not in hub.state.repositories
     assert not token or token not in outcome.output
     assert not (client.home / "zoo" / "registry.yaml").exists()
     hub.state.create("models", "zoo-org/tiny")
-    outcome = push(client)
+    outcome = client.push()
     assert outcome.code == 2 and "to mend it" in outcome.output
-    assert there(hub) == {}
+    assert hub.state.there() == {}
 
 
 @row("push", "`--private`, and the repository is public", "refused; nothing is sent")
 def test_private_means_private(newest: Client, hub: HubServer, newest_folder: Path) -> None:
-    assert push(newest, "--private").code == 0
+    assert newest.push("--private").code == 0
     assert hub.state.repositories["models", "zoo-org/tiny"].private
     hub.state.repositories["models", "zoo-org/tiny"].private = False
     models.write_folder(newest_folder, OTHER)
-    outcome = push(newest, "--private")
+    outcome = newest.push("--private")
     assert outcome.code == 2 and "public already" in outcome.output
-    assert there(hub)["model.safetensors"] == WEIGHTS
+    assert hub.state.there()["model.safetensors"] == WEIGHTS
 
 
 # --- others at work ---------------------------------------------------------------------------------------------------
@@ -208,15 +184,15 @@ def test_private_means_private(newest: Client, hub: HubServer, newest_folder: Pa
 
 @row("push", "others changed the model since the recorded pin", "reported with both commits; `--replace` overwrites")
 def test_what_others_changed_since_is_not_overwritten(client: Client, hub: HubServer, folder: Path) -> None:
-    push(client)
+    client.push()
     theirs = models.files(OTHER)
     moved = hub.state.put("zoo-org/tiny", theirs)
     models.write_folder(folder, models.weights(seed=2))
-    outcome = push(client)
+    outcome = client.push()
     assert outcome.code == 2 and moved in outcome.output and "--replace" in outcome.output
-    assert there(hub)["model.safetensors"] == OTHER
-    assert push(client, "--replace").code == 0
-    assert there(hub)["model.safetensors"] == models.weights(seed=2)
+    assert hub.state.there()["model.safetensors"] == OTHER
+    assert client.push("--replace").code == 0
+    assert hub.state.there()["model.safetensors"] == models.weights(seed=2)
 
 
 @row("push", "somebody pushes at the same moment", "reported; theirs stays")
@@ -232,15 +208,15 @@ def test_a_commit_in_between_is_reported(newest: Client, hub: HubServer, newest_
     hub.faults.clear()
     outcome = job.wait()
     assert outcome.code == 2 and "somebody else pushed" in outcome.output
-    assert there(hub)["card.yaml"] == b"theirs" and "model.safetensors" not in there(hub)
+    assert hub.state.there()["card.yaml"] == b"theirs" and "model.safetensors" not in hub.state.there()
 
 
 @row("push", "the tag exists on another commit", "an error; tags do not move")
 def test_a_tag_does_not_move(newest: Client, hub: HubServer, newest_folder: Path) -> None:
-    push(newest, "--tag", "v1.0")
+    newest.push("--tag", "v1.0")
     first = hub.state.repositories["models", "zoo-org/tiny"].tags["v1.0"]
     models.write_folder(newest_folder, OTHER)
-    outcome = push(newest, "--tag", "v1.0")
+    outcome = newest.push("--tag", "v1.0")
     assert outcome.code == 2 and first in outcome.output and "another tag" in outcome.output
     assert hub.state.repositories["models", "zoo-org/tiny"].tags["v1.0"] == first
 
@@ -254,215 +230,4 @@ def test_the_pin_goes_into_the_source_tree_that_the_card_belongs_to(newest: Clie
     head = hub.state.repositories["models", "zoo-org/tiny"].head.oid
     text = (tree / "registry.yaml").read_text()
     assert f"zoo-org/tiny@{head}" in text and text.startswith("# ours\n")
-    assert not (newest.home / "zoo" / "registry.yaml").exists()
-
-
-# --- faults -----------------------------------------------------------------------------------------------------------
-
-PASSING = [
-    ("create answers 503", {"kind": "status", "path": "/repos/create", "times": 1}),
-    ("preupload answers 500", {"kind": "status", "path": "/preupload/", "times": 1, "status": 500}),
-    ("the commit answers 500", {"kind": "status", "path": "/commit/", "times": 1, "status": 500}),
-    ("the commit answers 429", {"kind": "status", "path": "/commit/", "times": 1, "status": 429,
-                                "headers": {"Retry-After": "1"}}),
-    ("the commit is carried out, its answer is lost", {"kind": "lost", "path": "/commit/", "times": 1}),
-    ("the connection is reset at the commit", {"kind": "reset", "path": "/commit/", "times": 1}),
-    ("the large-file store answers 503", {"kind": "status", "path": "^/uploads/", "times": 1}),
-    ("the large-file store resets", {"kind": "reset", "path": "^/uploads/", "times": 1}),
-    ("the tag answers 500", {"kind": "status", "path": "/tag/", "method": "POST", "times": 1, "status": 500}),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("fault", [
-    pytest.param(fault, id=name, marks=[] if "carried out" in name or "store answers" in name else pytest.mark.slow)
-    for name, fault in PASSING
-])  # fmt: skip
-def test_a_push_gets_through_what_passes(client: Client, hub: HubServer, folder: Path, fault: dict) -> None:
-    hub.fail(**fault)
-    outcome = push(client, "--tag", "v1.0")
-    assert outcome.code == 0, outcome.output
-    repository = hub.state.repositories["models", "zoo-org/tiny"]
-    assert there(hub)["model.safetensors"] == WEIGHTS and len(repository.history("main")) == 2, "exactly one commit"
-    assert repository.tags == {"v1.0": repository.head.oid}
-    assert repository.head.oid in (client.home / "zoo" / "registry.yaml").read_text()
-
-
-LASTING = [
-    ("every commit answers 500", {"kind": "status", "path": "/commit/", "status": 500}, "status 500"),
-    ("every commit is reset", {"kind": "reset", "path": "/commit/"}, "no usable answer"),
-    ("the store refuses", {"kind": "status", "path": "^/uploads/", "status": 403}, "403"),
-    ("verification fails", {"kind": "status", "path": "/verify-upload", "status": 404}, "404"),
-    ("the Hub never answers", {"kind": "stall"}, "no usable answer"),
-    ("the commit never answers", {"kind": "stall", "path": "/commit/"}, "no usable answer"),
-]
-
-
-@pytest.mark.parametrize(("fault", "says"), [
-    pytest.param(f, says, id=name, marks=[pytest.mark.slow] * (name != "every commit answers 500"))
-    for name, f, says in LASTING
-])  # fmt: skip
-def test_a_push_that_fails_leaves_nothing_half_done(
-    client: Client, hub: HubServer, folder: Path, fault: dict, says: str
-) -> None:
-    hub.fail(**fault)
-    if fault["kind"] == "stall":
-        client.hurry()
-    outcome = client.zoo("push", "tiny", "zoo-org/tiny", timeout=90)
-    assert outcome.code == 2 and says in outcome.output and "Traceback" not in outcome.output
-    if ("models", "zoo-org/tiny") in hub.state.repositories:
-        assert there(hub) == {}
-    assert not (client.home / "zoo" / "registry.yaml").exists()
-    hub.faults.clear()
-    assert push(client).code == 0
-    assert there(hub)["model.safetensors"] == WEIGHTS
-
-
-@row("push", "kill −9 during the upload or the commit", "nothing half done; the next push makes the one commit")
-@pytest.mark.parametrize("where", ["^/uploads/", "/commit/"])
-def test_killed_in_mid_push(client: Client, hub: HubServer, folder: Path, where: str) -> None:
-    fault = hub.fail("stall", where, seconds=30, times=1)
-    client.env["HF_HUB_DOWNLOAD_TIMEOUT"] = "20"
-    job = client.start("from zoo.hub import push\npush('tiny', 'zoo-org/tiny')")
-    wait_for(lambda: fault.hits)
-    job.kill()
-    assert job.wait().error == ["Killed"]
-    assert there(hub) == {} and not (client.home / "zoo" / "registry.yaml").exists()
-    assert push(client).code == 0
-    assert there(hub)["model.safetensors"] == WEIGHTS
-    assert len(hub.state.repositories["models", "zoo-org/tiny"].history("main")) == 2
-
-
-@row("push", "kill −9 between commit and pin", "the next push finds its commit, tags and records it")
-def test_killed_between_commit_and_pin(newest: Client, hub: HubServer, newest_folder: Path) -> None:
-    hub.fail("stall", "/refs", seconds=30, times=1)
-    newest.env["HF_HUB_DOWNLOAD_TIMEOUT"] = "20"
-    job = newest.start("from zoo.hub import push\npush('tiny', 'zoo-org/tiny', tag='v1')")
-    wait_for(lambda: hub.asked("GET", "/refs"))
-    job.kill()
-    head = hub.state.repositories["models", "zoo-org/tiny"].head.oid
-    assert push(newest, "--tag", "v1").code == 0
-    repository = hub.state.repositories["models", "zoo-org/tiny"]
-    assert repository.head.oid == head and repository.tags == {"v1": head}
-    assert head in (newest.home / "zoo" / "registry.yaml").read_text()
-
-
-# --- the release ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tree(client: Client) -> Path:
-    """A source tree with two models."""
-    client.env["HF_TOKEN"] = "hf_writer"
-    tree = client.home / "tree"
-    lines = ["schema: 1", "models:"]
-    for seed, name in enumerate(["one-qm9", "two-qm9"]):
-        models.write_folder(tree / "cards" / name, models.weights(seed), name=name)
-        lines.append(f"  {name}: {{card: cards/{name}/card.yaml, hub: null}}")
-    (tree / "registry.yaml").write_text("\n".join([*lines, "aliases: {one: one-qm9}", ""]))
-    return tree
-
-
-def publish(client: Client, *options: str) -> Outcome:
-    return client.zoo("publish", "--org", "zoo-org", "--registry", "tree/registry.yaml", *options)
-
-
-def test_a_release_pins_everything_at_once_and_loads_without_weights(client: Client, hub: HubServer, tree: Path):
-    outcome = publish(client, "--tag", "v1.0")
-    assert outcome.code == 0, outcome.output
-    text = (tree / "registry.yaml").read_text()
-    for name in ("one-qm9", "two-qm9"):
-        repository = hub.state.repositories["models", f"zoo-org/{name}"]
-        assert repository.tags == {"v1.0": repository.head.oid} and f"zoo-org/{name}@{repository.head.oid}" in text
-    assert "aliases: {one: one-qm9}" in text
-    # Elsewhere: the registry and the cards, no weights, an empty cache.
-    for file in tree.glob("cards/*/model.safetensors"):
-        file.unlink()
-    client.env |= {"ZOO_PATH": str(tree), "HF_TOKEN": ""}
-    for seed, name in enumerate(["one", "two-qm9"]):
-        assert Path(client.run(RESOLVE, name).ok()[0]).read_bytes() == models.weights(seed)
-
-
-@row("push", "a release that fails at its second model", "no pin is written; repeated, the first is not pushed again")
-def test_a_release_that_fails_halfway_pins_nothing_and_is_repeated(client: Client, hub: HubServer, tree: Path) -> None:
-    before = (tree / "registry.yaml").read_text()
-    fault = hub.fail("status", "/two-qm9/commit/", status=403)
-    assert publish(client).code == 2
-    assert (tree / "registry.yaml").read_text() == before
-    hub.faults.remove(fault)
-    first = hub.state.repositories["models", "zoo-org/one-qm9"].head.oid
-    assert publish(client).code == 0
-    assert hub.state.repositories["models", "zoo-org/one-qm9"].head.oid == first
-    assert first in (tree / "registry.yaml").read_text()
-
-
-def test_a_release_checks_everything_before_it_pushes_anything(client: Client, hub: HubServer, tree: Path) -> None:
-    (tree / "cards" / "two-qm9" / "model.safetensors").write_bytes(OTHER[:-4])
-    outcome = publish(client)
-    assert outcome.code == 2 and "two-qm9" in outcome.output and hub.log == []
-
-
-# --- registries of others ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def group(hub: HubServer) -> str:
-    """A group's registry on the Hub, with one model of theirs; the registry's commit."""
-    commit = hub.state.put("group/water", models.files(WEIGHTS, name="water-md"))
-    registry = f"schema: 1\nmodels:\n  water-md: {{card: cards/water-md/card.yaml, hub: group/water@{commit}}}\n"
-    card = models.files(WEIGHTS, name="water-md")["card.yaml"]
-    return hub.state.put("group/registry", {"registry.yaml": registry.encode(), "cards/water-md/card.yaml": card})
-
-
-def test_a_registry_of_the_hub_is_pinned_and_listed_without_network(client: Client, hub: HubServer, group: str) -> None:
-    added = client.zoo("registry", "add", "hf:group/registry")
-    assert added.code == 0 and "water-md" in added.output, added.output
-    assert f"group/registry@{group}" in (client.home / "zoo" / "registry.yaml").read_text()
-    hub.log.clear()
-    listed = client.run("import zoo\nresult = [zoo.list_models('water*'), zoo.show('water-md').architecture]")
-    assert listed.ok() == [["water-md"], "schnet"] and hub.log == [] and listed.modules == []
-    assert Path(client.run(RESOLVE, "water-md").ok()[0]).read_bytes() == WEIGHTS
-    assert f"hf:group/registry@{group}" in client.zoo("registry", "list").output
-    assert client.zoo("registry", "remove", "hf:group/registry").code == 0
-    assert client.run("import zoo\nresult = zoo.list_models('water*')").ok() == []
-    assert client.zoo("registry", "remove", "hf:group/registry").code == 2
-
-
-@row(
-    "content",
-    "a registry of others with a name that is taken",
-    "said when it is added; the name is refused until one is removed",
-)
-def test_names_of_others_do_not_shadow(newest: Client, hub: HubServer, group: str) -> None:
-    mine = models.write_folder(newest.home / "mine", OTHER, name="water-md")
-    user_registry(newest, f"  water-md: {{card: {mine}/card.yaml}}\n")
-    added = newest.zoo("registry", "add", "hf:group/registry")
-    assert added.code == 0 and "means different things" in added.output
-    outcome = newest.run(RESOLVE, "water-md")
-    assert "CardError" in outcome.error and "means different things" in outcome.message
-
-
-def test_a_registry_on_this_machine(newest: Client, hub: HubServer) -> None:
-    models.write_folder(newest.home / "lab" / "cards" / "ice", WEIGHTS, name="ice")
-    (newest.home / "lab" / "registry.yaml").write_text("schema: 1\nmodels:\n  ice: {card: cards/ice/card.yaml}\n")
-    assert newest.zoo("registry", "add", "lab").code == 0
-    assert newest.run("import zoo\nresult = zoo.list_models('ice')").ok() == ["ice"]
-    assert newest.zoo("registry", "add", "nowhere").code == 2
-    assert hub.log == []
-
-
-@pytest.mark.parametrize(
-    ("registry", "says"),
-    [
-        ("schema: 1\nmodels:\n  a: {card: ../../etc/card.yaml, hub: group/a@%s}\n" % ("0" * 40), "plain file name"),
-        ("schema: 1\nmodels:\n  a: {card: /etc/card.yaml, hub: group/a@%s}\n" % ("0" * 40), "outside"),
-        ("schema: 1\nmodels:\n  a: {card: cards/a/card.yaml}\n", "pins no weights"),
-        ("schema: 1\nmodels:\n  a: {hub: group/a@main}\n", "no pin"),
-        ("schema: 9\nmodels: {}\n", "pip install -U"),
-        ("<html>", "registry"),
-    ],
-)
-def test_a_registry_that_is_malformed_is_not_added(newest: Client, hub: HubServer, registry: str, says: str) -> None:
-    hub.state.put("group/registry", {"registry.yaml": registry.encode()})
-    outcome = newest.zoo("registry", "add", "hf:group/registry")
-    assert outcome.code == 2 and says in outcome.output
     assert not (newest.home / "zoo" / "registry.yaml").exists()

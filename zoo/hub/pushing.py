@@ -6,18 +6,16 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
-from zoo.card import Card
 from zoo.errors import HubError
 from zoo.hub.address import Address
 from zoo.hub.cache import check_etag
 from zoo.hub.network import TRIES, api, ask, is_offline, patience, say, timeout, wait_before
-from zoo.hub.repository import Contents, contents_of, is_handwritten
+from zoo.hub.repository import Contents, is_handwritten
 from zoo.hub.trouble import AccessError, explain, is_passing, status_of
 
-__all__ = ["Pushed", "push_contents", "push_folder"]
+__all__ = ["Pushed", "push_contents"]
 
 _ENOUGH = 60.0  # seconds after which a failing step is not begun again
 _T = TypeVar("_T")
@@ -45,21 +43,6 @@ class _State:
     commit: str
     hashes: Mapping[str, str]
     private: bool
-
-
-def push_folder(
-    folder: Path,
-    repo: str,
-    *,
-    private: bool = False,
-    tag: str | None = None,
-    pinned: str | None = None,
-    replace: bool = False,
-) -> Pushed:
-    """Push a card folder, see :func:`push_contents`."""
-    card = Card.load(folder)
-    return push_contents(contents_of(folder, card), Address.parse(repo), title=f"{card.name}", private=private, tag=tag,
-                         pinned=pinned, replace=replace)
 
 
 def push_contents(

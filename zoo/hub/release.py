@@ -106,7 +106,7 @@ def prepare(folder: Path, repo: str, path: Path | None = None) -> Release:
     """Check a card folder, and where its pin will go, before anything is sent."""
     card = Card.load(folder)
     address = Address.parse(repo)
-    contents = contents_of(folder, card)
+    contents = contents_of(folder, card, address.repo)
     path = registry.registry_of(folder, card.name)[0] if path is None else path
     before = read_registry(path).models.get(card.name, (None, None))[1] if path.is_file() else None
     return Release(card, address.repo, contents, path, before)

@@ -44,8 +44,8 @@ class Contents:
         return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def contents_of(folder: Path, card: Card) -> Contents:
-    """The files to push for a card folder, all checked.
+def contents_of(folder: Path, card: Card, repo: str) -> Contents:
+    """The files to push to ``organisation/name`` for a card folder, all checked.
 
     Raises:
         WeightsError: the card describes no weights, or the file is not the one it promises.
@@ -72,7 +72,7 @@ def contents_of(folder: Path, card: Card) -> Contents:
             contents.left_out[path.name] = reason
     plots = [name for name in contents.files if name.endswith((".png", ".svg"))]
     contents.files["config.json"] = render_config(card).encode()
-    contents.files.setdefault("README.md", render_readme(card, plots).encode())
+    contents.files.setdefault("README.md", render_readme(card, plots, repo).encode())
     for name in contents.files:
         if not name.endswith((".safetensors", ".png")):
             refuse_secrets(contents.read(name).decode("utf-8", "replace"), str(folder / name))
@@ -143,9 +143,9 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def render_readme(card: Card, plots: list[str]) -> str:
-    """The page of the model on the Hub."""
-    return sign(f"---\n{dump_yaml(_front_matter(card))}---\n", "\n".join(_body(card, plots)) + "\n")
+def render_readme(card: Card, plots: list[str], repo: str) -> str:
+    """The page of the model at ``organisation/name`` on the Hub."""
+    return sign(f"---\n{dump_yaml(_front_matter(card))}---\n", "\n".join(_body(card, plots, repo)) + "\n")
 
 
 def sign(front: str, body: str) -> str:
@@ -185,13 +185,14 @@ def _results(card: Card) -> list[dict[str, Any]]:
     return results
 
 
-def _body(card: Card, plots: list[str]) -> Iterator[str]:
+def _body(card: Card, plots: list[str], repo: str) -> Iterator[str]:
     yield f"\n# {card.name}\n"
     if card.summary:
         yield f"{card.summary}\n"
-    yield "```python\nimport zoo\nimport ase.build\n"
-    yield f'model = zoo.load("{card.name}")   # pip install geometric-zoo; or "hf:organisation/name" of this page'
-    yield 'model.predict(ase.build.molecule("CH3CH2OH"))\n```\n'
+    package = card.requires.plugin or "geometric-zoo"
+    yield f"```python\n# pip install {package}\nimport zoo\nimport ase.build\n"
+    yield f'model = zoo.load("hf:{repo}")'
+    yield 'model.predict(ase.build.molecule("CH3CH2OH"))   # in the units below\n```\n'
     yield from _targets(card)
     yield "## What it may be asked\n"
     yield f"Elements: {', '.join(card.domain.elements)}. {'Periodic' if card.domain.pbc else 'Not periodic'}."
