@@ -56,6 +56,12 @@ def reverse_edges(graph: Graph) -> Tensor:
     Raises:
         StructureError: some edge has no reverse, as in a directed graph given by the caller.
     """
+    if graph.edge_shift is None:
+        # Molecules: edges come ordered by (target, source), so that ordering them by source lists the reverses in turn.
+        reverse = torch.argsort(graph.source, stable=True)
+        source, target = graph.source.index_select(0, reverse), graph.target.index_select(0, reverse)
+        if torch.equal(source, graph.target) and torch.equal(target, graph.source):
+            return reverse
     n = graph.num_nodes
     forward, backward = graph.target * n + graph.source, graph.source * n + graph.target
     if graph.edge_shift is not None and graph.num_edges:

@@ -23,6 +23,12 @@ def directed():
     return graph.with_edges(graph.edge_index[:, 1:])
 
 
+def repeated():
+    """A caller's edges with a loop and with two of them listed twice."""
+    graph = molecule()
+    return graph.with_edges(torch.cat([graph.edge_index, graph.edge_index[:, :2], torch.tensor([[3], [3]])], 1))
+
+
 def crystal():
     """One atom whose neighbours are all images of itself: source and target agree, shifts tell edges apart."""
     return add_edges(Graph.from_atoms(ase.build.bulk("Cu"), dtype=torch.float64), 4.0)
@@ -32,7 +38,7 @@ def lonely():
     return graph_of(random(3, 3, seed=5) * 100, 2.0)
 
 
-GRAPHS = pytest.mark.parametrize("make", [molecule, directed, crystal, lonely], ids=lambda f: f.__name__)
+GRAPHS = pytest.mark.parametrize("make", [molecule, directed, repeated, crystal, lonely], ids=lambda f: f.__name__)
 
 
 @GRAPHS
@@ -40,7 +46,7 @@ def test_pairs_hold_every_edge_once_beside_its_reverse(make):
     graph = make()
     p = pairs(graph)
     assert sorted(p.edges.flatten().tolist()) == list(range(graph.num_edges))
-    assert p.edges.shape[1] == (1 if make is directed else 2)
+    assert p.edges.shape[1] == (1 if make in (directed, repeated) else 2)
     assert torch.equal(p.source, graph.source[p.edges]) and torch.equal(p.target, graph.target[p.edges])
     if p.edges.shape[1] == 2:
         assert torch.equal(graph.reverse_edge[p.edges], p.edges.flip(1))

@@ -111,9 +111,8 @@ def _make(graph: Graph) -> Pairs:
     source, target = graph.edge_index
     ptr = graph.edge_ptr
     count = torch.arange(source.shape[0], device=source.device)
-    try:
-        reverse = graph.reverse_edge
-    except StructureError:
+    reverse = _reverse_edge(graph, count)
+    if reverse is None:
         by_source = torch.argsort(source, stable=True)
         source_ptr = F.pad(torch.bincount(source, minlength=graph.num_nodes).cumsum(0), (1, 0))
         incoming, outgoing = Fan(ptr, source, count, None), Fan(source_ptr, target[by_source], by_source, by_source)
@@ -128,3 +127,13 @@ def _make(graph: Graph) -> Pairs:
     incoming, outgoing = Fan(ptr, source, pair, None), Fan(ptr, source, pair, reverse)
     return Pairs(torch.stack([first, second], 1), torch.stack([one, other], 1), torch.stack([other, one], 1),
                  incoming, outgoing)
+
+
+def _reverse_edge(graph: Graph, count: Tensor) -> Tensor | None:
+    """Each edge's reverse, if edges come in twos. A caller's may be directed, repeated, or loops."""
+    try:
+        reverse = graph.reverse_edge
+    except StructureError:
+        return None
+    in_twos = torch.equal(reverse.index_select(0, reverse), count) and not bool((reverse == count).any())
+    return reverse if in_twos else None
