@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -330,6 +331,7 @@ def _device(model: Model) -> str:
     return f"CPU, {torch.get_num_threads()} thread(s), {str(model.dtype).removeprefix('torch.')}"
 
 
+@cache
 def commit() -> str | None:
     """The commit of the source tree that is running; ``None`` for an installed package."""
     try:

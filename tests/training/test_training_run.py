@@ -67,13 +67,15 @@ def test_a_folder_in_use_is_not_overwritten(trained: Path) -> None:
     before = (trained / "model.safetensors").read_bytes()
     with pytest.raises(TrainingError, match="checkpoints of another run"):
         train(card(), out=trained, data=SAMPLE, device="cpu", quiet=True)
-    train(card(), out=trained, data=SAMPLE, device="cpu", quiet=True, resume=True)  # it is at its end already
+    # It is at its end already.
+    train(card(), out=trained, data=SAMPLE, device="cpu", quiet=True, resume=True, measure=False)
     assert (trained / "model.safetensors").read_bytes() == before
 
 
 def test_a_run_goes_on_from_the_command_line(tmp_path: Path) -> None:
     path = card().save(tmp_path / "card.yaml")
-    arguments = ["train", str(path), "--out", str(tmp_path / "run"), "--data", str(SAMPLE), "--device", "cpu", "-q"]
+    arguments = ["train", str(path), "--out", str(tmp_path / "run"), "--data", str(SAMPLE), "--device", "cpu", "-q",
+                 "--no-measure"]
     ran = CliRunner().invoke(app, [*arguments, "--set", "budget.steps=5"])
     assert ran.exit_code == 0, ran.output
     ran = CliRunner().invoke(app, [*arguments, "--set", "budget.steps=9", "--resume"])
@@ -108,12 +110,10 @@ def test_units_of_the_card_are_those_of_the_metrics(tmp_path: Path) -> None:
     in_ev = card(targets={"U0": {"readout": "energy", "unit": "eV", "reference": "fitted", "hidden": [8]}}, recipe=short)
     in_kcal = card(targets={"U0": {"readout": "energy", "unit": "kcal/mol", "reference": "fitted", "hidden": [8]}},
                    recipe=short)
-    maes = []
-    for number, described in enumerate((in_ev, in_kcal)):
-        folder = train(described, out=tmp_path / str(number), data=SAMPLE, device="cpu", quiet=True)
-        maes.append(next(m for m in Card.load(folder).metrics if m.metric == "mae"))
-    assert (maes[0].unit, maes[1].unit) == ("meV", "kcal/mol")
-    assert maes[1].value == pytest.approx(maes[0].value / 1000 * 23.0605, rel=1e-3)
+    folders = [train(described, out=tmp_path / described.targets["U0"].unit[:2], data=SAMPLE, device="cpu", quiet=True,
+                     measure=False) for described in (in_ev, in_kcal)]
+    maes = [Card.load(folder).training.best_validation["U0.mae"] for folder in folders]
+    assert maes[1] == pytest.approx(maes[0] * 23.0605, rel=1e-3)
 
 
 def test_a_dry_run_tells_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -133,11 +133,11 @@ def test_a_warm_start_begins_where_the_other_ended(trained: Path, tmp_path: Path
     assert started == {"copied": ["U0", "gap", "mu"], "new": ["Cv"]}
     for name, value in source.state_dict().items():
         assert name.endswith("coefficients") or torch.equal(value, again.state_dict()[name])
-    folder = train(card(), out=tmp_path / "run", data=SAMPLE, device="cpu", quiet=True,
+    folder = train(card(), out=tmp_path / "run", data=SAMPLE, device="cpu", quiet=True, measure=False,
                    overrides=[f"from={trained}", "freeze=[backbone.*]", "budget.steps=3", "lr=1e-6"])
     after = zoo.load(folder).state_dict()
     assert all(torch.equal(v, after[n]) for n, v in source.state_dict().items() if n.startswith("backbone"))
-    maes = [next(m.value for m in Card.load(f).metrics if (m.target, m.metric) == ("gap", "mae")) for f in (trained, folder)]
+    maes = [Card.load(run).training.best_validation["gap.mae"] for run in (trained, folder)]
     assert maes[1] < 1.1 * maes[0], "the readouts were taken over, and their references refitted"
 
 

@@ -22,6 +22,7 @@ Freeze = Annotated[
 ]
 Scale = Annotated[float | None, typer.Option(help="Factor on the recipe's learning rate.")]
 Force = Annotated[bool, typer.Option("--force", help="Train although the references look absurd.")]
+Measure = Annotated[bool, typer.Option(help="At the end: metrics of the test split into the card, and pictures.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on the screen.")]
 
 
@@ -37,6 +38,7 @@ def train(
     freeze: Freeze = None,
     lr_scale: Scale = None,
     force: Force = False,
+    measure: Measure = True,
     quiet: Quiet = False,
 ) -> None:
     """Train the model that a card describes; weights, metrics and a card of its own appear in the folder.
@@ -51,7 +53,7 @@ def train(
     if lr_scale is not None:
         description = read_card(description, [f"recipe.lr={description.recipe.get('lr', 1e-3) * lr_scale!r}"])
     run(description, out, Options(data=data, device=device, resume=resume, fast_dev_run=fast_dev_run, force=force,
-                                  quiet=quiet, command=_command()))
+                                  measure=measure, quiet=quiet, command=_command()))
 
 
 def finetune(
@@ -73,6 +75,7 @@ def finetune(
     freeze: Freeze = None,
     lr_scale: Scale = None,
     force: Force = False,
+    measure: Measure = True,
     quiet: Quiet = False,
 ) -> None:
     """Fine-tune a trained model on structures of one's own; the result is a card folder like any other."""
@@ -86,8 +89,8 @@ def finetune(
     if lr_scale is not None:
         changes.append(f"recipe.lr={card.recipe['lr'] * lr_scale!r}")
     card = read_card(card, [*changes, *_shorthands(None, freeze), *(overrides or [])])
-    run(card, out, Options(device=device, resume=resume, fast_dev_run=fast_dev_run, force=force, quiet=quiet,
-                           command=_command()))
+    run(card, out, Options(device=device, resume=resume, fast_dev_run=fast_dev_run, force=force,
+                           measure=measure, quiet=quiet, command=_command()))
 
 
 def _shorthands(start: str | None, freeze: list[str] | None) -> list[str]:

@@ -21,9 +21,9 @@ def prepare() -> dict[str, bool]:
     Large temporaries otherwise go back to the kernel after every operation and are paged in again, and products of
     small activations fall into denormal numbers, which the hardware treats a hundred times slower.
 
-    Returns which of ``malloc`` and ``flush_denormal`` took effect. When torch's worker threads have already
-    started, they would keep their denormals and results would depend on the thread that made them: the setting is
-    then left off, and said.
+    Returns which of ``malloc`` and ``flush_denormal`` took effect. Worker threads that have started already may keep
+    their denormals (it depends on the version of torch), and results would depend on the thread that made them: the
+    setting is then left off, and said.
     """
     return {"malloc": _keep_memory(), "flush_denormal": _flush_denormals()}
 
@@ -57,6 +57,6 @@ def _flush_denormals() -> bool:
 
 
 def _every_thread_flushes() -> bool:
-    """Worker threads copy the setting when they start: those started earlier show up as denormals that survive."""
+    """Threads that the setting does not reach show up as denormals that survive."""
     tiny = torch.full((1 << 20,), 1e-40)
     return not bool((tiny * 1.0).count_nonzero())

@@ -89,10 +89,9 @@ def run(card: str | Path | Card, out: Path, options: Options) -> Run:
             if here.first:
                 description.save(out / "run.yaml")
             outcome = trainer.run(resume=resume)
-        if outcome.reason in ("budget", "early stop"):
+        if outcome.reason in ("budget", "early stop") and here.first:
             trainer.load_best()
-            if here.first:
-                description = _finish(out, model, found, trainer, here, measure=options.measure)
+            description = _finish(out, model, found, trainer, here, measure=options.measure)
     return Run(out, outcome, description)
 
 
