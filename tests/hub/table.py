@@ -34,9 +34,10 @@ def rows() -> list[Row]:
     """All rows: those that hang on tests, by file and line, and those of the lists of faults."""
     order = [module.__name__.rpartition(".")[2] for module in WITH_ROWS]
     network = [Row("network", case.name, case.outcome) for case in test_faults.CASES]
-    passing = [Row("push", name, "tried again: exactly one commit, tagged and pinned") for name, _ in test_push_faults.PASSING]
-    ending = "an error; nothing half done; the next push succeeds"
-    lasting = [Row("push", name, ending) for name, *_ in test_push_faults.LASTING]
+    again = "tried again: exactly one commit, tagged and pinned"
+    refused = "an error; nothing half done; the next push succeeds"
+    passing = [Row("push", name, again) for name, _ in test_push_faults.PASSING]
+    lasting = [Row("push", name, refused) for name, *_ in test_push_faults.LASTING]
     hung = sorted(ROWS, key=lambda one: (order.index(one.place[0]), one.place[1]))
     return [*network, *hung, *passing, *lasting]
 
