@@ -15,7 +15,8 @@ from zoo.lab.picasso import LEVELS, face, faces
 from zoo.neighbors import add_edges
 
 HIGHEST = 8
-ALL = [*pairs(), *chains(), *(Pair(level, None if level == "twist" else 2, "", face(level, 0), face(level, 1)) for level in LEVELS)]
+FACES = [Pair(level, {"bend": 2, "twist": None}[level], "", face(level, 0), face(level, 1)) for level in LEVELS]
+ALL = [*pairs(), *chains(), *FACES]
 SAME_AT_EVERY_BOND = {"lines", "torsion", "chirality", "2-chain", "3-chain", "4-chain", "twist"}
 
 

@@ -72,7 +72,8 @@ def tables(found: Ladder) -> Iterator[tuple[str, list[str], list[list[str]]]]:
                [[name, str(lmax), *(_seen(by_star[name, lmax, n]) for n in folds)] for name, lmax in keys])
     if found.picasso:
         yield ("Picasso problem: test accuracy", ["", "level", "mean", "by seed", "expected"],
-               [[a.name, a.level, f"{a.mean:.3f}", " ".join(f"{x:.2f}" for x in a.by_seed), _hope(a)] for a in found.picasso])
+               [[a.name, a.level, f"{a.mean:.3f}", " ".join(f"{x:.2f}" for x in a.by_seed), _hope(a)]
+                for a in found.picasso])
 
 
 def _finding(f: Finding) -> dict[str, Any]:
@@ -88,14 +89,22 @@ def _finding(f: Finding) -> dict[str, Any]:
 
 def _cell(f: Finding) -> str:
     if f.first is not None:
-        text = f"from {f.first} ({f.deep.margin:.0e})"
+        text = f"from {f.first} ({_short(f.deep.margin)})"
     else:
-        text = f"{'yes' if f.deep.told_apart else 'never' if f.deep.layers else 'no'} ({f.deep.margin:.0e})"
+        text = f"{'yes' if f.deep.told_apart else 'never' if f.deep.layers else 'no'} ({_short(f.deep.margin)})"
     return text if f.as_expected is not False else f"{text} ≠ expected"
 
 
+def _short(margin: float) -> str:
+    """0.3, 17, 4e12."""
+    if margin < 1000:
+        return f"{margin:.1f}" if margin < 10 else f"{margin:.0f}"
+    mantissa, exponent = f"{margin:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
 def _seen(o: Any) -> str:
-    text = f"{'yes' if o.seen else 'no'} ({o.margin:.0e})"
+    text = f"{'yes' if o.seen else 'no'} ({_short(o.margin)})"
     return text if o.seen == o.expected else f"{text} ≠ expected"
 
 

@@ -41,7 +41,7 @@ def symmetry(
 def expressivity(
     names: Annotated[list[str] | None, typer.Argument(help="Architectures or trained models; the five families if "
                                                            "absent.")] = None,
-    experiments: Annotated[str, typer.Option(help="Any of pairs,chains,stars,picasso, or 'all'. Picasso trains networks, "
+    experiments: Annotated[str, typer.Option(help="Any of pairs,chains,stars,picasso, or 'all'. Picasso trains, "
                                                   "and takes minutes.")] = "pairs,chains,stars",
     layers: Annotated[str, typer.Option(help="Depths to try.")] = "1,2,3,4,5",
     seeds: Annotated[int, typer.Option(min=1, help="Random initialisations of each depth.")] = 3,

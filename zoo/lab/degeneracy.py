@@ -58,10 +58,7 @@ def degenerate_up_to(a: Graph, b: Graph, highest: int = 8) -> int:
 
 def congruent(a: Graph, b: Graph, *, reflections: bool = True, atol: float = 1e-6) -> bool:
     """Whether a motion of space maps one structure onto the other, atoms of an element being alike."""
-    for order in _isometries(a, b, atol):
-        if reflections or _proper(a.pos, b.pos[order]):
-            return True
-    return False
+    return any(reflections or _proper(a.pos, b.pos[order]) for order in _isometries(a, b, atol))
 
 
 def _cluster(graph: Graph, centre: int, chosen: tuple[int, ...], *, keep_order: bool = False) -> Key:

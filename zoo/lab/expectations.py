@@ -28,7 +28,7 @@ _SEES_DISTANCES = "reads distances along bonds, which are the same; no depth cha
 _SAME_AT_EVERY_BOND = "every bond makes the same angles with the bonds it meets, so no message differs at any depth"
 _NO_MIRROR = "its scalars are made of distances, angles and cosines: even under reflection"
 _ANGLES_AT_ONCE = "angles between bonds enter the first messages"
-_EACH_BOND = "the angles are the same as one list for the centre, but not bond by bond: messages to the neighbours differ"
+_EACH_BOND = "the angles are the same as one list for the centre, but not bond by bond: messages outward differ"
 
 EXPECTED: dict[tuple[str, str], Expectation] = {
     ("schnet", "distances"): Expectation(None, _SEES_DISTANCES),
@@ -54,18 +54,21 @@ EXPECTED: dict[tuple[str, str], Expectation] = {
     ("painn", "angles"): Expectation(
         2, "the norm of the summed bond vectors is the same; sent back, the sum is projected on each bond"),
     ("painn", "lines"): Expectation(None, "the inversion maps each star onto itself: no vector at the centre, ever"),
-    ("painn", "torsion"): Expectation(2, "the directions of the outer bonds meet after two layers, and ⟨Uv, Vv⟩ multiplies them"),
+    ("painn", "torsion"): Expectation(
+        2, "the directions of the outer bonds meet after two layers, and ⟨Uv, Vv⟩ multiplies them"),
     ("painn", "tetrahedra"): Expectation(
         2, "the sum of bond vectors, sent back and projected on each bond, gives different lists"),
-    ("painn", "chirality"): Expectation(None, "⟨Uv, Vv⟩ and ‖Vv‖ are even under reflection, and there is no cross product"),
+    ("painn", "chirality"): Expectation(
+        None, "⟨Uv, Vv⟩ and ‖Vv‖ are even under reflection, and there is no cross product"),
     ("nequip", "distances"): Expectation(
-        2, "after one layer its scalars are sums over distances; the second contracts the summed directions with each bond"),
+        2, "scalars after one layer are sums over distances; the second contracts summed directions with each bond"),
     ("nequip", "angles"): Expectation(2, "sums of harmonics at the centre are contracted with each bond, which differ"),
     ("nequip", "lines"): Expectation(
-        4, "the first invariant that differs is x̂ᵢ·T²x̂ᵢ with T = Σ x̂x̂ᵀ, the bispectrum of l = 2: centre, bond, centre, bond"),
+        4, "the first invariant that differs is x̂ᵢ·T²x̂ᵢ with T = Σ x̂x̂ᵀ, l = 2: centre, outward, centre, outward"),
     ("nequip", "torsion"): Expectation(
         3, "the direction of one outer bond travels two bonds, and the third layer contracts it with the other"),
-    ("nequip", "tetrahedra"): Expectation(2, "sums of harmonics at the centre are contracted with each bond, which differ"),
+    ("nequip", "tetrahedra"): Expectation(
+        2, "sums of harmonics at the centre are contracted with each bond, which differ"),
     ("nequip", "chirality"): Expectation(
         4, "a 0o needs three different directions at the centre, of which the layers can bring together one by one"),
     # k-chains. Theory for a layer that multiplies whatever has met: ⌊k/2⌋ + 1 (Joshi et al.).
@@ -74,10 +77,11 @@ EXPECTED: dict[tuple[str, str], Expectation] = {
     ("gemnet", "2-chain"): Expectation(1, "the ends are at a dihedral of 0° or 180° over one bond"),
     **{("gemnet", f"{k}-chain"): Expectation(None, "a torsion spans one bond; over a straight chain none is defined")
        for k in (3, 4)},
-    **{("painn", f"{k}-chain"): Expectation(k // 2 + 1, "⌊k/2⌋ + 1: the two directions meet half-way and are multiplied there")
+    **{("painn", f"{k}-chain"): Expectation(
+        k // 2 + 1, "⌊k/2⌋ + 1: the two directions meet half-way and are multiplied there")
        for k in (2, 3, 4)},
     **{("nequip", f"{k}-chain"): Expectation(
-        k + 1, "features are multiplied with bonds, never with each other: one end's direction travels to the other's bond",
+        k + 1, "features are multiplied with bonds, never with each other: one direction travels to the other's bond",
         k // 2 + 1)
        for k in (2, 3, 4)},
     # The Picasso problem, three layers.

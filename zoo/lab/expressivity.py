@@ -1,9 +1,9 @@
 """Which structures a family of networks can tell apart, and from how many layers on.
 
-The weights are random: what a family *can* see, almost any weights show. A structure is embedded as Σ_i φ(h_i), with h_i
-the scalar features of atom i and φ a fixed random non-linear map, which is injective on multisets for almost all φ. The
-difference of two structures is held against the noise of float64: the difference between a structure and itself, turned
-and with its atoms in another order.
+The weights are random: what a family *can* see, almost any weights show. A structure is embedded as Σ_i φ(h_i), with
+h_i the scalar features of atom i and φ a fixed random non-linear map: lists of features that differ give sums that
+differ, for almost any φ. The difference of two structures is held against the noise of float64: the difference between
+a structure and itself, turned and with its atoms in another order.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _measured(
             embedded = _embedding(_scalars(model.layout, h, pair.mirror), batch, seed)
             a, b, *copies = embedded.view(len(chosen), -1, _WIDTH)[k]
             size = float(embedded.square().mean().sqrt())
-            noises = [abs(copy - own).max() for own, half in ((a, copies[:_COPIES]), (b, copies[_COPIES:])) for copy in half]
+            noises = [(copy - own).abs().max() for own, copy in zip([a] * _COPIES + [b] * _COPIES, copies)]
             difference[k] = max(difference[k], float((a - b).abs().max()) / size)
             noise[k] = max(noise[k], float(max(noises)) / size, torch.finfo(torch.float64).eps)
     return [Verdict(found.name, pair.name, layers, d, n) for pair, d, n in zip(chosen, difference, noise)]

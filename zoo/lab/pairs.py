@@ -86,11 +86,11 @@ def three_lines() -> Pair:
 
     Neighbours ±a, ±b, ±c on three lines through the centre, each two lines at |cos| = p. Every bond sees 180°, and
     twice each of arccos p and arccos(−p). The sign of (a·b)(b·c)(c·a) does not depend on the signs of a, b, c, and is
-    + or −: the volumes det Gram = 1 − 3p² ± 2p³ of the parallelepipeds differ. The inversion maps each star onto itself.
+    + or −: the squared volumes det Gram = 1 − 3p² ± 2p³ they span differ. The inversion maps each star onto itself.
     """
     lines = [_lines(0.25, sign) for sign in (1, -1)]
     a, b = (star([C, *[H] * 6], [v for line in three for v in (line, -line)]) for three in lines)
-    return Pair("lines", 3, "six neighbours on three lines that meet pairwise at 75.5°, obtuse or acute as a triple", a, b)
+    return Pair("lines", 3, "six neighbours on three lines that meet pairwise at 75.5°, in two ways", a, b)
 
 
 def torsion() -> Pair:
@@ -111,12 +111,13 @@ def four_body() -> Pair:
     azimuth, height = (0.0, 80.0, 190.0), 20.0
     six = [direction(height, phi) for phi in azimuth] + [direction(-height, phi + 40) for phi in azimuth]
     a, b = (star([C, *[H] * 7], [*six, direction(pole, 0)]) for pole in (90, -90))
-    return Pair("tetrahedra", 4, "seven neighbours; centre and any three of them: the same 35 tetrahedra", a, b, natural=False)
+    definition = "seven neighbours; centre and any three of them make the same 35 tetrahedra"
+    return Pair("tetrahedra", 4, definition, a, b, natural=False)
 
 
 def mirror_images() -> Pair:
     """A tetrahedral atom with four different neighbours, like CHFClBr, and its mirror image."""
-    corners = [torch.tensor(v, dtype=torch.float64) / math.sqrt(3) for v in ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))]
+    corners = torch.tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=torch.float64).unbind(0)
     a = star([C, H, N, O, F], corners)
     b = star([C, H, N, O, F], [v * torch.tensor([-1.0, 1.0, 1.0]) for v in corners])
     return Pair("chirality", None, "an atom with four different neighbours, and its mirror image", a, b, mirror=True)

@@ -71,7 +71,12 @@ class Accuracy:
 
 
 def picasso(
-    names: Iterable[str] = FAMILIES, *, levels: Iterable[str] = LEVELS, layers: int = 3, seeds: int = 5, steps: int = 150
+    names: Iterable[str] = FAMILIES,
+    *,
+    levels: Iterable[str] = LEVELS,
+    layers: int = 3,
+    seeds: int = 5,
+    steps: int = 150,
 ) -> list[Accuracy]:
     """Train every architecture from every seed on every level, and test it on structures it has not seen.
 
@@ -95,8 +100,8 @@ def face(level: str, kind: int) -> Graph:
     joints = torch.stack([direction(0, 0), direction(0, bend)])
     # The arms of the middle part stand above and below the plane of the joints, and do not move with the second one.
     arms = torch.stack([direction(55, 235), direction(-55, 235)])
-    up = direction(90, 0)
-    pos = torch.cat([_part(joints[0], up, 15.0), torch.zeros(1, 3, dtype=torch.float64), arms, _part(joints[1], joints[0], twist)])
+    first, last = _part(joints[0], direction(90, 0), 15.0), _part(joints[1], joints[0], twist)
+    pos = torch.cat([first, torch.zeros(1, 3, dtype=torch.float64), arms, last])
     return bonded(_ELEMENTS, BOND * pos, _BONDS)
 
 
@@ -141,7 +146,7 @@ def _trained_accuracy(found: Probe, level: str, layers: int, seed: int, steps: i
 
 
 def _train(model: Model, level: str, stream: torch.Generator, steps: int) -> None:
-    """Adam on the cross entropy, every batch made anew; ends early once the classes have been told apart for a while."""
+    """Adam on the cross entropy, every batch made anew; ends early once the classes are told apart."""
     optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
     recent = 1.0
     for _ in range(steps):

@@ -22,7 +22,8 @@ __all__ = ["draw_equivariance", "draw_expressivity", "draw_representations"]
 def draw_representations(matrices: Sequence[tuple[str, Tensor]], picture: Path) -> Path:
     """Matrices side by side in blue–white–red from −1 to 1, so that one sees the blocks."""
     plt = _pyplot()
-    figure, axes = plt.subplots(1, len(matrices), figsize=(4.2 * len(matrices), 4.2), layout="constrained", squeeze=False)
+    size = 4.2 * len(matrices), 4.2
+    figure, axes = plt.subplots(1, len(matrices), figsize=size, layout="constrained", squeeze=False)
     for (title, matrix), axis in zip(matrices, axes[0]):
         shown = axis.imshow(matrix.numpy(), cmap="bwr", vmin=-1, vmax=1)
         axis.set(title=title, xticks=[], yticks=[])
@@ -48,7 +49,7 @@ def draw_equivariance(rows: Sequence[Equivariance], picture: Path, *, title: str
 def draw_expressivity(rows: Sequence[Finding], picture: Path) -> Path:
     """Heat map of margins, network × pair: at the smallest depth above, at the largest below.
 
-    Colour is the decimal logarithm of difference over noise; a cell says from how many layers on the pair is told apart.
+    Colour is the decimal logarithm of difference over noise; a cell says from how many layers on it is told apart.
     """
     plt = _pyplot()
     names, kinds = (list(dict.fromkeys(getattr(row, key) for row in rows)) for key in ("name", "pair"))
@@ -59,8 +60,9 @@ def draw_expressivity(rows: Sequence[Finding], picture: Path) -> Path:
             verdict: Verdict = getattr(row, which)
             place = names.index(row.name), kinds.index(row.pair)
             grid[place] = np.log10(max(verdict.margin, 1.0))
-            text = "–" if not verdict.told_apart else "yes" if row.first is None or which == "shallow" else f"from {row.first}"
-            axis.text(place[1], place[0], text, ha="center", va="center", color="white" if grid[place] > 5 else "black")
+            told = "yes" if row.first is None or which == "shallow" else f"from {row.first}"
+            axis.text(place[1], place[0], told if verdict.told_apart else "–", ha="center", va="center",
+                      color="white" if grid[place] > 5 else "black")
         shown = axis.imshow(grid, cmap="Blues", vmin=0, vmax=12, aspect="auto")
         depths = list(dict.fromkeys(getattr(row, which).layers for row in rows if row.first or row.shallow.layers))
         layers = f"{depths[0]} layer{'s' if depths[0] > 1 else ''}" if depths else "as trained"

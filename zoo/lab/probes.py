@@ -27,13 +27,14 @@ _NARROW: Mapping[str, Mapping[str, Any]] = {
     "schnet": {"channels": 32, "num_filters": 32, "num_radial": 16},
     "dimenet": {"hidden": 32, "int_emb": 16, "out_emb": 16, "num_spherical": 5, "num_radial": 4, "output_layers": 1},
     "gemnet": {
-        "num_spherical": 5, "num_radial": 4, "emb_atom": 32, "emb_edge": 32, "emb_trip": 16, "emb_quad": 16, "emb_rbf": 8,
-        "emb_cbf": 8, "emb_sbf": 8, "bil_trip": 16, "bil_quad": 16, "atom": 1,
+        "num_spherical": 5, "num_radial": 4, "emb_atom": 32, "emb_edge": 32, "emb_trip": 16, "emb_quad": 16,
+        "emb_rbf": 8, "emb_cbf": 8, "emb_sbf": 8, "bil_trip": 16, "bil_quad": 16, "atom": 1,
     },
     "painn": {"channels": 32, "num_radial": 16},
     # Both parities, up to the output: otherwise nothing could tell mirror images apart.
     "nequip": {
-        "lmax": 2, "parity": True, "num_features": 8, "output_parity": True, "radial_width": 16, "avg_num_neighbors": 4.0,
+        "lmax": 2, "parity": True, "num_features": 8, "output_parity": True, "radial_width": 16,
+        "avg_num_neighbors": 4.0,
     },
 }
 """What a message may see does not depend on how wide it is."""
@@ -97,7 +98,8 @@ def probe(name: str, *, cutoff: float = REACH) -> Probe:
         try:
             return Probe(name, trained=load(name, dtype="float64"))
         except UnknownNameError as error:
-            raise UnknownNameError(f"no architecture '{name}' (known are {', '.join(known)}), and no model: {error}") from None
+            raise UnknownNameError(f"no architecture '{name}' (known are {', '.join(known)}), and no model: "
+                                   f"{error}") from None
     taken = inspect.signature(host.factory(name)).parameters
     depth = next((key for key in _DEPTHS if key in taken), None)
     config = dict(_NARROW.get(name, known[name].presets.get("small", {})))

@@ -1,8 +1,8 @@
 """n-fold stars: which degree l sees how a symmetric star is turned (Joshi et al. 2023, arXiv:2301.09308, sec. 5).
 
-n equal neighbours in a plane, at equal angles. A rotation by 2π/n around the axis changes nothing, so a feature of degree
-l at the centre can hold only the orders m = 0 and |m| = n, 2n, …; the first of these that turns with the star needs l = n.
-Below it the centre cannot know of a rotation by π/n, however many layers there are.
+n equal neighbours in a plane, at equal angles. A rotation by 2π/n around the axis changes nothing, so a feature of
+degree l at the centre can hold only the orders m = 0 and |m| = n, 2n, …; the first of these that turns with the star
+needs l = n. Below it the centre cannot know of a rotation by π/n, however many layers there are.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -54,8 +55,12 @@ class Orientation:
 
 
 def orientations(
-    names: Iterable[str] = ("painn", "nequip"), *, folds: Sequence[int] = (2, 3, 5), degrees: Sequence[int] = (1, 2, 3, 4, 5),
-    layers: int = 2, seeds: int = 2,
+    names: Iterable[str] = ("painn", "nequip"),
+    *,
+    folds: Sequence[int] = (2, 3, 5),
+    degrees: Sequence[int] = (1, 2, 3, 4, 5),
+    layers: int = 2,
+    seeds: int = 2,
 ) -> list[Orientation]:
     """Every network on every star; one that lets its degree be chosen (``lmax``) at each of ``degrees``."""
     rows = []
@@ -78,7 +83,9 @@ def n_fold_star(fold: int, turn: float = 0.0) -> Graph:
     return star([_CARBON, *[_HYDROGEN] * fold], directions)
 
 
-def _measured(found: Probe, folds: Sequence[int], layers: int, seeds: int, changes: dict[str, object]) -> list[Orientation]:
+def _measured(
+    found: Probe, folds: Sequence[int], layers: int, seeds: int, changes: dict[str, Any]
+) -> list[Orientation]:
     turns = [n_fold_star(n, part * math.pi / n) for n in folds for part in (0, 1, 2)]
     batch = together(turns)
     worst = [(0.0, 0.0)] * len(folds)
