@@ -30,8 +30,9 @@ __all__ = ["Block", "Convolution", "Features", "Neighbours", "arrange"]
 
 Features = dict[Irrep, Tensor]
 
-_BLOCK_SLOTS = {"cpu": 1024}
-"""Neighbour slots handled at once: on a CPU, so few that the products stay in its cache."""
+_BLOCK_FLOATS = {"cpu": 1 << 17}
+_BLOCK_FLOATS_ELSEWHERE = 1 << 26
+"""Size of the largest product of a block; on a CPU such that it stays in the cache until it is summed."""
 
 
 class Block(NamedTuple):
@@ -64,17 +65,18 @@ class Neighbours:
     blocks: list[Block] | None
 
 
-def arrange(degree: Tensor, first_edge: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Block]]:
+def arrange(degree: Tensor, first_edge: Tensor, floats_per_slot: int) -> tuple[Tensor, Tensor, Tensor, list[Block]]:
     """Order atoms by their number of neighbours and give every block of them slots of equal width.
 
     Args:
         degree, first_edge: (N,) number of incoming edges of each atom, and the first of them.
+        floats_per_slot: of the largest product, see :attr:`Convolution.floats_per_slot`.
 
     Returns:
         order (N,): the atoms by degree; atom (S,): place in this order that owns each slot; edge (S,): the edge in
         each slot, E where it is empty; the blocks.
     """
-    limit = _BLOCK_SLOTS.get(degree.device.type, 1 << 18)
+    limit = max(1, _BLOCK_FLOATS.get(degree.device.type, _BLOCK_FLOATS_ELSEWHERE) // floats_per_slot)
     degree, order = torch.sort(degree)
     sizes = degree.tolist()
     blocks, lo, start = [], sum(d == 0 for d in sizes), 0
@@ -82,14 +84,14 @@ def arrange(degree: Tensor, first_edge: Tensor) -> tuple[Tensor, Tensor, Tensor,
         hi = min(len(sizes), lo + max(1, limit // sizes[lo]))
         while hi > lo + 1 and (hi - lo) * sizes[hi - 1] > limit:
             hi = max(lo + 1, lo + limit // sizes[hi - 1])
-        width = sizes[hi - 1]
-        blocks.append(Block(lo, hi, start, start + (hi - lo) * width, width))
+        slots = sizes[hi - 1]
+        blocks.append(Block(lo, hi, start, start + (hi - lo) * slots, slots))
         lo, start = hi, blocks[-1].stop
-    width = torch.zeros_like(degree)
+    slots = torch.zeros_like(degree)
     for block in blocks:
-        width[block.lo : block.hi] = block.width
-    atom = torch.repeat_interleave(width, output_size=start)
-    first_slot = width.cumsum(0) - width
+        slots[block.lo : block.hi] = block.width
+    atom = torch.repeat_interleave(slots, output_size=start)
+    first_slot = slots.cumsum(0) - slots
     place = torch.arange(start, device=degree.device) - first_slot.index_select(0, atom)
     edge = first_edge.index_select(0, order).index_select(0, atom) + place
     num_edges = int(degree.sum())
@@ -137,6 +139,11 @@ class _Operands:
     def x(self, group: _Group) -> Tensor:
         """(slots, 2l1 + 1, 1, channels)."""
         return self.features[group.source].unsqueeze(2)
+
+    def by_path(self, back: Tensor, group: _Group) -> Tensor:
+        """(atoms, width, m1·paths·channels) → (slots, m1, paths, channels)."""
+        channels = self.features[group.source].shape[2]
+        return back.view(self.features[group.source].shape[0], -1, group.count, channels)
 
     def by_atom(self, product: Tensor) -> Tensor:
         """(slots, m1, paths, channels) → (atoms, width, m1·paths·channels)."""
@@ -189,8 +196,8 @@ class _Gradient(torch.autograd.Function):
                 if with_harmonics:
                     product = part.by_atom(part.x(group) * part.w(group))
                     out.y(group).add_(torch.bmm(product, g.transpose(1, 2)))
-                back = torch.bmm(part.y(group), g).view(part.weights.shape[0], -1, group.count, part.x(group).shape[3])
-                _reduce(back, part, group, out, first=True)
+                back = part.by_path(torch.bmm(part.y(group), g), group)
+                _reduce(((back, part),), group, out)
             _scatter(plan, out, grad_w, grad_x)
         return grad_y, grad_w, *grad_x
 
@@ -210,25 +217,21 @@ class _Gradient(torch.autograd.Function):
             part = _Operands(plan, block, harmonics, weights, features)
             tangent = _Operands(plan, block, t_y, t_w, t_x)
             out = _Operands(plan, block, grad_y, None, [None] * len(features))
-            out.weights, out.features = torch.zeros_like(part.weights), [torch.zeros_like(x) for x in part.features]
+            out.weights, out.features = torch.empty_like(part.weights), [torch.zeros_like(x) for x in part.features]
             for group, grad, total in zip(plan.groups, grads, grad_g):
                 g, total = grad[block.lo : block.hi], total[block.lo : block.hi]
-                moved = None
-                if tangent.weights is not None:
-                    moved = part.x(group) * tangent.w(group)
-                if tangent.features[group.source] is not None:
-                    other = tangent.x(group) * part.w(group)
-                    moved = other if moved is None else moved.add_(other)
-                shape = (part.weights.shape[0], -1, group.count, part.x(group).shape[3])
+                moved = _first_order(part, tangent, group)
+                back = back_moved = None
                 if moved is not None:
                     moved = part.by_atom(moved)
                     torch.bmm(part.y(group).transpose(1, 2), moved, out=total)
                     if grad_y is not None:
                         out.y(group).add_(torch.bmm(moved, g.transpose(1, 2)))
-                    _reduce(torch.bmm(part.y(group), g).view(shape), tangent, group, out)
+                    back = part.by_path(torch.bmm(part.y(group), g), group)
                 if t_y is not None:
                     total.baddbmm_(tangent.y(group).transpose(1, 2), part.by_atom(part.x(group) * part.w(group)))
-                    _reduce(torch.bmm(tangent.y(group), g).view(shape), part, group, out)
+                    back_moved = part.by_path(torch.bmm(tangent.y(group), g), group)
+                _reduce(((back, tangent), (back_moved, part)), group, out)
             _scatter(plan, out, grad_w, grad_x)
         return None, None, grad_y, grad_w, *grad_x, *grad_g
 
@@ -242,17 +245,36 @@ def _split(plan: _Plan, rest: Any) -> tuple[Any, Any]:
     return rest[: -len(plan.groups)], rest[-len(plan.groups) :]
 
 
-def _reduce(back: Tensor, part: _Operands, group: _Group, out: _Operands, *, first: bool = False) -> None:
-    """Add Σ_m1 back·x to the block's weight gradients and Σ_path back·w to its feature gradients."""
-    if part.features[group.source] is not None:
-        term = (back * part.x(group)).sum(1) if back.shape[1] > 1 else (back * part.x(group))[:, 0]
-        if first:
-            out.w(group)[:, 0] = term
-        else:
-            out.w(group)[:, 0] += term
-    if part.weights is not None:
-        for k in range(group.count):
-            out.features[group.source].addcmul_(back[:, :, k], part.w(group)[:, :, k])
+def _first_order(part: _Operands, tangent: _Operands, group: _Group) -> Tensor | None:
+    """x·tw + tx·w."""
+    moved = None
+    if tangent.weights is not None:
+        moved = part.x(group) * tangent.w(group)
+    if tangent.features[group.source] is not None:
+        x, w = tangent.x(group), part.w(group)
+        moved = x * w if moved is None else moved.addcmul_(x, w)
+    return moved
+
+
+def _reduce(terms: tuple[tuple[Tensor | None, _Operands], ...], group: _Group, out: _Operands) -> None:
+    """Σ back·x over m1 is the gradient of the block's weights, Σ back·w over paths is added to that of its features.
+
+    Each term is a ``back`` (slots, m1, paths, channels) and the operands it meets.
+    """
+    product = None
+    for back, part in terms:
+        if back is None:
+            continue
+        if part.features[group.source] is not None:
+            x = part.x(group)
+            product = back * x if product is None else product.addcmul_(back, x)
+        if part.weights is not None:
+            for k in range(group.count):
+                out.features[group.source].addcmul_(back[:, :, k], part.w(group)[:, :, k])
+    if product is None:
+        out.w(group).zero_()
+    else:
+        torch.sum(product, 1, keepdim=True, out=out.w(group))
 
 
 def _scatter(plan: _Plan, out: _Operands, grad_w: Tensor, grad_x: list[Tensor]) -> None:
@@ -266,7 +288,8 @@ class Convolution(ExactConstants):
     """Σ over neighbours of weights × (features ⊗ harmonics), channel by channel: features → mid features.
 
     The mid features of an irrep are those of its paths, one after the other along the channels; ``num_weights`` is
-    the number of radial weights an edge needs, path after path.
+    the number of radial weights an edge needs, path after path, and ``floats_per_slot`` the most numbers that an
+    edge has in a product at a time.
     """
 
     def __init__(self, irreps_in: Multiplicities, irreps_out: Multiplicities, lmax: int) -> None:
@@ -288,6 +311,8 @@ class Convolution(ExactConstants):
             self.irreps_mid[path.target] += irreps_in[path.source]
         self.groups = tuple(groups)
         self.num_weights = column
+        sources = list(irreps_in)
+        self.floats_per_slot = max((g.columns.stop - g.columns.start) * sources[g.source].dim for g in groups)
 
     def forward(self, features: Features, weights: Tensor, neighbours: Neighbours) -> Features:
         """Features (N, 2l + 1, C) per irrep and ``weights`` (P, num_weights) → mid features (N, 2l + 1, C')."""

@@ -122,7 +122,7 @@ def arranged(graph: Graph, harmonics: Tensor, *, fused: bool):
     edges = torch.arange(graph.num_edges)
     if not fused:
         return Neighbours(graph.source, graph.target, edges, None, harmonics, None), torch.arange(graph.num_nodes)
-    order, atom, edge, blocks = arrange(graph.edge_ptr.diff(), graph.edge_ptr[:-1])
+    order, atom, edge, blocks = arrange(graph.edge_ptr.diff(), graph.edge_ptr[:-1], 1)
     pad = torch.nn.functional.pad
     source = pad(order.argsort()[graph.source], (0, 1))[edge]
     padded = pad(harmonics, (0, 0, 0, 1))[edge]
@@ -132,7 +132,7 @@ def arranged(graph: Graph, harmonics: Tensor, *, fused: bool):
 @pytest.mark.parametrize("fused", [True, False])
 def test_tensor_product_is_that_of_e3nn(double, fused, monkeypatch):
     """Its "uvu" paths of random weights, summed over neighbours; unequal channels tell the paths apart."""
-    monkeypatch.setitem(convolution._BLOCK_SLOTS, "cpu", 24)
+    monkeypatch.setitem(convolution._BLOCK_FLOATS, "cpu", 24)
     irreps_in = {EVEN: 2, AXIAL: 1, VECTOR: 3, Irrep(2, -1): 2}
     irreps_out = {EVEN: 9, VECTOR: 9, Irrep(2, 1): 9, ODD: 9}
     own = Convolution(irreps_in, irreps_out, 2)
@@ -160,12 +160,12 @@ def test_tensor_product_is_that_of_e3nn(double, fused, monkeypatch):
 
 def test_fused_convolution_differentiates_twice_in_everything(double, monkeypatch):
     """Three blocks, empty slots, an atom without neighbours, weights that two directions share."""
-    monkeypatch.setitem(convolution._BLOCK_SLOTS, "cpu", 6)
+    monkeypatch.setitem(convolution._BLOCK_FLOATS, "cpu", 6)
     irreps_in, irreps_out = {EVEN: 2, VECTOR: 2, AXIAL: 1}, {EVEN: 3, VECTOR: 2}
     own = Convolution(irreps_in, irreps_out, 1)
     pos = torch.cat([cloud(5), torch.tensor([[40.0, 0, 0]])])
     graph = graph_of(pos, cutoff=4.0)
-    blocks = arrange(graph.edge_ptr.diff(), graph.edge_ptr[:-1])[3]
+    blocks = arrange(graph.edge_ptr.diff(), graph.edge_ptr[:-1], 1)[3]
     assert len(blocks) > 2 and blocks[-1].stop > graph.num_edges
     generator = torch.Generator().manual_seed(5)
     inputs = [torch.randn(graph.num_edges, 4), torch.randn(graph.num_edges, own.num_weights)]
@@ -262,7 +262,7 @@ def test_one_structure_in_a_large_batch_of_uneven_degrees_is_itself(monkeypatch)
     pos = torch.cat([cloud(n, seed=n) + torch.tensor([100.0 * n, 0, 0]) for n in range(1, 9)])
     z = torch.arange(len(pos)) % 3 + 6
     whole = model(graph_of(pos, z=z))
-    monkeypatch.setitem(convolution._BLOCK_SLOTS, "cpu", 10)
+    monkeypatch.setitem(convolution._BLOCK_FLOATS, "cpu", 300)
     torch.testing.assert_close(model(graph_of(pos, z=z)), whole, atol=1e-13, rtol=1e-12)
     start = sum(range(1, 8))
     torch.testing.assert_close(model(graph_of(pos[start:], z=z[start:])), whole[start:], atol=1e-13, rtol=1e-12)
