@@ -97,6 +97,30 @@ def test_a_model_is_no_data_set(newest: Client, hub: HubServer) -> None:
     assert "AccessError" in outcome.error and "no such repository" in outcome.message
 
 
+def test_a_card_that_names_a_data_set_of_the_hub_finds_it_and_its_split(torch_client: Client, hub: HubServer) -> None:
+    divide = (
+        "import torch\nfrom pathlib import Path\nfrom zoo.data.identity import write_split\n"
+        "from zoo.data.store import Store\n"
+        "rows = {'train': torch.arange(7), 'val': torch.arange(7, 9), 'test': torch.arange(9, 12)}\n"
+        "write_split(Path('waters'), Store.load('waters'), rows)"
+    )
+    torch_client.run(divide, timeout=120).ok()
+    push(torch_client)
+    find = (
+        "from zoo.card import Card\nfrom zoo.data.of_card import open_for_card\n"
+        "found = open_for_card(Card.from_dict(args[0]), cutoff=3.0, labels=['energy'])\n"
+        "result = [found.own, found.name, {name: part.tolist() for name, part in found.rows.items()}]"
+    )
+    card = {
+        "schema": 1, "name": "water-toy", "architecture": "schnet",
+        "targets": {"energy": {"readout": "energy", "unit": "eV"}},
+        "data": {"dataset": f"hf:zoo-org/waters@{hub.state.repositories['datasets', 'zoo-org/waters'].head.oid}"},
+    }  # fmt: skip
+    own, name, rows = torch_client.run(find, card, timeout=120).ok()
+    assert own and name == card["data"]["dataset"]
+    assert rows == {"train": list(range(7)), "val": [7, 8], "test": [9, 10, 11]}
+
+
 @pytest.mark.slow
 def test_a_card_that_names_a_data_set_of_the_hub_trains_on_it(torch_client: Client, hub: HubServer) -> None:
     push(torch_client)

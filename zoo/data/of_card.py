@@ -22,7 +22,7 @@ from zoo.hub.datasets import fetch_data
 from zoo.units import factor
 
 if TYPE_CHECKING:
-    from zoo.model import Model
+    pass
 
 __all__ = ["CardData", "check_elements", "open_for_card"]
 
@@ -62,10 +62,11 @@ def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str
     """
     data, labels = card.data, list(labels)
     named = data.dataset is not None and data.dataset in host.datasets()
-    if data.dataset is not None and not named and not Path(data.dataset).exists():
+    on_hub = data.dataset is not None and data.dataset.startswith("hf:")
+    if data.dataset is not None and not (named or on_hub) and not Path(data.dataset).exists():
         host.dataset(data.dataset)  # raises: nothing installed offers it
     split_file = card.folder / data.split.file if card.folder is not None and data.split and data.split.file else None
-    if path is None and data.dataset is not None and data.dataset.startswith("hf:"):
+    if path is None and on_hub:
         folder, name = fetch_data(data.dataset), data.dataset
         store, split_file = Store.load(folder), split_file or folder / SPLIT_FILE
     elif named and (path is None or Path(path).suffix.lower() not in _FRAMES):
