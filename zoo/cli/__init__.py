@@ -25,6 +25,7 @@ COMMANDS = {
     "finetune": "zoo.cli.train:finetune",
     "evaluate": "zoo.cli.evaluate:evaluate",
     "check": "zoo.cli.check:check",
+    "new": "zoo.cli.new:new",
     "import": "zoo.cli.importing:import_weights",
     "plugins": "zoo.cli.plugins:plugins",
     "pull": "zoo.cli.hub:pull",

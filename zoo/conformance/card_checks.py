@@ -27,7 +27,7 @@ def complete(subject: Subject) -> Finding:
     card = subject.card
     absent = [name for name, there in (
         ("domain.elements", card.domain.elements), ("domain.reach", card.domain.reach), ("data.dataset or data.path",
-         card.data.dataset or card.data.path), ("license", card.license), ("citation", card.citation)) if not there]
+         card.data.dataset or card.data.path), ("license", card.license), ("citation", card.citation or subject.architecture.citation)) if not there]
     absent += [f"targets.{name}.unit" for name, target in card.targets.items() if not target.unit]
     return found(not absent, f"absent: {', '.join(absent)}" if absent else "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -159,6 +160,7 @@ def compiled(subject: Subject) -> Finding:
     model = subject.untrained("float64").eval()
     graph = model.with_vectors(subject.graph(specimens.mixed(model.elements)))
     torch._dynamo.reset()
+    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
     faster = torch.compile(model.backbone, backend="aot_eager", dynamic=True)
     with torch.no_grad():
         h, same = model.backbone(graph), faster(graph)

@@ -52,6 +52,6 @@ def _line(row: Row) -> str:
     number = ["" if value is None else f"{value:.3g}" for value in (row.measured, row.bound)]
     on = " ".join(part for part in (row.of, row.dtype) if part)
     check = f"<code>{escape(row.check.partition('.')[2])}</code><br>{escape(row.title)}"
-    cells = [f"<td>{check}</td>", f"<td>{escape(on)}</td>", (f"<td class='number'>{text}</td>" for text in number),
+    cells = [f"<td>{check}</td>", f"<td>{escape(on)}</td>", *(f"<td class='number'>{text}</td>" for text in number),
              f"<td class='{row.status.replace(' ', '-')}'>{row.status}</td>", f"<td>{escape(row.detail)}</td>"]
     return f"<tr>{''.join(cells)}</tr>"

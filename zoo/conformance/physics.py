@@ -22,7 +22,7 @@ from zoo.units import factor
 __all__ = ["CHECKS"]
 
 _STEP = 5e-4
-_DERIVATIVE = 1e-5
+_DERIVATIVE = 1e-4
 _EXACT = 1e-9
 _CROSSING = 1e-6
 

@@ -1,0 +1,1 @@
+"""Five hook modules, each wrong in its own way."""
