@@ -103,6 +103,18 @@ def test_features_vanish_smoothly_at_the_cutoff(double):
     torch.testing.assert_close(inside, outside, atol=1e-9, rtol=0)
 
 
+def test_autocast_mixes_precisions_in_forward_and_backward():
+    model = small()
+    pos = torch.randn(5, 3, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    graph = add_edges(Graph.from_tensors(torch.full((5,), 6), pos.detach()), 3.0)
+    exact = model(with_vectors(graph, pos))
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = model(with_vectors(graph, pos))
+    torch.testing.assert_close(rounded.float(), exact, atol=0.1, rtol=0.1)
+    rounded.float().square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
 def test_an_unknown_radial_basis_names_the_known_ones():
     with pytest.raises(ZooError, match=r"bessel.*gaussian"):
         PaiNN(radial="besel")

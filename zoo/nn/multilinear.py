@@ -9,6 +9,7 @@ backward (which training on forces needs), and none of them keeps an edge-sized 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import reduce
 from typing import Any
 
 import torch
@@ -29,8 +30,9 @@ class MultilinearForm(ABC):
         return self.partial_of(0, *others)
 
     def partial_of(self, k: int, *others: Tensor) -> Tensor:
-        """∂T/∂a_k, differentiable any number of times."""
-        return _Partial.apply(self, k, *others)
+        """∂T/∂a_k, differentiable any number of times, in the widest dtype of the arguments."""
+        dtype = reduce(torch.promote_types, (x.dtype for x in others))  # under autocast they differ
+        return _Partial.apply(self, k, *(x.to(dtype) for x in others))
 
 
 class _Partial(torch.autograd.Function):
