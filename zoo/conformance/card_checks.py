@@ -25,9 +25,10 @@ def complete(subject: Subject) -> Finding:
     if subject.trained is None:
         return not_applicable(_UNTRAINED)
     card = subject.card
-    absent = [name for name, there in (
-        ("domain.elements", card.domain.elements), ("domain.reach", card.domain.reach), ("data.dataset or data.path",
-         card.data.dataset or card.data.path), ("license", card.license), ("citation", card.citation or subject.architecture.citation)) if not there]
+    wanted = {"domain.elements": card.domain.elements, "domain.reach": card.domain.reach,
+              "data.dataset or data.path": card.data.dataset or card.data.path, "license": card.license,
+              "citation": card.citation or subject.architecture.citation}
+    absent = [name for name, there in wanted.items() if not there]
     absent += [f"targets.{name}.unit" for name, target in card.targets.items() if not target.unit]
     return found(not absent, f"absent: {', '.join(absent)}" if absent else "")
 
