@@ -26,7 +26,8 @@ SAMPLE = Path(str(files("zoo.data").joinpath("samples", "qm9")))
 
 def result(error: np.ndarray, *, label: np.ndarray | None = None, unit: str = "eV", structure: np.ndarray | None = None,
            baseline: np.ndarray | None = None) -> TargetResult:
-    label = np.linspace(-5, 5, len(error)).reshape(-1, *[1] * (error.ndim - 1)) * np.ones_like(error) if label is None else label
+    if label is None:
+        label = np.linspace(-5, 5, len(error)).reshape(-1, *[1] * (error.ndim - 1)) * np.ones_like(error)
     structure = np.arange(len(error)) if structure is None else structure
     return TargetResult(unit, label + error, label, structure, np.zeros_like(label) if baseline is None else baseline)
 
@@ -42,7 +43,8 @@ def test_metrics_follow_their_definitions() -> None:
     assert value(found, "mu", "mae")["value"] == pytest.approx(np.abs(error).mean(), rel=1e-4)
     assert value(found, "mu", "rmse")["value"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-4)
     assert value(found, "mu", "max")["value"] == pytest.approx(np.abs(error).max(), rel=1e-4)
-    assert value(found, "mu", "r2")["value"] == pytest.approx(1 - (error**2).sum() / ((label - label.mean())**2).sum(), rel=1e-4)
+    r2 = 1 - (error**2).sum() / ((label - label.mean()) ** 2).sum()
+    assert value(found, "mu", "r2")["value"] == pytest.approx(r2, rel=1e-4)
     assert value(found, "U0", "mae")["unit"] == "meV" and value(found, "mu", "mae")["unit"] == "D"
     assert value(found, "U0", "mae")["value"] == pytest.approx(1000 * value(found, "mu", "mae")["value"], rel=1e-4)
     assert {e["by"] for e in found} == {"zoo evaluate"} and {e["n"] for e in found} == {500}
@@ -55,7 +57,8 @@ def test_the_interval_covers_the_true_error_in_19_of_20_samples() -> None:
         size = random.lognormal(size=200)
         structure = np.repeat(np.arange(200), 6)
         error = (size[structure] * np.sign(random.normal(size=1200)))[:, None] * np.ones(3)
-        low, high = value(summarise({"forces": result(error, structure=structure)}, split="t", device="CPU"), "forces", "mae")["interval"]
+        found = summarise({"forces": result(error, structure=structure)}, split="t", device="CPU")
+        low, high = value(found, "forces", "mae")["interval"]
         covered += low < 1000 * np.exp(0.5) < high
     assert 0.90 < covered / 300 < 0.98
 
@@ -97,7 +100,7 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) ->
     expected = predict_rows(model, store, torch.arange(7), ["energy"], limits={"molecules": 7})["energy"]
     forward, seen = model.forward, []
 
-    def small_memory(graph, *args, **kwargs):  # noqa: ANN001, ANN002, ANN003, ANN202
+    def small_memory(graph, *args, **kwargs):
         seen.append(graph.num_graphs)
         if graph.num_graphs > 2:
             raise torch.OutOfMemoryError("no room")
@@ -132,8 +135,9 @@ def test_missing_labels_are_left_out_and_broken_predictions_are_not() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with random weights whose card says it was trained on QM9."""
     torch.manual_seed(0)
-    model = zoo.create("painn", targets={"U0": {"readout": "energy", "unit": "eV"}, "gap": {"readout": "intensive", "unit": "eV"}},
-                       elements=["H", "C", "N", "O", "F"], pbc=False, cutoff=4.0, channels=8, num_layers=1)
+    targets = {"U0": {"readout": "energy", "unit": "eV"}, "gap": {"readout": "intensive", "unit": "eV"}}
+    model = zoo.create("painn", targets=targets, elements=["H", "C", "N", "O", "F"], pbc=False, cutoff=4.0,
+                       channels=8, num_layers=1)
     place = tmp_path_factory.mktemp("cards") / "tiny"
     zoo.save(model, place, name="tiny-qm9", data={"dataset": "qm9"})
     return place
@@ -150,7 +154,8 @@ def test_only_the_test_molecules_of_the_sample_are_measured(folder: Path) -> Non
     assert "trained on" in marked.split and marked.n == 50
 
 
-def test_metrics_reach_a_writable_card_and_no_other(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_reach_a_writable_card_and_no_other(folder: Path, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     before = Card.load(folder)
     ran = CliRunner().invoke(app, ["evaluate", str(folder), "--data", str(SAMPLE), "--write"])

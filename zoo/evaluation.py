@@ -1,4 +1,4 @@
-"""How well a model does on a split: predictions beside labels, metrics in physical units, and what goes into the card."""
+"""How well a model does on a split: predictions beside labels, metrics in physical units, what goes into the card."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -259,7 +260,7 @@ def _breakdown(result: TargetResult, store: Store, rows: Tensor) -> dict[str, di
     absolute = np.abs(result.error).reshape(len(result.error), -1).mean(1) * _shown(result.unit)[1]
     atoms = store.n_atoms[rows].cpu().numpy()[result.structure]
     by_size, by_element = {}, {}
-    for low, high in zip(_SIZES[:-1], _SIZES[1:]):
+    for low, high in pairwise(_SIZES):
         here = (atoms >= low) & (atoms < high)
         if here.any():
             by_size[f"{low}-{high - 1}" if high < 10**9 else f"{low}+"] = _mean(absolute[here])
@@ -283,7 +284,8 @@ def _rounded(value: float) -> float:
 # -- what is evaluated ---------------------------------------------------------------------------------------------
 
 
-def _names(model: Model, found: CardData, targets: Sequence[str] | None, derivatives: Sequence[str] | None) -> list[str]:
+def _names(model: Model, found: CardData, targets: Sequence[str] | None,
+           derivatives: Sequence[str] | None) -> list[str]:
     labels = found.store.labels
     names = list(targets) if targets else [name for name in model.readouts if name in labels]
     unknown = [name for name in names if name not in model.readouts]
@@ -305,8 +307,8 @@ def _rows(found: CardData, split: str | None, *, limit: int | None, allow_overla
     if rows is None:
         raise EvaluationError(f"there is no split '{split}': choose train, val, test or all")
     if not len(rows):
-        raise EvaluationError(f"{found.name} has no structures of the split '{split}'; it has {len(found.store)} in all: "
-                              "choose another by --split, such as all")
+        raise EvaluationError(f"{found.name} has no structures of the split '{split}'; it has {len(found.store)} in "
+                              "all: choose another by --split, such as all")
     seen = int(torch.isin(rows, found.rows["train"]).sum())
     if seen and not allow_overlap:
         raise EvaluationError(f"{seen} of the {len(rows)} structures were trained on: errors on them say nothing about "

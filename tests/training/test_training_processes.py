@@ -167,7 +167,7 @@ def test_a_schedulers_signal_ends_the_run_with_a_checkpoint(store: Store, tmp_pa
     time.sleep(0.3)
     os.kill(pid, number)
     assert wait(pid) == 0
-    raw, average, state = final(tmp_path)
+    _, _, state = final(tmp_path)
     assert state["progress"]["step"] > 0
     resumed = run_trainer(store, tmp_path, steps=state["progress"]["step"] + 2, resume=True)
     assert resumed.progress.step == state["progress"]["step"] + 2
@@ -225,11 +225,12 @@ def test_two_ranks_give_the_run_of_one(tmp_path: Path, recipe: dict, precision: 
     for part in range(2):
         for name, value in one[part].items():
             here, there = (x[0] if name == LOGIT_BIAS else x for x in (value, two[part][name]))
-            torch.testing.assert_close(there, here, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
+            torch.testing.assert_close(there, here, rtol=tolerance, atol=tolerance)
     assert one[2]["progress"]["best"] == pytest.approx(two[2]["progress"]["best"], rel=tolerance)
 
 
-def test_a_rank_that_dies_ends_the_job_with_a_message(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_a_rank_that_dies_ends_the_job_with_a_message(store: Store, tmp_path: Path,
+                                                      capfd: pytest.CaptureFixture) -> None:
     """One of two ranks is killed in step 7: the other ends by itself, with status 2, and the checkpoint is whole."""
     def work(rank: int) -> None:
         from zoo.training import loop
@@ -249,7 +250,8 @@ def test_a_rank_that_dies_ends_the_job_with_a_message(store: Store, tmp_path: Pa
     assert final(tmp_path)[2]["progress"]["step"] == 6
 
 
-def test_a_loss_that_is_not_finite_on_one_rank_ends_all(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_a_loss_that_is_not_finite_on_one_rank_ends_all(store: Store, tmp_path: Path,
+                                                        capfd: pytest.CaptureFixture) -> None:
     from dataclasses import replace
 
     pos = store.pos.clone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -92,7 +93,7 @@ def test_a_budget_in_hours_anneals_to_the_end_although_the_speed_changes(speeds:
         clock.tick(step, speeds[clock.seconds > 1800], evaluated=step % 100 == 0)
     assert progress == sorted(progress)
     assert progress[-1] > 0.97 and 3600 * 0.97 < clock.seconds <= 3600 * 1.03
-    assert max(b - a for a, b in zip(progress, progress[1:])) < 0.02
+    assert max(b - a for a, b in pairwise(progress)) < 0.02
 
 
 def test_a_clock_goes_on_from_its_state() -> None:

@@ -79,7 +79,8 @@ def test_what_a_trained_network_gives_is_taken_away_first(store: Store) -> None:
     model = make_model()
     fit_readouts(model, store, ROWS, ["energy"])
     scale = model.readouts["energy"].constants.scale.clone()
-    network = store.labels["energy"][ROWS] + store.composition([1, 6, 8])[ROWS].double() @ torch.tensor([1.0, 2, 3]).double()
+    composition = store.composition([1, 6, 8])[ROWS].double()
+    network = store.labels["energy"][ROWS] + composition @ torch.tensor([1.0, 2, 3]).double()
     fit_readouts(model, store, ROWS[:47], ["energy"], network={"energy": network[:47] + 1e-3 * torch.arange(47)})
     found = model.readouts["energy"].constants
     torch.testing.assert_close(found.coefficients, torch.tensor([-1.0, -2, -3]).double(), rtol=0, atol=0.1)
@@ -129,8 +130,8 @@ def test_validation_metrics_are_in_physical_units_and_skip_missing_labels() -> N
     criterion = Criterion(model, store, losses, dtype=torch.float64)
     rows = torch.arange(40, 60)
     graph = store.graph(rows, dtype=torch.float64)
-    metrics = criterion.metrics(sum(
-        criterion.errors(model(store.graph(part, dtype=torch.float64), standardised=True), part) for part in rows.split(7)))
+    outputs = {part: model(store.graph(part, dtype=torch.float64), standardised=True) for part in rows.split(7)}
+    metrics = criterion.metrics(sum(criterion.errors(found, part) for part, found in outputs.items()))
     physical = {name: value.detach() for name, value in model(graph).items()}
     assert metrics["energy.mae"] == pytest.approx(float((physical["energy"] - labels["energy"][rows]).abs().mean()))
     assert metrics["gap.mae"] == pytest.approx(float((physical["gap"][:10] - labels["gap"][40:50]).abs().mean()))

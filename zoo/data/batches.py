@@ -1,4 +1,4 @@
-"""Which structures each batch holds: planned for all processes together, then cut, so that results do not depend on them."""
+"""Which structures each batch holds: planned for all processes together, then cut; results do not depend on them."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def fingerprints(store: Store) -> np.ndarray:
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea & Flood 2014): every bit of the input reaches every bit of the output."""
+    """The finaliser of splitmix64 (Steele, Lea & Flood 2014): each bit in reaches each bit out."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

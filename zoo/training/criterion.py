@@ -65,9 +65,10 @@ class Criterion:
     def loss(self, outputs: Mapping[str, Tensor], rows: Tensor, counts: Mapping[str, float]) -> Tensor:
         """Weighted sum of the batch's losses, each divided by its global count."""
         total = 0.0
-        for name, residual in self._residuals(outputs, rows):
+        for name, residual, _ in self._residuals(outputs, rows):
             if counts[name]:
-                total = total + self.losses[name].weight / counts[name] * _penalty(residual, self.losses[name]).sum()
+                penalty = _penalty(self._per_atom(residual, name, rows), self.losses[name])
+                total = total + self.losses[name].weight / counts[name] * penalty.sum()
         return total
 
     # -- validation --------------------------------------------------------------------------------------------
@@ -79,11 +80,10 @@ class Criterion:
     def errors(self, outputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         """(3 · metrics, ) float64 sums: penalties, absolute residuals in physical units, counts, by metric."""
         sums = []
-        for name, residual in self._residuals(outputs, rows, per_atom=False):
-            known = residual.isfinite() if self.missing else torch.ones_like(residual, dtype=torch.bool)
-            scale = self.scales.get(name, 1.0)
+        for name, residual, known in self._residuals(outputs, rows):
             penalty = _penalty(self._per_atom(residual, name, rows), self.losses[name])
-            sums += [penalty.sum().double(), residual.abs().sum().double() * scale, known.sum().double()]
+            absolute = residual.abs().sum().double() * self.scales.get(name, 1.0)
+            sums += [penalty.sum().double(), absolute, known.double()]
         return torch.stack(sums)
 
     def metrics(self, sums: Tensor) -> dict[str, float]:
@@ -97,22 +97,23 @@ class Criterion:
 
     # -- parts -------------------------------------------------------------------------------------------------
 
-    def _residuals(self, outputs: Mapping[str, Tensor], rows: Tensor, *, per_atom: bool = True
-                   ) -> Sequence[tuple[str, Tensor]]:
-        """Each metric's residuals; a missing label gives residual 0."""
-        labels = self.labels.index_select(0, self._here(rows))
-        found = []
-        for name in self.names:
-            predicted = outputs[name].reshape(len(rows), -1)
-            residual = predicted - labels[:, self.columns[name]]
-            found.append((name, self._per_atom(residual, name, rows) if per_atom else residual))
+    def _residuals(self, outputs: Mapping[str, Tensor], rows: Tensor) -> list[tuple[str, Tensor, Tensor]]:
+        """(name, residual, number of labels) of each metric; a missing label has the residual 0."""
+        standardised = self.labels.index_select(0, self._here(rows))
         raw = self.store.labels_of(rows, self.derivatives) if self.derivatives else {}
-        found += [(name, outputs[name] - raw[name].to(outputs[name])) for name in self.derivatives]
-        if self.missing:
-            # Only where the *label* is missing: a prediction that is not finite has to show.
-            known = {n: labels[:, self.columns[n]].isfinite() for n in self.names}
-            known |= {n: raw[n].isfinite().to(self.device) for n in self.derivatives}
-            found = [(name, residual.where(known[name], torch.zeros_like(residual))) for name, residual in found]
+        found = []
+        for name in self.metric_names:
+            if name in raw:
+                label, predicted = raw[name].to(outputs[name]), outputs[name]
+            else:
+                label, predicted = standardised[:, self.columns[name]], outputs[name].reshape(len(rows), -1)
+            residual = predicted - label
+            count = torch.tensor(residual.numel(), device=residual.device)
+            if self.missing:
+                # Only where the *label* is missing: a prediction that is not finite has to show.
+                known = label.isfinite()
+                residual, count = residual.where(known, torch.zeros_like(residual)), known.sum()
+            found.append((name, residual, count))
         return found
 
     def _per_atom(self, residual: Tensor, name: str, rows: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Ranks:
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """DistributedDataParallel around a whole model, so that forces are differentiated inside the wrapped forward."""
+        """DistributedDataParallel around a whole model: forces are differentiated inside the wrapped forward."""
         if self.world == 1:
             return model
         parallel = nn.parallel.DistributedDataParallel

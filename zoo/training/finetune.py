@@ -65,7 +65,8 @@ def finetune_card(source: str, file: Path, *, targets: Sequence[str], units: Seq
                                       "citation") if key in data},
         "targets": specs,
         "derivatives": list(derived),
-        "domain": {**data.get("domain", {}), "elements": elements, "pbc": periodic, "reach": f"structures of {file.name}"},
+        "domain": {**data.get("domain", {}), "elements": elements, "pbc": periodic,
+                   "reach": f"structures of {file.name}"},
         "data": {"path": str(file.resolve()), "keys": mapped.keys, "units": mapped.units},
         "recipe": _recipe(origin.recipe, source, derived),
         "notes": f"Started from {origin.name}.",
@@ -94,7 +95,8 @@ def _look(file: Path) -> tuple[Any, list[str], bool]:
 def _pair(text: str, what: str = "--target") -> tuple[str, str]:
     label, equals, value = text.partition("=")
     if not label or (equals and not value) or (what == "--unit" and not equals):
-        raise TrainingError(f"{what} {text}: expected NAME=VALUE, such as {what} energy={'eV' if what == '--unit' else 'E'}")
+        example = "energy=eV" if what == "--unit" else "energy=E"
+        raise TrainingError(f"{what} {text}: expected NAME=VALUE, such as {what} {example}")
     return label, value or label
 
 

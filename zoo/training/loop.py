@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from zoo.training.optimizer import ScheduleFree, ScheduleFreeAverage, make_optim
 from zoo.training.recipe import Batch, Recipe
 from zoo.training.schedule import Clock, Plateau, learning_rate
 from zoo.training.signals import Notice, watched
+from zoo.training.state import capture, restore
 
 if TYPE_CHECKING:
     from zoo.data.store import Store
@@ -193,9 +194,7 @@ class Trainer:
         if not (math.isfinite(loss) and math.isfinite(self.norm)):
             self._fail(batch, loss)
         if self._is_spike(loss):
-            self._skip(loss)
             return loss, seconds, stop
-        state.skipped_in_a_row = 0
         state.typical_loss = loss if state.typical_loss == 0 else 0.99 * state.typical_loss + 0.01 * loss
         self.optimizer.step()
         if self.average is not None:
@@ -243,16 +242,21 @@ class Trainer:
         return float(norm)
 
     def _is_spike(self, loss: float) -> bool:
-        spike, typical = self.recipe.spike, self.progress.typical_loss
-        return spike is not None and typical > 0 and loss > spike.factor * typical
+        """Whether to leave this step out.
 
-    def _skip(self, loss: float) -> None:
+        Raises:
+            TrainingError: too many in a row.
+        """
         state, spike = self.progress, self.recipe.spike
+        if spike is None or state.typical_loss == 0 or loss <= spike.factor * state.typical_loss:
+            state.skipped_in_a_row = 0
+            return False
         state.skipped, state.skipped_in_a_row = state.skipped + 1, state.skipped_in_a_row + 1
         self.log.record("skip", step=state.step, loss=loss, typical=state.typical_loss)
         if state.skipped_in_a_row >= spike.limit:
             raise TrainingError(f"{state.skipped_in_a_row} steps in a row had a loss above {spike.factor:g} times the "
                                 f"usual {state.typical_loss:.4g}: the run has diverged; lower lr")
+        return True
 
     def _fail(self, batch: np.ndarray, loss: float) -> None:
         what = f"loss {loss}" if not math.isfinite(loss) else f"gradient norm {self.norm}"
@@ -325,14 +329,9 @@ class Trainer:
         """Write a checkpoint; a full disk is reported, and the run goes on."""
         if not self.ranks.first:
             return
-        state = {"optimizer": self.optimizer.state_dict(), "progress": asdict(self.progress),
-                 "clock": self.clock.state(), "plateau": self.plateau.state(),
-                 "average_updates": self.average.updates if self.average is not None else 0,
-                 "machine": self.machine, "identity": self.identity,
-                 "recipe": self.recipe.model_dump_json(by_alias=True)}
         try:
-            self.checkpoints.write(self.progress.step, self.model.state_dict(),
-                                   self.average.state() if self.average is not None else None, state,
+            average = self.average.state() if self.average is not None else None
+            self.checkpoints.write(self.progress.step, self.model.state_dict(), average, capture(self),
                                    best=self.progress.best_step)
             self.log.record("checkpoint", step=self.progress.step)
         except DiskFullError as error:
@@ -344,31 +343,8 @@ class Trainer:
         steps = self.checkpoints.steps()
         if not steps:
             raise TrainingError(f"nothing to resume: there is no checkpoint in {self.checkpoints.folder}")
-        model, average, saved = self.checkpoints.read(steps[-1])
-        self._check_fits(saved)
-        self.model.load_state_dict(model, strict=True)
-        self.optimizer.load_state_dict(saved["optimizer"])
-        if self.average is not None and average is not None:
-            self.average.load(average, saved["average_updates"])
-        self.criterion.refresh(self.model)
-        self.progress = Progress(**saved["progress"])
-        self.plateau = Plateau(**saved["plateau"])
-        # The end may be another one than before; how far the run has come may not.
-        ends = {"total_steps": self.clock.total_steps, "hours": self.clock.hours}
-        self.clock = Clock(**(saved["clock"] | ends))
+        restore(self, steps[-1])
         return steps[-1]
-
-    def _check_fits(self, saved: Mapping[str, Any]) -> None:
-        for key, value in self.identity.items():
-            if saved["identity"].get(key) != value:
-                raise TrainingError(f"the checkpoint was made with another {key}: {saved['identity'].get(key)!r}, now "
-                                    f"{value!r}. Resume with the same card and data, or train into a new folder")
-        for key, value in self.machine.items():
-            if saved["machine"].get(key) != value:
-                self.say(f"note: {key} was {saved['machine'].get(key)} and is {value} now: the run goes on, but not "
-                         "bitwise as it would have")
-        if saved["recipe"] != self.recipe.model_dump_json(by_alias=True):
-            self.say("note: the recipe differs from that of the checkpoint; the run goes on with the new one")
 
     def load_best(self) -> None:
         """Put the averaged weights of the best evaluated step into the model."""

@@ -79,9 +79,9 @@ def copy_weights(model: Model, source: str | Path | Model) -> dict[str, list[str
     theirs = {name: value.shape for name, value in given.items() if name.startswith("backbone.")}
     if mine != theirs:
         odd = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
-        raise TrainingError(f"the backbone of {trained.card.name} ({trained.card.architecture}) does not fit the card's "
-                            f"({model.card.architecture}): {', '.join(odd[:4])}{' …' if len(odd) > 4 else ''}. Use the "
-                            "same architecture and config")
+        raise TrainingError(f"the backbone of {trained.card.name} ({trained.card.architecture}) does not fit that of "
+                            f"the card ({model.card.architecture}): {', '.join(odd[:4])}"
+                            f"{' …' if len(odd) > 4 else ''}. Use the same architecture and config")
     taken = {name: given[name].to(own[name]) for name in mine}
     copied = [name for name in model.readouts if name in trained.readouts and _alike(model, trained, name)]
     for name in copied:

@@ -203,9 +203,10 @@ def _measure(out: Path, model: Model, found: CardData, trainer: Trainer) -> None
 def _training(trainer: Trainer, here: Ranks) -> dict[str, Any]:
     """The section ``training`` of the card."""
     progress, seconds = trainer.progress, trainer.clock.seconds
+    rate = trainer.epochs_done * len(trainer.train_rows) / max(seconds, 1e-9)
     section = {"device": _device_name(here), "hours": round(seconds / 3600, 4), "epochs_done": trainer.epochs_done,
                "steps_done": progress.step,
-               "molecules_per_second": float(f"{trainer.epochs_done * len(trainer.train_rows) / max(seconds, 1e-9):.3g}"),
+               "molecules_per_second": float(f"{rate:.3g}"),
                "best_validation": {name: float(f"{value:.5g}") for name, value in progress.best_metrics.items()},
                "date": time.strftime("%Y-%m-%d"),
                "versions": {"geometric-zoo": version("geometric-zoo"), "torch": str(torch.__version__)}}

@@ -39,8 +39,6 @@ class Clock:
     measured_step: int = 0
     measured_seconds: float = 0.0
 
-    FIRST = 20
-
     @classmethod
     def of(cls, budget: Budget, steps_per_epoch: int) -> Clock:
         ends = []
@@ -65,7 +63,8 @@ class Clock:
     def tick(self, step: int, seconds: float, *, evaluated: bool) -> None:
         """Count the seconds of a finished step (or evaluation); set the rate anew when it is time."""
         self.seconds += seconds
-        if self.hours is None or not (evaluated or step == self.FIRST or (step < self.FIRST and step & (step - 1) == 0)):
+        early = step in (1, 2, 4, 8, 16, 32, 64)
+        if self.hours is None or not (evaluated or early):
             return
         left = 3600 * self.hours - self.seconds
         speed = (step - self.measured_step) / max(self.seconds - self.measured_seconds, 1e-9)

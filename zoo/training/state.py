@@ -1,0 +1,63 @@
+"""What a checkpoint holds of a trainer, and how a trainer takes it up again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import TrainingError
+from zoo.training.schedule import Clock, Plateau
+
+if TYPE_CHECKING:
+    from zoo.training.loop import Trainer
+
+__all__ = ["capture", "restore"]
+
+
+def capture(trainer: Trainer) -> dict[str, Any]:
+    """Everything beside the weights that decides what comes next: plain data and tensors."""
+    return {
+        "optimizer": trainer.optimizer.state_dict(),
+        "progress": asdict(trainer.progress),
+        "clock": trainer.clock.state(),
+        "plateau": trainer.plateau.state(),
+        "average_updates": trainer.average.updates if trainer.average is not None else 0,
+        "machine": trainer.machine,
+        "identity": trainer.identity,
+        "recipe": trainer.recipe.model_dump_json(by_alias=True),
+    }
+
+
+def restore(trainer: Trainer, step: int) -> None:
+    """Put a trainer where the checkpoint of ``step`` was written.
+
+    Raises:
+        TrainingError: the checkpoint is damaged, or of another model or other data.
+    """
+    model, average, saved = trainer.checkpoints.read(step)
+    _check(trainer, saved)
+    trainer.model.load_state_dict(model, strict=True)
+    trainer.optimizer.load_state_dict(saved["optimizer"])
+    if trainer.average is not None and average is not None:
+        trainer.average.load(average, saved["average_updates"])
+    # The constants of the readouts came with the weights; the labels follow them.
+    trainer.criterion.refresh(trainer.model)
+    trainer.progress = type(trainer.progress)(**saved["progress"])
+    trainer.plateau = Plateau(**saved["plateau"])
+    # The end may be another one than before; how far the run has come may not.
+    ends = {"total_steps": trainer.clock.total_steps, "hours": trainer.clock.hours}
+    trainer.clock = Clock(**(saved["clock"] | ends))
+
+
+def _check(trainer: Trainer, saved: Mapping[str, Any]) -> None:
+    for key, value in trainer.identity.items():
+        if saved["identity"].get(key) != value:
+            raise TrainingError(f"the checkpoint was made with another {key}: {saved['identity'].get(key)!r}, now "
+                                f"{value!r}. Resume with the same card and data, or train into a new folder")
+    for key, value in trainer.machine.items():
+        if saved["machine"].get(key) != value:
+            trainer.say(f"note: {key} was {saved['machine'].get(key)} and is {value} now: the run goes on, but not "
+                        "bitwise as it would have")
+    if saved["recipe"] != trainer.recipe.model_dump_json(by_alias=True):
+        trainer.say("note: the recipe differs from that of the checkpoint; the run goes on with the new one")
