@@ -81,15 +81,15 @@ class Torsions:
         ]
         self.pairs = [table.pairs for table in meet.tables]
         if not self.empty:
-            self._at_far_end(meet, planes)
-            self._at_near_end(meet, planes)
+            self.closing = [table.closing.flatten() for table in meet.tables]
+            self._at_far_end(planes)
+            self._at_near_end(planes, [table.closed for table in meet.tables])
 
-    def _at_far_end(self, meet, planes) -> None:
+    def _at_far_end(self, planes: list[list[Tensor]]) -> None:
         """Of d→b around a→b: Y_l0(φ_abd), (pairs, L), and the powers of its direction, (A·M, 2L − 1, K)."""
         self.circular, self.fan, far = [], [], []
-        for table, (x, y, z) in zip(meet.tables, planes, strict=True):
-            weight = table.pairs.to(z.dtype)
-            harmonics = circular_harmonics(z, self.degrees, weight)
+        for pairs, (x, y, z) in zip(self.pairs, planes, strict=True):
+            harmonics = circular_harmonics(z, self.degrees, pairs.to(z.dtype))
             self.circular.append(torch.stack([h.transpose(1, 2) for h in harmonics], dim=2))
             fade = _inverse_sine(x * x + y * y)
             x, y = x * fade, y * fade
@@ -99,11 +99,11 @@ class Torsions:
             far.append(torch.stack([x.transpose(1, 2), y.transpose(1, 2)], dim=3).flatten(0, 2))
         self._far_direction = _join(far)
 
-    def _at_near_end(self, meet, planes) -> None:
+    def _at_near_end(self, planes: list[list[Tensor]], closed: list[Tensor]) -> None:
         """Of c→a around b→a: harmonics without their part that knows d, and those of the closed triangles c = d."""
-        self.harmonics, self.triangle, self.closing = [], [], []
-        for table, (x, y, z) in zip(meet.tables, planes, strict=True):
-            legendre = normalised_legendre(z, self.degrees, table.pairs.to(z.dtype))
+        self.harmonics, self.triangle = [], []
+        for k, (x, y, z) in enumerate(planes):
+            legendre = normalised_legendre(z, self.degrees, self.pairs[k].to(z.dtype))
             real, imaginary = planar_powers(x, y, self.degrees)
             blocks = [torch.stack(legendre[0], dim=2).flatten(1, 2)]
             for m in range(1, self.degrees):
@@ -112,15 +112,14 @@ class Torsions:
                 blocks.append(torch.stack(parts, dim=2).view(x.shape[0], -1, width))
             self.harmonics.append(blocks)
             # For c = d the two directions around the axis agree, and the product of powers is a power of the product.
-            d = gather(self._far_direction, table.closing.flatten()).view(*x.shape, 2)
+            d = gather(self._far_direction, self.closing[k]).view(*x.shape, 2)
             product = x * d[..., 0] + y * d[..., 1]
-            power = -table.closed.to(x.dtype)
+            power = -closed[k].to(x.dtype)
             parts = []
             for m in range(self.degrees):
                 parts += [q * power for q in legendre[m]]
                 power = power * product
             self.triangle.append(torch.stack(parts, dim=2).flatten(0, 1))
-            self.closing.append(table.closing.flatten())
         del self._far_direction
 
     @property
@@ -131,8 +130,8 @@ class Torsions:
         """CBF(x_ab, φ_abd) of every pair: Y_l0 times the projected radial basis (axes, I, L) → (A·M, K, I) a table."""
         out = []
         for rows, circular, (atoms, _, axes) in zip(self.axis_rows, self.circular, self.shapes, strict=True):
-            radial = gather(basis, rows)
-            out.append(torch.bmm(circular.reshape(atoms * axes, self.degrees, -1).transpose(1, 2), radial.transpose(1, 2)))
+            harmonics = circular.view(atoms * axes, self.degrees, -1)
+            out.append(torch.bmm(harmonics.transpose(1, 2), gather(basis, rows).transpose(1, 2)))
         return out
 
     def to_slots(self, x: Tensor) -> Tensor:
@@ -149,8 +148,8 @@ class Torsions:
 
     def rows_of_pairs(self, products: list[Tensor]) -> Tensor:
         """The rows of ``products`` that stand for two edges, (pairs, C)."""
-        return torch.cat([p.unflatten(0, (s[0], s[2]))[k.transpose(1, 2)] for p, s, k in
-                          zip(products, self.shapes, self.pairs, strict=True)])
+        tables = zip(products, self.shapes, self.pairs, strict=True)
+        return torch.cat([p.unflatten(0, (s[0], s[2]))[pairs.transpose(1, 2)] for p, s, pairs in tables])
 
     def sums(self, products: list[Tensor]) -> Tensor:
         """``products`` of the messages by d→b and a→b to (slots, L(L+1)/2, C) by end c→a."""
@@ -183,7 +182,7 @@ def _unit(graph: Graph, edge: Tensor) -> Tensor:
 
 
 def _frames(graph: Graph, edge: Tensor) -> Tensor:
-    """(axes, 3, 3) right- or left-handed frames with rows e₁, e₂ ⊥ axis, shared by both directions, and the axis.
+    """(axes, 3, 3) frames with rows e₁, e₂ ⊥ axis, shared by both directions, and the axis.
 
     Branchless construction of Duff et al. 2017, JCGT 6(1). The result never depends on the choice of e₁.
     """

@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SphericalBesselBasis", "circular_harmonics", "normalised_legendre", "planar_powers", "spherical_bessel", "spherical_bessel_zeros"]
+__all__ = [
+    "SphericalBesselBasis",
+    "circular_harmonics",
+    "normalised_legendre",
+    "planar_powers",
+    "spherical_bessel",
+    "spherical_bessel_zeros",
+]
 
 
 def spherical_bessel(l_max: int, x: np.ndarray) -> np.ndarray:
