@@ -45,7 +45,7 @@ def qm9_table() -> str:
         lines.append(f"| {target} | {unit} | {values} |")
     sizes = " | ".join(f"{c.weights.parameters:,}" if c.weights else "–" for c in cards)
     lines.append(f"| parameters | | {sizes} |")
-    lines.append("| core hours of training | | " + " | ".join(
+    lines.append("| hours on one shared CPU core | | " + " | ".join(
         f"{c.training.hours:.2g}" if c.training.hours is not None else "–" for c in cards) + " |")
     return "\n".join(lines) + "\n"
 
