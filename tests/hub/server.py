@@ -75,8 +75,8 @@ class Handler(BaseHTTPRequestHandler):
             hub.log.append(Asked(host, self.command, self.path, headers))
             self.fault = next((f for f in hub.faults if f.strikes(host, self.command, self.path)), None)
         try:
-            self.strike_before()
-            self.answer(host, split.path)
+            if not self.strike_before():
+                self.answer(host, split.path)
         except Hangup:
             self.close_connection = True
         except Refusal as refusal:
@@ -116,28 +116,26 @@ class Handler(BaseHTTPRequestHandler):
             headers["Location"] = refusal.location
         self.reply(refusal.status, {"error": refusal.message}, headers)
 
-    def strike_before(self) -> None:
-        """Faults that come in place of an answer."""
+    def strike_before(self) -> bool:
+        """Faults that come in place of an answer: whether one did. The connection stays usable after a whole reply."""
         fault = self.fault
         if fault is None:
-            return
+            return False
         if fault.kind == "drop" or (fault.kind == "reset" and fault.after is None):
             self.hang_up(reset=fault.kind == "reset")
         if fault.kind == "stall" and fault.after is None:
             self.server.hub.stopping.wait(fault.seconds)
             self.hang_up()
-        if fault.kind == "status":
-            self.fault = None
-            self.reply(fault.status, {"error": f"fault {fault.status}"}, fault.headers)
-            raise Hangup
-        if fault.kind == "html":
-            self.fault = None
-            self.reply(200, PAGE, {"Content-Type": "text/html"})
-            raise Hangup
-        if fault.kind == "loop":
-            self.fault = None
-            self.reply(307, b"", {"Location": self.path})
-            raise Hangup
+        instead: dict[str, tuple[int, Any, dict[str, str]]] = {
+            "status": (fault.status, {"error": f"fault {fault.status}"}, fault.headers),
+            "html": (200, PAGE, {"Content-Type": "text/html"}),
+            "loop": (307, b"", {"Location": self.path}),
+        }
+        if fault.kind not in instead:
+            return False
+        self.fault = None
+        self.reply(*instead[fault.kind])
+        return True
 
     def hang_up(self, reset: bool = False) -> None:
         if reset:
