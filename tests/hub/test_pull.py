@@ -215,6 +215,11 @@ def test_pull_does_not_replace_what_it_did_not_make(newest: Client, hub: HubServ
     assert newest.zoo("pull", "hf:zoo-org/tiny", "--to", "models").code == 0
 
 
+def test_show_reads_the_card_and_leaves_the_weights(newest: Client, hub: HubServer, commit: str) -> None:
+    shown = newest.zoo("show", "hf:zoo-org/tiny", "--json")
+    assert shown.code == 0 and "tiny-qm9" in shown.output and hub.asked(host="cdn") == []
+
+
 def test_errors_of_the_command_have_no_traceback(newest: Client) -> None:
     newest.endpoint = "http://127.0.0.1:9"
     outcome = newest.zoo("pull", "hf:zoo-org/tiny")

@@ -52,6 +52,10 @@ def _find(name: str) -> Any:
     from zoo.errors import UnknownNameError
     from zoo.suggest import did_you_mean
 
+    if name.startswith("hf:"):
+        from zoo.hub import card_of
+
+        return card_of(name)
     entries = registry.registry()
     if name not in entries.entries:
         for kind in ("architectures", "datasets"):

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.hub.address import Address
-    from zoo.hub.fetching import Fetched, fetch
+    from zoo.hub.fetching import Fetched, card_of, fetch
     from zoo.hub.pulling import Pulled, pull
     from zoo.hub.pushing import Pushed
     from zoo.hub.release import publish, push
 
-__all__ = ["Address", "Fetched", "Pulled", "Pushed", "fetch", "publish", "pull", "push"]
+__all__ = ["Address", "Fetched", "Pulled", "Pushed", "card_of", "fetch", "publish", "pull", "push"]
 
 _HOME = {
-    "Address": "address", "Fetched": "fetching", "fetch": "fetching", "Pulled": "pulling", "pull": "pulling",
-    "Pushed": "pushing", "publish": "release", "push": "release",
+    "Address": "address", "Fetched": "fetching", "card_of": "fetching", "fetch": "fetching", "Pulled": "pulling",
+    "pull": "pulling", "Pushed": "pushing", "publish": "release", "push": "release",
 }
 
 

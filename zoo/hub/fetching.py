@@ -17,7 +17,7 @@ from zoo.hub.cache import CachedRepository, Verdicts, cache_folder, check_etag, 
 from zoo.hub.network import TRIES, Remote, api, head, is_offline, say, timeout, wait_before
 from zoo.hub.trouble import AccessError, UnreachableError, explain, is_passing
 
-__all__ = ["CONFIG_FILE", "Fetched", "fetch", "fetch_file", "locate", "pin"]
+__all__ = ["CONFIG_FILE", "Fetched", "card_of", "fetch", "fetch_file", "locate", "pin"]
 
 CONFIG_FILE = "config.json"
 Check = Callable[[Path], None]
@@ -61,6 +61,14 @@ def fetch(text: str, expected: Card | None = None, *, thorough: bool = False) ->
     if fresh and expected is None:
         _fetch_split(address, card)
     return Fetched(card, path, address)
+
+
+def card_of(text: str) -> Card:
+    """The card at an address, without its weights.
+
+    Raises: as :func:`fetch`.
+    """
+    return _card(pin(Address.parse(text), CARD_FILE))
 
 
 def _fetch_split(address: Address, card: Card) -> None:
