@@ -219,3 +219,35 @@ def test_what_ase_parsed_itself_is_in_its_units(trained: Path, tmp_path: Path) -
     ase.io.write(tmp_path / "ase.extxyz", atoms)
     described = finetune_card(str(trained), tmp_path / "ase.extxyz", targets=["energy"], forces="forces")
     assert described.data.units == {"energy": "eV", "forces": "eV/Å"}
+
+
+def test_a_crystal_is_learnt_from_energies_forces_and_stress(tmp_path: Path) -> None:
+    """Copper by EMT: errors of all three fall well below those of a model that predicts no interaction at all."""
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    random, frames = np.random.default_rng(0), []
+    for _ in range(60):
+        atoms = bulk("Cu", cubic=True)
+        atoms.set_cell(atoms.cell @ (np.eye(3) + random.uniform(-0.05, 0.05, (3, 3))), scale_atoms=True)
+        atoms.positions += random.normal(scale=0.05, size=(4, 3))
+        atoms.calc = EMT()
+        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(), "stress": atoms.get_stress()}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        frames.append(atoms)
+    ase.io.write(tmp_path / "cu.extxyz", frames)
+    described = Card.from_dict({
+        "schema": 1, "name": "tiny-cu", "architecture": "painn", "derivatives": ["forces", "stress"],
+        "config": {"cutoff": 4.0, "channels": 16, "num_layers": 2, "num_radial": 8},
+        "targets": {"energy": {"readout": "energy", "unit": "eV", "reference": "fitted", "hidden": [16]}},
+        "domain": {"elements": ["Cu"], "pbc": True, "spin": None},
+        "data": {"path": str(tmp_path / "cu.extxyz"),
+                 "units": {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3"}},
+        "recipe": {"losses": {"energy": {"per_atom": True}, "forces": {"weight": 5}, "stress": {"weight": 50}},
+                   "lr": 1e-2, "batch": {"molecules": 8}, "budget": {"epochs": 40}, "ema": 0.9},
+    })
+    folder = train(described, out=tmp_path / "run", device="cpu", quiet=True)
+    metrics = {(m.target, m.metric): m.value for m in Card.load(folder).metrics}
+    assert metrics["forces", "r2"] > 0.8 and metrics["stress", "r2"] > 0.8 and metrics["energy", "r2"] > 0.5
+    assert {m.unit for m in Card.load(folder).metrics if m.target == "stress" and m.metric == "mae"} == {"meV/Å^3"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -101,4 +102,4 @@ def _shorthands(start: str | None, freeze: list[str] | None) -> list[str]:
 def _command() -> str:
     """This command once more, with --resume."""
     words = ["zoo", *sys.argv[1:]]
-    return " ".join(words if "--resume" in words else [*words, "--resume"])
+    return shlex.join(words if "--resume" in words else [*words, "--resume"])
