@@ -46,6 +46,11 @@ def test_it_conforms(python, tmp_path):
     assert {row["of"] for row in report["rows"]} >= {"features 0e", "features 1o"}
 
 
+def test_pytest_checks_it_by_an_option(python, tmp_path):
+    said = call(python, "-m", "pytest", "--zoo-check=egnn", "--zoo-check-only=shapes.one-atom", cwd=tmp_path)
+    assert "1 passed" in said
+
+
 def test_it_trains_evaluates_and_loads(python, trained, tmp_path):
     said = call(python, "-m", "zoo", "evaluate", trained, "--json", cwd=tmp_path)
     assert json.loads(said[said.index("{"):])["metrics"]

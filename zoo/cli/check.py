@@ -36,7 +36,9 @@ def check(
     from zoo.conformance.run import check_subjects, chosen
 
     checks = chosen(only or (), skip or ())
-    subjects = find_all() if name is None else find(name)
+    subjects, left_out = find_all() if name is None else (find(name), {})
+    for model, reason in left_out.items():
+        typer.echo(f"left out: {model}: {reason}", err=True)
     report = check_subjects(name or "the zoo", subjects, checks, _progress())
     if html is not None:
         write_html(report, html)

@@ -6,22 +6,31 @@ from collections.abc import Iterator
 
 from zoo.conformance.checks import Check, Finding, below, found, not_applicable
 from zoo.conformance.subject import Subject
+from zoo.lab.degeneracy import bond_angles
 from zoo.lab.expressivity import SURE, expressivity
-from zoo.lab.pairs import Pair, mirror_images, pairs
+from zoo.lab.pairs import Pair, mirror_images, pairs, torsion
 
 __all__ = ["CHECKS"]
 
 
 def body_order(subject: Subject) -> Iterator[Finding]:
-    """One layer of an architecture of body order b tells apart what descriptors of order b − 1 do not, and no more."""
+    """One layer tells apart what descriptors of lower body order do not, and is blind where all it starts from agrees.
+
+    A layer of body order 2 starts from the distances of each atom's neighbours, one of order 3 from the angles that
+    each bond makes with the others, one of order 4 from torsions too. Sums of these go through non-linear functions,
+    which may see more than descriptors of that order: other pairs say nothing.
+    """
     declared = subject.architecture.signature.get("body_order")
     if not isinstance(declared, int):
         yield not_applicable(f"the signature declares body order {declared!r}, not a number")
         return
-    chosen = [p for p in pairs() if p.degenerate is not None and not p.mirror]
-    for pair in chosen:
+    for pair in (p for p in pairs() if not p.mirror):
+        must, blind = _must_see(pair, declared), _blind(pair, declared)
+        if not must and not blind:
+            yield not_applicable(f"body order {declared} says nothing about this pair", of=pair.name)
+            continue
         verdict = expressivity([subject.architecture.name], chosen=[pair], layers=[1], seeds=2)[0]
-        if declared <= _degenerate(pair):
+        if blind:
             yield below(verdict.margin, SURE, "margin over noise; one layer must not tell the pair apart", of=pair.name)
         else:
             yield Finding(ok=verdict.told_apart, measured=verdict.margin, of=pair.name,
@@ -45,12 +54,20 @@ def lmax(subject: Subject) -> Finding:
     return found(highest <= declared, f"irreps_out reaches l = {highest}, declared {declared}")
 
 
-def _degenerate(pair: Pair) -> int:
-    return pair.degenerate if pair.degenerate is not None else 0
+def _must_see(pair: Pair, declared: int) -> bool:
+    if pair.name == torsion().name:
+        return declared >= 4
+    return pair.degenerate is not None and pair.degenerate < declared and bond_angles(pair.a) != bond_angles(pair.b)
+
+
+def _blind(pair: Pair, declared: int) -> bool:
+    if declared == 2:
+        return pair.degenerate is not None
+    return declared == 3 and bond_angles(pair.a) == bond_angles(pair.b)
 
 
 CHECKS = (
-    Check("expressivity.body-order", "one layer sees the declared body order, and no more", body_order),
+    Check("expressivity.body-order", "one layer sees what the declared body order promises", body_order),
     Check("expressivity.parity", "even features do not tell mirror images apart", parity),
     Check("expressivity.lmax", "irreps_out stays within the declared degree", lmax),
 )

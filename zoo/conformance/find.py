@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zoo import host, registry
 from zoo.conformance.subject import Subject
-from zoo.errors import PluginError, UnknownNameError
+from zoo.errors import PluginError, UnknownNameError, ZooError
 from zoo.resolution import CardFolder, resolve
 from zoo.suggest import did_you_mean
 
@@ -39,13 +39,15 @@ def find(name: str | Path) -> list[Subject]:
                                f"a package with a plugin, or a folder.\n{error}") from None
 
 
-def find_all() -> list[Subject]:
-    """Every architecture, and every model whose card and weights are at hand."""
-    subjects = [_of_architecture(name) for name in host.architectures()]
+def find_all() -> tuple[list[Subject], dict[str, str]]:
+    """Every architecture and every model with weights; and why the other models are left out, by name."""
+    subjects, left_out = [_of_architecture(name) for name in host.architectures()], {}
     for name in registry.list_models():
-        found = resolve(name)
-        subjects.append(_of_model(found))
-    return subjects
+        try:
+            subjects.append(_of_model(resolve(name)))
+        except ZooError as error:
+            left_out[name] = str(error)
+    return subjects, left_out
 
 
 def _of_architecture(name: str) -> Subject:
