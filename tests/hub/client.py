@@ -19,6 +19,8 @@ PRELOADED = (
     *("filelock", "tqdm.auto", "fsspec", "importlib.metadata", "uuid", "email.utils", "http.cookiejar", "difflib"),
 )
 
+TORCH = (*PRELOADED, "torch", "ase.build", "zoo.loading", "zoo.data.of_card")
+
 
 @dataclass
 class Outcome:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .client import Client
+from .client import TORCH, Client
 from .rows import row
 from .server import HubServer
 
@@ -28,7 +28,7 @@ PULL = "from zoo.hub.datasets import fetch_data\nresult = str(fetch_data(args[0]
 
 @pytest.fixture
 def torch_client(fork_servers, hub: HubServer, tmp_path: Path) -> Client:
-    client = Client(fork_servers(None, ("torch",)), tmp_path / "client", hub.endpoint)
+    client = Client(fork_servers(None, TORCH), tmp_path / "client", hub.endpoint)
     client.env["HF_TOKEN"] = "hf_writer"
     client.run(STORE, META, timeout=120).ok()
     return client

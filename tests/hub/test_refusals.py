@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Callable
 
 import pytest
 
 from . import models
-from .client import Client
+from .client import TORCH, Client
 from .rows import row
 from .server import HubServer
 from .steps import FETCH, OTHER, WEIGHTS
@@ -98,7 +99,10 @@ def test_a_card_and_a_config_that_disagree_are_refused(newest: Client, hub: HubS
     "an architecture that nothing installed offers",
     "an error with the `pip install` line; no code is fetched",
 )
-def test_an_architecture_nobody_offers_says_what_to_install(newest: Client, hub: HubServer) -> None:
+def test_an_architecture_nobody_offers_says_what_to_install(
+    newest: Client, hub: HubServer, fork_servers: Callable
+) -> None:
+    newest.server = fork_servers(None, TORCH)
     requires = {"plugin": "zoo-martian"}
     hub.state.put("zoo-org/martian", models.files(WEIGHTS, architecture="martian", requires=requires))
     outcome = newest.run("import zoo\nzoo.load('hf:zoo-org/martian')")

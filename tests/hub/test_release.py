@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from .client import PRELOADED, Client
+from .client import TORCH, Client
 from .server import HubServer
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINED = sorted(path.parent.name for path in ROOT.glob("cards/*/model.safetensors"))
-TORCH = (*PRELOADED, "torch", "ase.build", "zoo.loading")
 COMPARE = """
 import ase.build, torch, zoo
 here, there = zoo.load("tree/cards/" + args[0]), zoo.load(args[1])
@@ -57,6 +56,7 @@ def publish(client: Client, hub: HubServer) -> dict[str, str]:
     return {name: f"zoo-org/{name}@{repositories['models', f'zoo-org/{name}'].head.oid}" for name in TRAINED}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TRAINED, reason="no trained model is bundled")
 def test_every_model_comes_back_bit_for_bit(torch_client: Client, hub: HubServer) -> None:
     pins = publish(torch_client, hub)
