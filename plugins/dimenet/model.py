@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.graph import Graph
-from zoo.nn import BesselBasis, PolynomialEnvelope, gather, sum_by
+from zoo.nn import BesselBasis, PolynomialEnvelope, gather, silu, sum_by
 from zoo.nn.spherical import SphericalBesselBasis, circular_harmonics
 
 
@@ -137,8 +137,8 @@ class EmbeddingBlock(nn.Module):
     def forward(self, graph: Graph, rbf: Tensor) -> Tensor:
         h = self.element(graph.z)
         to_target, to_source, to_radial = self.message.weight.chunk(3, dim=1)
-        x = F.linear(F.silu(self.radial(rbf)), to_radial, self.message.bias)
-        return F.silu(x + gather(h @ to_target.t(), graph.target) + gather(h @ to_source.t(), graph.source))
+        x = F.linear(silu(self.radial(rbf)), to_radial, self.message.bias)
+        return silu(x + gather(h @ to_target.t(), graph.target) + gather(h @ to_source.t(), graph.source))
 
 
 class ResidualLayer(nn.Module):
@@ -150,7 +150,7 @@ class ResidualLayer(nn.Module):
         self.second = _orthogonal(hidden, hidden, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + F.silu(self.second(F.silu(self.first(x))))
+        return x + silu(self.second(silu(self.first(x))))
 
 
 class InteractionBlock(nn.Module):
@@ -181,16 +181,16 @@ class InteractionBlock(nn.Module):
         self.basis_shape = (int_emb, num_spherical, num_radial)
 
     def forward(self, x: Tensor, rbf: Tensor, angular: _Angular) -> Tensor:
-        h = F.silu(self.from_self(x))
+        h = silu(self.from_self(x))
         near, near_rbf = (x, rbf) if angular.all_edges else (gather(x, angular.edge), gather(rbf, angular.edge))
         radial = F.linear(near_rbf, self.radial_up.weight @ self.radial_down.weight)
-        m = F.silu(self.down(F.silu(self.from_neighbour(near)) * radial))
+        m = silu(self.down(silu(self.from_neighbour(near)) * radial))
         m = angular.exchange(m, (self.spherical_up.weight @ self.spherical_down.weight).view(self.basis_shape))
         if angular.weight is not None:
             m = m * angular.weight
-        m = F.silu(self.up(m))
+        m = silu(self.up(m))
         h = h + m if angular.all_edges else h.index_add(0, angular.edge, m)
-        return self.after_skip(F.silu(self.skip(self.before_skip(h))) + x)
+        return self.after_skip(silu(self.skip(self.before_skip(h))) + x)
 
 
 class OutputBlock(nn.Module):
@@ -205,7 +205,7 @@ class OutputBlock(nn.Module):
     def forward(self, x: Tensor, rbf: Tensor, graph: Graph) -> Tensor:
         h = self.up(sum_by(self.radial(rbf) * x, graph.target, graph.num_nodes))
         for layer in self.layers:
-            h = F.silu(layer(h))
+            h = silu(layer(h))
         return h
 
 

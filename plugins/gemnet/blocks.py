@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 from zoo_plugins.gemnet.bases import Circuit, Messages
 from zoo_plugins.gemnet.layers import INV_SQRT_2, INV_SQRT_3, Dense, EfficientBilinear, Scale, residuals
 
-from zoo.nn import gather, sum_by
+from zoo.nn import gather, silu, sum_by
 
 
 class EdgeEmbedding(nn.Module):
@@ -21,7 +20,7 @@ class EdgeEmbedding(nn.Module):
     def forward(self, h: Tensor, x: Tensor, messages: Messages) -> Tensor:
         source, target, edge = self.dense.weight.split(self.widths, dim=1)
         y = gather(h @ source.t(), messages.source) + gather(h @ target.t(), messages.target) + x @ edge.t()
-        return F.silu(y) * (1 / 0.6)
+        return silu(y, scale=1 / 0.6)
 
 
 class AtomUpdate(nn.Module):

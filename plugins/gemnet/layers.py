@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.nn import silu
+
 INV_SQRT_2 = 1 / math.sqrt(2)
 INV_SQRT_3 = 1 / math.sqrt(3)
 
@@ -40,7 +42,7 @@ class Dense(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.linear(x, self.weight)
-        return F.silu(x) * (1 / 0.6) if self.activate else x
+        return silu(x, scale=1 / 0.6) if self.activate else x
 
 
 class Residual(nn.Module):

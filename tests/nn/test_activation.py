@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from zoo.errors import ZooError
-from zoo.nn import MLP, activation, shifted_softplus
+from zoo.nn import MLP, activation, shifted_softplus, silu
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -47,3 +47,25 @@ def test_mlp_has_an_activation_between_layers_only_unless_asked():
     assert [type(m).__name__ for m in MLP([3, 4, 2], "tanh")] == ["Linear", "Tanh", "Linear"]
     assert type(MLP([3, 4, 2], "tanh", activate_last=True)[-1]).__name__ == "Tanh"
     assert MLP([3, 4, 2], last_bias=False)[-1].bias is None and MLP([3, 4, 2], bias=False)[0].bias is None
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 0.6])
+def test_silu_is_torchs_to_the_third_derivative(scale):
+    x = torch.randn(8, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+
+    def derivatives(function):
+        found = [function(x)]
+        for _ in range(3):
+            found.append(torch.autograd.grad(found[-1].sin().sum(), x, create_graph=True)[0])
+        return found
+
+    for ours, expected in zip(derivatives(lambda x: silu(x, scale=scale)), derivatives(lambda x: F.silu(x) * scale)):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+    # Without a graph of the second derivative, by the way that training on forces takes.
+    weight = torch.linspace(-2, 2, 8, dtype=torch.float64)
+
+    def second(function):
+        (first,) = torch.autograd.grad((function(x) * weight).sum(), x, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), x)[0]
+
+    torch.testing.assert_close(second(lambda x: silu(x, scale=scale)), second(lambda x: F.silu(x) * scale))

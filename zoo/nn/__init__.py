@@ -1,6 +1,6 @@
 """What the backbones of several families share. Everything here runs with no edges, and differentiates twice."""
 
-from zoo.nn.activation import ScaledSiLU, ShiftedSoftplus, activation, shifted_softplus
+from zoo.nn.activation import ScaledSiLU, ShiftedSoftplus, SiLU, activation, shifted_softplus, silu
 from zoo.nn.dense import MLP, dense
 from zoo.nn.neighbour_sums import Filtered, FilteredSum
 from zoo.nn.outer_sum import OuterSum
@@ -24,11 +24,13 @@ __all__ = [
     "ScalarVectorLayer",
     "ScaledSiLU",
     "ShiftedSoftplus",
+    "SiLU",
     "activation",
     "dense",
     "gather",
     "pairs",
     "safe_norm",
     "shifted_softplus",
+    "silu",
     "sum_by",
 ]
