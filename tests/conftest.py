@@ -26,6 +26,14 @@ def zoo_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield home
 
 
+@pytest.fixture(autouse=True)
+def denormals() -> Iterator[None]:
+    """Training flushes denormals in its process; no test after it is to notice."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
+
+
 class PluginYard:
     """Distributions written into a folder, as pip would leave them: a package and its entry points in group ``zoo``."""
 
