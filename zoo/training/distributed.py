@@ -95,5 +95,7 @@ def ranks(device: str | None = None) -> Iterator[Ranks]:
             # A weight of one row has two right answers for its strides; DDP remarks on it and is none the slower.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             yield Ranks(dist.get_rank(), world, chosen)
+        # All leave together: a rank that tears down while another has gone already may wait for it for ever.
+        dist.barrier()
     finally:
         dist.destroy_process_group()

@@ -52,8 +52,9 @@ def dry_run(trainer: Trainer, spread: Mapping[str, float]) -> Report:
     metrics = trainer.evaluate_rows(trainer.val_rows[:64])
     lines.append("validation of 64 molecules: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
     trainer.save()
-    trainer.checkpoints.read(trainer.checkpoints.steps()[-1])
-    lines.append("a checkpoint was written and read back")
+    if trainer.ranks.first:
+        trainer.checkpoints.read(trainer.checkpoints.steps()[-1])
+        lines.append("a checkpoint was written and read back")
     return Report(lines, missing, needed)
 
 

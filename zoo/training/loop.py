@@ -132,6 +132,8 @@ class Trainer:
                 self.log.record("end", step=self.progress.step, seconds=self.clock.seconds)
                 self.log.close()
                 self.feed.close()
+                # The wrapper belongs to a process group that ends before this object does.
+                self.net = self.model
         return Outcome(reason, self.progress, self.clock.seconds)
 
     def _loop(self) -> str:

@@ -89,9 +89,9 @@ def run(card: str | Path | Card, out: Path, options: Options) -> Run:
             if here.first:
                 description.save(out / "run.yaml")
             outcome = trainer.run(resume=resume)
-        if outcome.reason in ("budget", "early stop") and here.first:
-            trainer.load_best()
-            description = _finish(out, model, found, trainer, here, measure=options.measure)
+    if outcome.reason in ("budget", "early stop") and here.first:
+        trainer.load_best()
+        description = _finish(out, model, found, trainer, here, measure=options.measure)
     return Run(out, outcome, description)
 
 
