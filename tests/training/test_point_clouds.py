@@ -1,4 +1,4 @@
-"""The contracts hold for geometric graphs that are no molecules: scalars, vectors and weighted edges in, both kinds out."""
+"""The contracts hold for graphs that are no molecules: scalars, vectors and weighted edges in, both kinds out."""
 
 from __future__ import annotations
 
