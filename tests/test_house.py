@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,17 @@ def test_nothing_opens_a_pickle_with_code_in_it():
                 if not (ast.unparse(node.func) == "torch.load" and safe):
                     offences.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert offences == []
+
+
+def test_every_extra_that_an_error_names_can_be_installed():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {
+        node.args[1].value
+        for path in ROOT.glob("zoo/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "MissingExtraError"
+    }
+    assert {"frames", "plots", "qm9", "smiles"} <= named <= set(extras)
 
 
 def test_no_squeeze_without_a_dimension():

@@ -91,6 +91,15 @@ def test_forces_and_atomic_energies_are_per_atom():
     assert value["atomic_energies"].sum() == pytest.approx(value["U0"])
 
 
+def test_a_table_has_a_row_a_structure_and_keeps_errors():
+    pytest.importorskip("pandas")
+    frame = model_of().predict([molecules()[0], Atoms("Xe"), molecules()[1]], as_frame=True, on_error="keep",
+                               derivatives=["forces"])
+    assert list(frame.columns) == ["U0", "mu", "error"]
+    assert frame["U0"].isna().tolist() == [False, True, False]
+    assert "Xe" in frame["error"][1]
+
+
 def test_batches_of_any_size_give_the_same():
     model, frames = model_of(), molecules() * 3
     for a, b in zip(model.predict(frames, max_atoms=1), model.predict(frames, max_atoms=10**6)):

@@ -264,7 +264,7 @@ def _breakdown(result: TargetResult, store: Store, rows: Tensor) -> dict[str, di
         here = (atoms >= low) & (atoms < high)
         if here.any():
             by_size[f"{low}-{high - 1}" if high < 10**9 else f"{low}+"] = _mean(absolute[here])
-    counts = store.composition()[rows].cpu().numpy()
+    counts = store.subset(rows).composition(store.elements).cpu().numpy()
     for column, z in enumerate(store.elements):
         here = (counts[:, column] > 0)[result.structure]
         if here.any():
