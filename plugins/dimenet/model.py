@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.graph import Graph
-from zoo.nn import BesselBasis, PolynomialEnvelope, gather, silu, sum_by
+from zoo.nn import BesselBasis, PolynomialEnvelope, blockwise, gather, silu, sum_by
 from zoo.nn.spherical import SphericalBesselBasis, circular_harmonics
 
 
@@ -181,16 +181,23 @@ class InteractionBlock(nn.Module):
         self.basis_shape = (int_emb, num_spherical, num_radial)
 
     def forward(self, x: Tensor, rbf: Tensor, angular: _Angular) -> Tensor:
-        h = silu(self.from_self(x))
         near, near_rbf = (x, rbf) if angular.all_edges else (gather(x, angular.edge), gather(rbf, angular.edge))
-        radial = F.linear(near_rbf, self.radial_up.weight @ self.radial_down.weight)
-        m = silu(self.down(silu(self.from_neighbour(near)) * radial))
+        radial = self.radial_up.weight @ self.radial_down.weight
+        m = blockwise(lambda x, rbf: self._to_exchange(x, F.linear(rbf, radial)), near, near_rbf)
         m = angular.exchange(m, (self.spherical_up.weight @ self.spherical_down.weight).view(self.basis_shape))
         if angular.weight is not None:
             m = m * angular.weight
-        m = silu(self.up(m))
-        h = h + m if angular.all_edges else h.index_add(0, angular.edge, m)
-        return self.after_skip(silu(self.skip(self.before_skip(h))) + x)
+        if angular.all_edges:
+            return blockwise(lambda x, m: self._update(x, silu(self.up(m))), x, m)
+        m = x.new_zeros(x.shape).index_add(0, angular.edge, silu(self.up(m)))
+        return blockwise(self._update, x, m)
+
+    def _to_exchange(self, x: Tensor, radial: Tensor) -> Tensor:
+        return silu(self.down(silu(self.from_neighbour(x)) * radial))
+
+    def _update(self, x: Tensor, m: Tensor) -> Tensor:
+        h = self.before_skip(silu(self.from_self(x)) + m)
+        return self.after_skip(silu(self.skip(h)) + x)
 
 
 class OutputBlock(nn.Module):

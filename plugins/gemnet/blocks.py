@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 from zoo_plugins.gemnet.bases import Circuit, Messages
 from zoo_plugins.gemnet.layers import INV_SQRT_2, INV_SQRT_3, Dense, EfficientBilinear, Scale, residuals
 
-from zoo.nn import gather, silu, sum_by
+from zoo.nn import blockwise, gather, silu, sum_by
 
 
 class EdgeEmbedding(nn.Module):
@@ -53,11 +55,16 @@ class TripletInteraction(nn.Module):
         self.up_reverse = Dense(bilinear, emb_edge, activate=True)
 
     def forward(self, m: Tensor, circuit: Circuit) -> Tensor:
-        x = self.dense(circuit.select(m))
-        x = self.down(self.scale_radial(x * self.radial(circuit.radial), x))
+        # A factor is fitted to all rows at once.
+        down = self._down if self.scale_radial.fitting else partial(blockwise, self._down)
+        x = down(circuit.select(m), circuit.radial)
         y = self.bilinear(circuit.projected, circuit.geometry.sums(x))
         y = self.scale_sum(circuit.geometry.to_edges(y), x)
         return (self.up(y) + gather(self.up_reverse(y), circuit.reverse)) * INV_SQRT_2
+
+    def _down(self, m: Tensor, radial: Tensor) -> Tensor:
+        x = self.dense(m)
+        return self.down(self.scale_radial(x * self.radial(radial), x))
 
 
 class QuadrupletInteraction(nn.Module):
@@ -77,14 +84,19 @@ class QuadrupletInteraction(nn.Module):
         self.up_reverse = Dense(bilinear, emb_edge, activate=True)
 
     def forward(self, m: Tensor, circuit: Circuit) -> Tensor:
-        x = self.dense(circuit.select(m))
-        x = self.down(self.scale_radial(x * self.radial(circuit.radial), x))
+        # A factor is fitted to all rows at once.
+        down = self._down if self.scale_radial.fitting else partial(blockwise, self._down)
+        x = down(circuit.select(m), circuit.radial)
         products = circuit.geometry.products(x, [self.circular(c) for c in circuit.circular])
         if self.scale_circular.fitting:
             self.scale_circular(circuit.geometry.rows_of_pairs(products), x)
         y = self.bilinear(circuit.projected, circuit.geometry.sums(products) * self.scale_circular.factor)
         y = self.scale_sum(circuit.geometry.to_edges(y), x)
         return (self.up(y) + gather(self.up_reverse(y), circuit.reverse)) * INV_SQRT_2
+
+    def _down(self, m: Tensor, radial: Tensor) -> Tensor:
+        x = self.dense(m)
+        return self.down(self.scale_radial(x * self.radial(radial), x))
 
 
 class InteractionBlock(nn.Module):
@@ -128,7 +140,8 @@ class InteractionBlock(nn.Module):
         if quadruplets is not None and not quadruplets.empty:
             x = quadruplets.add(x, self.quadruplets(m, quadruplets))
         x = x * (INV_SQRT_2 if self.quadruplets is None else INV_SQRT_3)
-        m = self.after_skip((m + self.before_skip(x)) * INV_SQRT_2)
+        m = blockwise(lambda m, x: self.after_skip((m + self.before_skip(x)) * INV_SQRT_2), m, x)
         h = (h + self.atom_update(m, rbf_atom, messages)) * INV_SQRT_2
-        m = (m + self.after_concat(self.edge_embedding(h, m, messages))) * INV_SQRT_2
+        x = self.edge_embedding(h, m, messages)
+        m = blockwise(lambda m, x: (m + self.after_concat(x)) * INV_SQRT_2, m, x)
         return h, m

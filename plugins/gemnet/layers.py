@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.nn import silu
+from zoo.nn import blockwise, silu
 
 INV_SQRT_2 = 1 / math.sqrt(2)
 INV_SQRT_3 = 1 / math.sqrt(3)
@@ -107,4 +107,4 @@ class EfficientBilinear(nn.Module):
 
     def forward(self, basis: Tensor, sums: Tensor) -> Tensor:
         weight = self.weight.transpose(0, 1).flatten(0, 1)
-        return torch.bmm(basis, sums).flatten(1) @ weight
+        return blockwise(lambda b, s: torch.bmm(b, s).flatten(1) @ weight, basis, sums, width=weight.shape[0])

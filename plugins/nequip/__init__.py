@@ -37,6 +37,7 @@ def zoo_architectures() -> list[Architecture]:
                     "num_features": [64, 32, 16],
                     "radial_depth": 1,
                     "radial_width": 64,
+                    "radial_gain": 6.0,
                     "output_lmax": 1,
                 },
             },

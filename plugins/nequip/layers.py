@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from zoo.nn import silu
 
 from .convolution import Convolution, Features, Neighbours
 from .irreps import Irrep, Multiplicities, paths
@@ -80,7 +81,7 @@ class RadialNetwork(nn.Module):
         last = len(self.weights) - 1
         for k, weight in enumerate(self.weights):
             if k > 0:
-                x = F.silu(x)
+                x = silu(x)
             # Gain sqrt(2) after an activation, as for a rectifier.
             weight = weight * ((2.0 if k > 0 else 1.0) / weight.shape[0]) ** 0.5
             x = x @ (weight * scale if k == last else weight)
@@ -128,7 +129,7 @@ class InteractionLayer(nn.Module):
 
     def _gate(self, features: Features) -> Features:
         scalar = Irrep(0, 1)
-        even = F.silu(features[scalar]) * _SILU_SCALE
+        even = silu(features[scalar], scale=_SILU_SCALE)
         plain = self.irreps_out.get(scalar, 0)
         columns = even.split([plain, *self.gates.values()], 2)
         gated = {}

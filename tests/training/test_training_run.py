@@ -221,6 +221,7 @@ def test_what_ase_parsed_itself_is_in_its_units(trained: Path, tmp_path: Path) -
     assert described.data.units == {"energy": "eV", "forces": "eV/Å"}
 
 
+@pytest.mark.slow
 def test_a_crystal_is_learnt_from_energies_forces_and_stress(tmp_path: Path) -> None:
     """Copper by EMT: errors of all three fall well below those of a model that predicts no interaction at all."""
     from ase.build import bulk

@@ -1,6 +1,7 @@
 """What the backbones of several families share. Everything here runs with no edges, and differentiates twice."""
 
 from zoo.nn.activation import ScaledSiLU, ShiftedSoftplus, SiLU, activation, shifted_softplus, silu
+from zoo.nn.blockwise import blockwise
 from zoo.nn.dense import MLP, dense
 from zoo.nn.neighbour_sums import Filtered, FilteredSum
 from zoo.nn.outer_sum import OuterSum
@@ -26,6 +27,7 @@ __all__ = [
     "ShiftedSoftplus",
     "SiLU",
     "activation",
+    "blockwise",
     "dense",
     "gather",
     "pairs",

@@ -135,7 +135,8 @@ def circular_harmonics(cos: Tensor, num: int, weight: Tensor | None = None) -> l
     one = torch.ones_like(cos) if weight is None else weight
     p = [one, cos * one]
     for l in range(2, num):
-        p.append(((2 * l - 1) / l) * cos * p[-1] - ((l - 1) / l) * p[-2])
+        # The two coefficients of the recurrence sum to one.
+        p.append(torch.lerp(p[-2], cos * p[-1], (2 * l - 1) / l))
     return [math.sqrt((2 * l + 1) / (4 * math.pi)) * p[l] for l in range(num)]
 
 
@@ -154,7 +155,7 @@ def normalised_legendre(cos: Tensor, num: int, weight: Tensor) -> list[list[Tens
         if m + 1 < num:
             p.append((2 * m + 1) * cos * p[0])
         for l in range(m + 2, num):
-            p.append(((2 * l - 1) / (l - m)) * cos * p[-1] - ((l + m - 1) / (l - m)) * p[-2])
+            p.append(torch.lerp(p[-2], cos * p[-1], (2 * l - 1) / (l - m)))
         result.append([_norm(m + k, m) * p[k] for k in range(num - m)])
     return result
 
