@@ -14,7 +14,7 @@ from zoo.errors import DataError, MissingExtraError
 if TYPE_CHECKING:
     from zoo.evaluation import TargetResult
 
-__all__ = ["curves", "parity"]
+__all__ = ["curves", "grid", "parity", "write"]
 
 _COLUMNS = 4
 _POINTS = 20_000
@@ -36,7 +36,7 @@ def curves(run: Path, picture: Path) -> Path:
     if not evaluations:
         raise DataError(f"{run / 'metrics.jsonl'} holds no evaluation yet")
     names = [key for key in evaluations[-1] if key.endswith(".mae")]
-    figure, axes = _grid(1 + len(names))
+    figure, axes = grid(1 + len(names))
     loss = axes[0]
     loss.plot([e["step"] for e in logs], [e["loss"] for e in logs], color="0.6", lw=0.8, label="training")
     loss.plot([e["step"] for e in evaluations], [e["loss"] for e in evaluations], color="C0", label="validation")
@@ -47,7 +47,7 @@ def curves(run: Path, picture: Path) -> Path:
         axis.set(title=f"{name.removesuffix('.mae')}: validation MAE", yscale="log")
     for axis in axes:
         axis.set_xlabel("step")
-    return _write(figure, picture)
+    return write(figure, picture)
 
 
 def parity(results: Mapping[str, TargetResult], picture: Path, *, title: str = "") -> Path:
@@ -56,7 +56,7 @@ def parity(results: Mapping[str, TargetResult], picture: Path, *, title: str = "
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure, axes = _grid(len(results))
+    figure, axes = grid(len(results))
     for (name, result), axis in zip(results.items(), axes):
         label, predicted = result.label.reshape(-1), result.predicted.reshape(-1)
         some = slice(None, None, max(1, len(label) // _POINTS))
@@ -67,10 +67,10 @@ def parity(results: Mapping[str, TargetResult], picture: Path, *, title: str = "
                  xlabel=f"label / {result.unit}", ylabel=f"prediction / {result.unit}")
     if title:
         figure.suptitle(title)
-    return _write(figure, picture)
+    return write(figure, picture)
 
 
-def _grid(count: int) -> tuple[Any, Sequence[Any]]:
+def grid(count: int) -> tuple[Any, Sequence[Any]]:
     """A figure with ``count`` axes; made without pyplot, which keeps global state and may want a display."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -84,7 +84,8 @@ def _grid(count: int) -> tuple[Any, Sequence[Any]]:
     return figure, [figure.add_subplot(rows, columns, place + 1) for place in range(count)]
 
 
-def _write(figure: Any, picture: Path) -> Path:
+def write(figure: Any, picture: Path) -> Path:
+    """Save a figure as PNG; the file appears whole or not at all."""
     partial = picture.with_name(f".{picture.name}.partial.png")
     figure.savefig(partial, dpi=120)
     partial.replace(picture)

@@ -35,16 +35,22 @@ __all__ = ["Options", "Run", "run"]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to run, apart from what the card says; see :func:`zoo.training.train`."""
+    """How to run, apart from what the card says; see :func:`zoo.training.train`.
+
+    ``found``: data that are open already, with edges at the model's cut-off, instead of what the card names.
+    ``pictures``: drawn at the end, if ``measure``.
+    """
 
     overrides: Sequence[str] = ()
     data: str | Path | None = None
+    found: CardData | None = None
     device: str | None = None
     resume: bool = False
     fast_dev_run: bool = False
     force: bool = False
     quiet: bool = False
     measure: bool = True
+    pictures: bool = True
     command: str | None = None
 
 
@@ -91,7 +97,7 @@ def run(card: str | Path | Card, out: Path, options: Options) -> Run:
             outcome = trainer.run(resume=resume)
     if outcome.reason in ("budget", "early stop") and here.first:
         trainer.load_best()
-        description = _finish(out, model, found, trainer, here, measure=options.measure)
+        description = _finish(out, model, found, trainer, here, options)
     return Run(out, outcome, description)
 
 
@@ -114,7 +120,9 @@ def _check_folder(out: Path, options: Options) -> bool:
 def _open(card: Card, recipe: Recipe, model: Model, options: Options, here: Ranks) -> CardData:
     # The first rank converts the data; the others find it converted.
     for turn in range(2):
-        if here.first == (turn == 0):
+        if options.found is not None:
+            found = options.found
+        elif here.first == (turn == 0):
             found = open_for_card(card, cutoff=float(model.backbone.cutoff), labels=recipe.losses, path=options.data)
         here.sum(torch.zeros(1, device=here.device))
     used = torch.cat([found.rows["train"], found.rows["val"]])
@@ -164,7 +172,7 @@ def _identity(card: Card, store: Store, rows: Mapping[str, Tensor]) -> dict[str,
 # -- after ---------------------------------------------------------------------------------------------------------
 
 
-def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ranks, *, measure: bool) -> Card:
+def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ranks, options: Options) -> Card:
     """Write card and weights, the pictures, and the metrics of the test split."""
     changes: dict[str, Any] = {"training": _training(trainer, here)}
     if found.store.meta.get("split") is None:
@@ -174,12 +182,12 @@ def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ra
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         changes["data"] = data | {"split": {"file": SPLIT_FILE, "sha256": digest, **counts}}
     model.card = save(model, out, **changes)
-    if measure:
-        _measure(out, model, found, trainer)
+    if options.measure:
+        _measure(out, model, found, trainer, pictures=options.pictures)
     return model.card
 
 
-def _measure(out: Path, model: Model, found: CardData, trainer: Trainer) -> None:
+def _measure(out: Path, model: Model, found: CardData, trainer: Trainer, *, pictures: bool) -> None:
     """The test split (of the validation split, where there is none) into the card, and the pictures."""
     from zoo import plots
     from zoo.evaluation import predict_rows, summarise
@@ -191,6 +199,8 @@ def _measure(out: Path, model: Model, found: CardData, trainer: Trainer) -> None
     device = model.card.training.device
     model.card = model.card.replace(metrics=summarise(results, split=split, device=device))
     model.card.save(out)
+    if not pictures:
+        return
     try:
         plots.curves(out, out / "curves.png")
         plots.parity(results, out / "parity.png", title=f"{model.card.name}, {split}")
