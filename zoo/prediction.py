@@ -18,13 +18,13 @@ from zoo.graph import Graph
 if TYPE_CHECKING:
     from zoo.model import Model
 
-__all__ = ["predict", "to_graphs"]
+__all__ = ["MIN_DISTANCE", "check_structure", "predict", "to_graphs"]
 
 log = logging.getLogger("zoo")
 
 Prediction = dict[str, float | np.ndarray]
 
-_MIN_DISTANCE = 0.1  # Å; no two nuclei of any data set are this close
+MIN_DISTANCE = 0.1  # Å; no two nuclei of any data set are this close
 _DEFAULT_ATOMS = 4096
 _NAMED = 5
 
@@ -180,10 +180,10 @@ def _symbol(number: int) -> str:
 def _check_distances(graph: Graph, name: str) -> None:
     from zoo.neighbors import add_edges
 
-    close = add_edges(graph.replace(edge_index=None, edge_attrs=None), _MIN_DISTANCE).edge_index
+    close = add_edges(graph.replace(edge_index=None, edge_attrs=None), MIN_DISTANCE).edge_index
     if close.shape[1]:
         i, j = sorted(close[:, 0].tolist())
-        raise StructureError(f"{name}: atoms {i} and {j} are closer than {_MIN_DISTANCE} Å; do two atoms coincide?")
+        raise StructureError(f"{name}: atoms {i} and {j} are closer than {MIN_DISTANCE} Å; do two atoms coincide?")
 
 
 def _list(indices: Sequence[int]) -> str:

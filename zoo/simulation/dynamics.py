@@ -1,0 +1,260 @@
+"""Molecular dynamics of many structures in one batch: velocity Verlet (NVE) and Langevin BAOAB (NVT)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import ase
+import ase.units
+import numpy as np
+import torch
+from ase.calculators.singlepoint import SinglePointCalculator
+from torch import Tensor
+
+from zoo.errors import ZooError
+from zoo.model import Model
+from zoo.simulation.noise import Noise
+from zoo.simulation.surface import Evaluation, Surface, batch_of, free_atoms
+
+__all__ = ["Dynamics", "Ensemble"]
+
+Ensemble = Literal["nve", "nvt"]
+
+
+class Dynamics:
+    """Structures that move at the same time, each in a world of its own.
+
+    NVE is velocity Verlet. NVT is Langevin dynamics, split as BAOAB (Leimkuhler & Matthews 2013, Appl. Math. Res.
+    Express 2013, 34), whose configurations are canonical to fourth order in the time step for a harmonic well.
+
+    What happens to a structure follows from its own seed: neither its companions in the batch nor an interruption
+    change its random numbers. A structure whose forces are not finite any more is marked in :attr:`failed` and stands
+    still; the others go on. Atoms held by ``FixAtoms`` stay where they are.
+
+    Args:
+        model: has an energy.
+        structures: with momenta, which are kept unless ``temperature`` asks for new ones.
+        timestep: fs.
+        ensemble: ``"nve"`` or ``"nvt"``.
+        temperature: K, one for all or one each. NVE: of the velocities drawn at the start; absent: the momenta of
+            the structures. Velocities are drawn without motion of the centre of mass.
+        friction: 1/fs, Langevin only.
+        seed: one for all (structure b gets ``seed + b``), or one each.
+        skin: Å of the Verlet list.
+
+    Raises:
+        StructureError: what the model cannot take, see :func:`zoo.prediction.predict`.
+        ZooError: an option that makes no sense.
+
+    Attributes:
+        steps_done: steps since the start.
+        pos: (N, 3) Å. velocity: (N, 3) Å/fs. now: energies and forces at ``pos``.
+        failed: (B,) bool.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        structures: ase.Atoms | Sequence[ase.Atoms],
+        *,
+        timestep: float = 0.5,
+        ensemble: Ensemble = "nve",
+        temperature: float | Sequence[float] | None = None,
+        friction: float = 0.01,
+        seed: int | Sequence[int] = 0,
+        skin: float = 0.5,
+    ) -> None:
+        frames = [structures] if isinstance(structures, ase.Atoms) else list(structures)
+        _check(frames, timestep, ensemble, temperature, friction)
+        self.structures = [atoms.copy() for atoms in frames]
+        self.ensemble, self.timestep, self.friction = ensemble, float(timestep), float(friction)
+        self.surface = Surface(model, skin=skin)
+        self.graph = batch_of(model, frames)
+        device, count = self.graph.device, len(frames)
+        seeds = [seed + b for b in range(count)] if isinstance(seed, int) else list(seed)
+        if len(seeds) != count:
+            raise ZooError(f"{len(seeds)} seeds for {count} structures")
+        self.seeds = seeds
+        self._mobile = free_atoms(frames).to(device)[:, None]
+        masses = torch.from_numpy(np.concatenate([atoms.get_masses() for atoms in frames]))
+        self._mass = masses.to(device)[:, None]
+        self._noise = Noise(seeds, self.graph.ptr, device)
+        self.steps_done = 0
+        self.failed = torch.zeros(count, dtype=torch.bool, device=device)
+        self.target = None if temperature is None else _each(temperature, count).to(device)
+        if self.target is None:
+            self.velocity = _given_velocities(frames).to(device) * self._mobile
+        else:
+            self.velocity = self._drawn_velocities(self.target)
+        self.now = self.surface(self.graph)
+        self._hold_failed(self.graph.pos)
+
+    # -- state -------------------------------------------------------------------------------------------------
+
+    @property
+    def pos(self) -> Tensor:
+        return self.graph.pos
+
+    @property
+    def time(self) -> float:
+        """fs since the start."""
+        return self.steps_done * self.timestep
+
+    @property
+    def potential(self) -> Tensor:
+        """(B,) eV."""
+        return self.now.energy
+
+    @property
+    def kinetic(self) -> Tensor:
+        """(B,) eV."""
+        per_atom = (0.5 * self._mass * self.velocity.square()).sum(1) / ase.units.fs**2
+        return per_atom.new_zeros(self.graph.num_graphs).index_add_(0, self.graph.batch, per_atom)
+
+    @property
+    def total(self) -> Tensor:
+        """(B,) eV, what NVE conserves."""
+        return self.potential + self.kinetic
+
+    @property
+    def temperature(self) -> Tensor:
+        """(B,) K: 2 K / (n k), n three a mobile atom, less three for the centre of mass at rest in NVE."""
+        mobile = self._mobile[:, 0].to(self.graph.dtype)
+        n = 3 * mobile.new_zeros(self.graph.num_graphs).index_add_(0, self.graph.batch, mobile)
+        if self.ensemble == "nve" and bool(self._mobile.all()):
+            n = (n - 3).clamp(min=1)
+        return 2 * self.kinetic / (n.clamp(min=1) * ase.units.kB)
+
+    def atoms(self) -> list[ase.Atoms]:
+        """Copies of the structures as they are now, with momenta, and energy and forces as a calculator."""
+        bounds = self.graph.ptr.tolist()
+        pos, velocity = self.pos.cpu().numpy(), self.velocity.cpu().numpy() / ase.units.fs
+        energy, forces = self.now.energy.tolist(), self.now.forces.cpu().numpy()
+        out = []
+        for b, start in enumerate(self.structures):
+            atoms, own = start.copy(), slice(bounds[b], bounds[b + 1])
+            atoms.set_positions(pos[own], apply_constraint=False)
+            atoms.set_momenta(atoms.get_masses()[:, None] * velocity[own], apply_constraint=False)
+            atoms.calc = SinglePointCalculator(atoms, energy=energy[b], forces=forces[own].copy())
+            out.append(atoms)
+        return out
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """All that changes, exactly; with the same arguments and :meth:`load_state_dict` the run goes on as it was."""
+        return {
+            "steps_done": np.array(self.steps_done), "pos": self.pos.cpu().numpy(),
+            "velocity": self.velocity.cpu().numpy(), "failed": self.failed.cpu().numpy(),
+        }
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from :meth:`state_dict`; raises ``ZooError`` when it belongs to other structures."""
+        if state["pos"].shape != tuple(self.pos.shape):
+            raise ZooError(f"a state of {state['pos'].shape[0]} atoms, and the structures have {self.pos.shape[0]}")
+        device = self.graph.device
+        self.steps_done = int(state["steps_done"])
+        self.graph = self.graph.replace(pos=torch.as_tensor(state["pos"]).to(device))
+        self.velocity = torch.as_tensor(state["velocity"]).to(device)
+        self.failed = torch.as_tensor(state["failed"]).to(device)
+        self.now = self.surface(self.graph)
+
+    # -- motion ------------------------------------------------------------------------------------------------
+
+    def step(self, count: int = 1) -> None:
+        """Move all structures by ``count`` time steps."""
+        for _ in range(count):
+            before = self.graph.pos
+            if self.ensemble == "nve":
+                self._kick()
+                self._drift(self.timestep)
+            else:
+                self._kick()
+                self._drift(self.timestep / 2)
+                self._thermalise()
+                self._drift(self.timestep / 2)
+            self.now = self.surface(self.graph)
+            self._hold_failed(before)
+            self._kick()
+            self.steps_done += 1
+
+    def run(self, steps: int, *, every: int = 1) -> list[list[ase.Atoms]]:
+        """One trajectory a structure: its frames after each ``every`` of the next ``steps`` steps."""
+        frames = []
+        for _ in range(steps // every):
+            self.step(every)
+            frames.append(self.atoms())
+        self.step(steps % every)
+        return [list(trajectory) for trajectory in zip(*frames)] or [[] for _ in self.structures]
+
+    def _kick(self) -> None:
+        """Half a time step of acceleration."""
+        change = self.now.forces / self._mass * (0.5 * self.timestep * ase.units.fs**2)
+        self.velocity = self.velocity + change * self._mobile
+
+    def _drift(self, time: float) -> None:
+        self.graph = self.graph.replace(pos=self.graph.pos + time * self.velocity)
+
+    def _thermalise(self) -> None:
+        """The exact solution of the Ornstein–Uhlenbeck part over one time step."""
+        assert self.target is not None
+        remember = float(np.exp(-self.friction * self.timestep))
+        spread = self._thermal_speed(self.target) * float(np.sqrt(1 - remember**2))
+        fresh = spread * self._noise.at(self.steps_done)
+        # A structure that stands still is given no new heat.
+        moves = self._mobile & ~self.failed[self.graph.batch][:, None]
+        self.velocity = torch.where(moves, remember * self.velocity + fresh, 0.0)
+
+    def _thermal_speed(self, temperature: Tensor) -> Tensor:
+        """(N, 1) Å/fs: √(kT/m)."""
+        energy = ase.units.kB * temperature.index_select(0, self.graph.batch)[:, None]
+        return (energy / self._mass).sqrt() * ase.units.fs
+
+    def _drawn_velocities(self, temperature: Tensor) -> Tensor:
+        """Maxwell–Boltzmann, without motion of the centre of mass unless atoms are held."""
+        velocity = self._thermal_speed(temperature) * self._noise.initial() * self._mobile
+        if not bool(self._mobile.all()):
+            return velocity
+        batch, count = self.graph.batch, self.graph.num_graphs
+        momentum = velocity.new_zeros(count, 3).index_add_(0, batch, self._mass * velocity)
+        mass = velocity.new_zeros(count, 1).index_add_(0, batch, self._mass)
+        return velocity - (momentum / mass)[batch]
+
+    def _hold_failed(self, before: Tensor) -> None:
+        """Mark structures that have blown up and put them back to where they were, at rest and without forces."""
+        fine = self.now.forces.isfinite().all(1) & self.graph.pos.isfinite().all(1)
+        if not bool(fine.all()):
+            count = self.graph.num_graphs
+            broken = self.failed.new_zeros(count).index_put_((self.graph.batch[~fine],), fine.new_tensor(True))
+            self.failed = self.failed | broken
+        if not bool(self.failed.any()):
+            return
+        rows = self.failed[self.graph.batch][:, None]
+        self.graph = self.graph.replace(pos=torch.where(rows, before, self.graph.pos))
+        self.velocity = torch.where(rows, 0.0, self.velocity)
+        self.now = Evaluation(self.now.energy, torch.where(rows, 0.0, self.now.forces))
+
+
+def _check(frames: list[ase.Atoms], timestep: float, ensemble: str, temperature: Any, friction: float) -> None:
+    if not frames:
+        raise ZooError("no structure to move: give one ase.Atoms or a list of them")
+    if ensemble not in ("nve", "nvt"):
+        raise ZooError(f"ensemble {ensemble!r}: choose 'nve' or 'nvt'")
+    if not timestep > 0:
+        raise ZooError(f"timestep {timestep} fs: it must be positive")
+    if ensemble == "nvt" and temperature is None:
+        raise ZooError("NVT needs a temperature in K")
+    if temperature is not None and np.min(temperature) < 0:
+        raise ZooError(f"temperature {temperature} K is negative")
+    if ensemble == "nvt" and not friction > 0:
+        raise ZooError(f"friction {friction} /fs: Langevin dynamics needs a positive one; 0 is NVE")
+
+
+def _each(temperature: float | Sequence[float], count: int) -> Tensor:
+    values = torch.as_tensor(temperature, dtype=torch.float64)
+    if values.ndim and len(values) != count:
+        raise ZooError(f"{len(values)} temperatures for {count} structures")
+    return values.expand(count).clone()
+
+
+def _given_velocities(frames: Sequence[ase.Atoms]) -> Tensor:
+    return torch.from_numpy(np.concatenate([atoms.get_velocities() for atoms in frames])) * ase.units.fs

@@ -1,0 +1,230 @@
+"""Relaxation of many structures at once: FIRE on the flat batch, each structure on its own clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import ase
+import numpy as np
+import torch
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
+from torch import Tensor
+
+from zoo.errors import StructureError
+from zoo.graph import Graph
+from zoo.model import Model
+from zoo.neighbors import add_edges
+from zoo.prediction import MIN_DISTANCE
+from zoo.simulation.surface import Evaluation, Surface, batch_of, free_atoms
+
+__all__ = ["relax"]
+
+_DT, _DT_MAX, _MAX_STEP = 0.1, 1.0, 0.2
+_N_MIN, _GROW, _SHRINK, _ALPHA, _FADE = 5, 1.1, 0.5, 0.1, 0.99
+_MAX_ATOMS = 4096
+
+
+def relax(
+    model: Model,
+    structures: ase.Atoms | Sequence[ase.Atoms],
+    *,
+    fmax: float = 0.05,
+    steps: int = 500,
+    cell: bool = False,
+    skin: float = 0.5,
+    max_atoms: int = _MAX_ATOMS,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Any:
+    """Relax structures with FIRE (Bitzek et al. 2006), all in one batch; a structure that has converged leaves it.
+
+    Each structure takes the very steps that ASE's ``FIRE`` takes, with ``cell=True`` those on a ``UnitCellFilter``.
+
+    Args:
+        fmax: eV/Å; no force (and, with ``cell``, no row of virial / number of atoms, eV) is larger at the end.
+        steps: at most so many.
+        cell: let the cell relax as well, to zero stress.
+        max_atoms: atoms in one batch.
+        progress: called after each step with the numbers of structures done and all, and the largest force left.
+
+    Returns:
+        Relaxed copies in order (one for one), each with its energy and forces (and stress) as a calculator and
+        ``relax_converged``, ``relax_steps``, ``relax_fmax`` in ``info``. The structures given are not changed. One that
+        collapsed or blew up has not converged.
+
+    Raises:
+        StructureError: what the model cannot take; ``cell`` without three periodic directions.
+    """
+    single = isinstance(structures, ase.Atoms)
+    frames: list[ase.Atoms] = [structures] if isinstance(structures, ase.Atoms) else list(structures)
+    if not frames:
+        return []
+    if cell and not all(atoms.pbc.all() for atoms in frames):
+        raise StructureError("relaxing the cell needs structures that are periodic in three dimensions")
+    surface = Surface(model, skin=skin)
+    done: list[ase.Atoms] = []
+    for part in _parts(frames, max_atoms):
+        def report(now: int, largest: float, before: int = len(done)) -> None:
+            if progress is not None:
+                progress(before + now, len(frames), largest)
+
+        done += _relax_batch(model, surface, part, fmax, steps, cell, report)
+    return done[0] if single else done
+
+
+@dataclass
+class _State:
+    """What FIRE knows of each structure still in the batch."""
+
+    which: Tensor  # (B,) place in the list
+    reference: Tensor  # (B, 3, 3) cell at the start
+    strain: Tensor  # (B, 3, 3) deformation gradient F; cell = cell₀ Fᵀ
+    velocity: Tensor  # (N, 3)
+    cell_velocity: Tensor  # (B, 3, 3)
+    dt: Tensor  # (B,)
+    alpha: Tensor  # (B,)
+    uphill_free: Tensor  # (B,) steps since the power was last negative
+
+
+def _relax_batch(model: Model, surface: Surface, frames: list[ase.Atoms], fmax: float, steps: int, cell: bool,
+                 report: Callable[[int, float], None]) -> list[ase.Atoms]:
+    graph = batch_of(model, frames)
+    free = free_atoms(frames).to(graph.device)[:, None]
+    state = _start(graph)
+    results: list[ase.Atoms | None] = [None] * len(frames)
+    for step in range(steps + 1):
+        now = surface(graph, stress=cell)
+        force = torch.where(free, now.forces, 0.0)
+        force, pull = _generalised(force, now, graph, state) if cell else (force, torch.zeros_like(state.strain))
+        largest = _largest(force, graph)
+        if cell:
+            largest = torch.maximum(largest, pull.norm(dim=2).max(1).values)
+        # What is not finite never converges: it leaves the batch as it is, and is marked.
+        leave = (largest < fmax) | ~largest.isfinite() | (step == steps)
+        if bool(leave.any()):
+            for b in torch.nonzero(leave)[:, 0].tolist():
+                place = int(state.which[b])
+                results[place] = _result(frames[place], graph, now, b, step, float(largest[b]), fmax, cell)
+            graph, state, free, force, pull = _stay(graph, state, free, force, pull, ~leave)
+        left = largest[~leave]
+        report(len(frames) - len(left), float(left.max()) if len(left) else 0.0)
+        if not len(left):
+            break
+        graph = _fire(graph, state, force, pull, cell)
+    return [atoms for atoms in results if atoms is not None]
+
+
+def _start(graph: Graph) -> _State:
+    b = graph.num_graphs
+    eye = torch.eye(3, dtype=graph.dtype, device=graph.device).expand(b, 3, 3).clone()
+    ones = graph.pos.new_ones(b)
+    return _State(
+        which=torch.arange(b, device=graph.device),
+        reference=eye if graph.cell is None else graph.cell.clone(),
+        strain=eye.clone(),
+        velocity=torch.zeros_like(graph.pos),
+        cell_velocity=torch.zeros_like(eye),
+        dt=_DT * ones,
+        alpha=_ALPHA * ones,
+        uphill_free=torch.zeros(b, dtype=torch.long, device=graph.device),
+    )
+
+
+def _generalised(force: Tensor, now: Evaluation, graph: Graph, state: _State) -> tuple[Tensor, Tensor]:
+    """Forces on the undeformed positions and on n·F, n the number of atoms (Tadmor et al. 1999, as in ASE)."""
+    n_atoms = graph.ptr.diff().to(graph.dtype)[:, None, None]
+    virial = -torch.linalg.det(graph.cell).abs()[:, None, None] * now.stress
+    pull = torch.linalg.solve(state.strain, virial.transpose(1, 2)).transpose(1, 2) / n_atoms
+    return torch.einsum("nd,ndk->nk", force, state.strain[graph.batch]), pull
+
+
+def _largest(force: Tensor, graph: Graph) -> Tensor:
+    """(B,) largest norm of a force in each structure."""
+    norms = force.norm(dim=1).nan_to_num(nan=torch.inf)
+    return norms.new_zeros(graph.num_graphs).scatter_reduce_(0, graph.batch, norms, "amax")
+
+
+def _fire(graph: Graph, state: _State, force: Tensor, pull: Tensor, cell: bool) -> Graph:
+    """One step of FIRE; ``state`` is updated in place, the moved graph returned."""
+    batch = graph.batch
+
+    def dot(a: Tensor, b: Tensor, a_cell: Tensor, b_cell: Tensor) -> Tensor:
+        atoms = a.new_zeros(graph.num_graphs).index_add_(0, batch, (a * b).sum(1))
+        return atoms + (a_cell * b_cell).sum((1, 2))
+
+    power = dot(force, state.velocity, pull, state.cell_velocity)
+    downhill = power > 0
+    # The first step has no velocity yet: it neither speeds up nor slows down.
+    rested = dot(state.velocity, state.velocity, state.cell_velocity, state.cell_velocity) == 0
+    mix = torch.where(downhill, state.alpha, 0.0)
+    speed = dot(state.velocity, state.velocity, state.cell_velocity, state.cell_velocity).sqrt()
+    along = mix * speed / dot(force, force, pull, pull).sqrt()
+    keep = torch.where(downhill, 1 - mix, 0.0)
+    state.velocity = keep[batch, None] * state.velocity + along[batch, None] * force
+    state.cell_velocity = keep[:, None, None] * state.cell_velocity + along[:, None, None] * pull
+    quicker = downhill & (state.uphill_free > _N_MIN)
+    slower = ~downhill & ~rested
+    state.dt = torch.where(quicker, (state.dt * _GROW).clamp(max=_DT_MAX), torch.where(slower, state.dt * _SHRINK,
+                                                                                      state.dt))
+    state.alpha = torch.where(quicker, state.alpha * _FADE, torch.where(slower, _ALPHA, state.alpha))
+    state.uphill_free = torch.where(downhill, state.uphill_free + 1, 0)
+    state.velocity = state.velocity + state.dt[batch, None] * force
+    state.cell_velocity = state.cell_velocity + state.dt[:, None, None] * pull
+    move = state.dt[batch, None] * state.velocity
+    move_cell = state.dt[:, None, None] * state.cell_velocity
+    length = dot(move, move, move_cell, move_cell).sqrt()
+    shorten = (_MAX_STEP / length).clamp(max=1.0)
+    move, move_cell = move * shorten[batch, None], move_cell * shorten[:, None, None]
+    if not cell:
+        return graph.replace(pos=graph.pos + move)
+    before, n_atoms = state.strain, graph.ptr.diff().to(graph.dtype)[:, None, None]
+    state.strain = before + move_cell / n_atoms
+    undeformed = torch.linalg.solve(before[batch], graph.pos[:, :, None])[:, :, 0] + move
+    pos = torch.einsum("nd,nkd->nk", undeformed, state.strain[batch])
+    return graph.replace(pos=pos, cell=state.reference @ state.strain.transpose(1, 2))
+
+
+def _stay(graph: Graph, state: _State, free: Tensor, force: Tensor, pull: Tensor, stay: Tensor
+          ) -> tuple[Graph, _State, Tensor, Tensor, Tensor]:
+    """Everything of the structures that stay in the batch."""
+    atoms = stay[graph.batch]
+    optional = {n: v[atoms] for n in ("node_attrs", "node_vectors") if (v := getattr(graph, n)) is not None}
+    optional |= {n: v[stay] for n in ("cell", "pbc", "charge", "spin") if (v := getattr(graph, n)) is not None}
+    small = Graph.from_tensors(graph.z[atoms], graph.pos[atoms], n_atoms=graph.ptr.diff()[stay], **optional)
+    kept = {f.name: getattr(state, f.name)[atoms if f.name == "velocity" else stay] for f in fields(state)}
+    return small, replace(state, **kept), free[atoms], force[atoms], pull[stay]
+
+
+def _result(given: ase.Atoms, graph: Graph, now: Evaluation, b: int, step: int, largest: float, fmax: float,
+            cell: bool) -> ase.Atoms:
+    lo, hi = int(graph.ptr[b]), int(graph.ptr[b + 1])
+    atoms = given.copy()
+    if cell:
+        atoms.set_cell(graph.cell[b].cpu().numpy())
+    atoms.set_positions(graph.pos[lo:hi].cpu().numpy(), apply_constraint=False)
+    results: dict[str, Any] = {"energy": float(now.energy[b]), "forces": now.forces[lo:hi].cpu().numpy()}
+    if now.stress is not None:
+        results["stress"] = np.asarray(full_3x3_to_voigt_6_stress(now.stress[b].cpu().numpy()))
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    converged = largest < fmax and not _collapsed(atoms)
+    atoms.info |= {"relax_converged": converged, "relax_steps": step, "relax_fmax": largest}
+    return atoms
+
+
+def _collapsed(atoms: ase.Atoms) -> bool:
+    """Whether nuclei have fallen onto each other, where a model that never saw it may well have a minimum."""
+    return add_edges(Graph.from_atoms(atoms, dtype=torch.float64), MIN_DISTANCE).num_edges > 0
+
+
+def _parts(frames: list[ase.Atoms], max_atoms: int) -> list[list[ase.Atoms]]:
+    parts: list[list[ase.Atoms]] = [[]]
+    total = 0
+    for atoms in frames:
+        if parts[-1] and total + len(atoms) > max_atoms:
+            parts.append([])
+            total = 0
+        parts[-1].append(atoms)
+        total += len(atoms)
+    return parts
