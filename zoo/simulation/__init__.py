@@ -1,6 +1,11 @@
 """Simulations with a model's energies and forces, and measurements of how well it bears them."""
 
+from zoo.simulation.bonds import Bonds
+from zoo.simulation.conservation import energy_drift
+from zoo.simulation.crystal import equation_of_state
 from zoo.simulation.dynamics import Dynamics
 from zoo.simulation.relaxation import relax
+from zoo.simulation.stability import stability
+from zoo.simulation.vibrations import hessian, vibrations
 
-__all__ = ["Dynamics", "relax"]
+__all__ = ["Bonds", "Dynamics", "energy_drift", "equation_of_state", "hessian", "relax", "stability", "vibrations"]
