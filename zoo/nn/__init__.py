@@ -7,9 +7,10 @@ from zoo.nn.neighbour_sums import Filtered, FilteredSum
 from zoo.nn.outer_sum import OuterSum
 from zoo.nn.pairs import Pairs, pairs
 from zoo.nn.radial import BesselBasis, CosineCutoff, GaussianBasis, PolynomialEnvelope
-from zoo.nn.radial_table import RadialTable
+from zoo.nn.radial_table import RadialTable, in_double
 from zoo.nn.scalar_vector import ScalarVectorLayer, safe_norm
 from zoo.nn.scatter import gather, sum_by
+from zoo.tracing import is_traced
 
 __all__ = [
     "MLP",
@@ -30,6 +31,8 @@ __all__ = [
     "blockwise",
     "dense",
     "gather",
+    "in_double",
+    "is_traced",
     "pairs",
     "safe_norm",
     "shifted_softplus",

@@ -1,0 +1,34 @@
+"""The one switch between the fast forms of operations and the plain ones that can be recorded as a graph.
+
+Fast forms work off blocks that fit the cache, share work between the two directions of an edge, and look at the data to
+choose how. A graph that is recorded once and run on other structures must do none of that. Whoever has such a form
+asks :func:`is_traced` and offers the same in plain, differentiable torch operations, whose sizes follow from the sizes
+of the inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+
+__all__ = ["is_traced", "traced"]
+
+_TRACED: ContextVar[bool] = ContextVar("traced", default=False)
+
+
+def is_traced() -> bool:
+    """Whether plain operations are wanted: inside ``torch.compile``, ``torch.export`` and :func:`traced`."""
+    return torch.compiler.is_compiling() or _TRACED.get()
+
+
+@contextmanager
+def traced() -> Iterator[None]:
+    """Plain operations inside this block, in this thread."""
+    token = _TRACED.set(True)
+    try:
+        yield
+    finally:
+        _TRACED.reset(token)
