@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.graph import Graph
-from zoo.nn import BesselBasis, PolynomialEnvelope, gather
+from zoo.nn import BesselBasis, PolynomialEnvelope, gather, is_traced
 from zoo.plugin import ZooError
 
 from .convolution import Neighbours, arrange
@@ -132,7 +132,7 @@ class NequIP(nn.Module):
     def _types(self, z: Tensor) -> Tensor:
         types = self.type_of.index_select(0, z)
         # Checked on the CPU only, where looking costs nothing; Model compares with the card's elements everywhere.
-        if z.device.type == "cpu" and bool((types < 0).any()):
+        if not is_traced() and z.device.type == "cpu" and bool((types < 0).any()):
             unknown = sorted(set(z[types < 0].tolist()))
             raise ZooError(f"atomic numbers {unknown} are not among this model's elements {self.elements}: "
                            "build it with config elements that include them")
@@ -144,7 +144,7 @@ class NequIP(nn.Module):
         length = graph.edge_len if representative is None else gather(graph.edge_len, representative)
         radial = self._radial(length)
         harmonics = self.harmonics(graph.edge_vec / graph.edge_len[:, None])
-        if torch.compiler.is_compiling():
+        if is_traced():
             return Neighbours(graph.source, graph.target, pair, radial, harmonics, None), None
         ptr = graph.edge_ptr
         largest = max(layer.convolution.floats_per_slot for layer in self.layers)
@@ -162,6 +162,8 @@ class NequIP(nn.Module):
 def _pairs(graph: Graph) -> tuple[Tensor | None, Tensor]:
     """One edge of each pair of opposite ones (P,), and each edge's pair (E,); in a directed graph, every edge."""
     edges = torch.arange(graph.num_edges, device=graph.z.device)
+    if is_traced():  # how many pairs there are is in the data
+        return None, edges
     try:
         reverse = graph.reverse_edge
     except ZooError:

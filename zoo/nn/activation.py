@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ZooError
+from zoo.tracing import is_traced
 
 __all__ = ["ScaledSiLU", "ShiftedSoftplus", "SiLU", "activation", "shifted_softplus", "silu"]
 
@@ -71,7 +72,7 @@ class _ShiftedSoftplus(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        is_eager_on_cpu = x.device.type == "cpu" and x.numel() and not torch.compiler.is_compiling()
+        is_eager_on_cpu = not is_traced() and x.device.type == "cpu" and x.numel()
         if is_eager_on_cpu and float(x.amax()) < 80:  # eˣ is far from overflow
             # Three vectorised passes, in half the time of torch's softplus.
             exp = torch.exp(x)

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.tracing import is_traced
+
 __all__ = ["MultilinearForm"]
 
 
@@ -25,6 +27,10 @@ class MultilinearForm(ABC):
     def partial(self, k: int, *others: Tensor) -> Tensor:
         """∂T/∂a_k, shaped like a_k, from the other arguments in order. Need not be differentiable."""
 
+    @abstractmethod
+    def plain(self, k: int, *others: Tensor) -> Tensor:
+        """The same in plain torch operations, for graphs that are recorded; differentiable by torch itself."""
+
     def __call__(self, *others: Tensor) -> Tensor:
         """∂T/∂a_0, differentiable any number of times."""
         return self.partial_of(0, *others)
@@ -32,7 +38,8 @@ class MultilinearForm(ABC):
     def partial_of(self, k: int, *others: Tensor) -> Tensor:
         """∂T/∂a_k, differentiable any number of times, in the widest dtype of the arguments."""
         dtype = reduce(torch.promote_types, (x.dtype for x in others))  # under autocast they differ
-        return _Partial.apply(self, k, *(x.to(dtype) for x in others))
+        others = tuple(x.to(dtype) for x in others)
+        return self.plain(k, *others) if is_traced() else _Partial.apply(self, k, *others)
 
 
 class _Partial(torch.autograd.Function):

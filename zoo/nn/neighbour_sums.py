@@ -15,6 +15,7 @@ from torch.nn.functional import embedding_bag
 
 from zoo.nn.multilinear import MultilinearForm
 from zoo.nn.pairs import Block, Fan, Pairs
+from zoo.nn.scatter import sum_by
 
 __all__ = ["Filtered", "FilteredSum"]
 
@@ -39,6 +40,17 @@ class FilteredSum(MultilinearForm):
             return self._correlate(g, h)
         g, W = others
         return self._spread(self.pairs.outgoing, W, g)
+
+    def plain(self, k: int, *others: Tensor) -> Tensor:
+        p = self.pairs
+        if k == 1:
+            g, h = others
+            product = [g.index_select(0, i) * h.index_select(0, j) for i, j in _columns(p)]
+            return sum(product if h.dim() == 2 else [x.sum(1) for x in product])
+        rows, W = others if k == 2 else others[::-1]
+        W = W if rows.dim() == 2 else W[:, None]
+        ends = [(j, i) if k == 2 else (i, j) for i, j in _columns(p)]
+        return sum(sum_by(W * rows.index_select(0, far), near, rows.shape[0]) for near, far in ends)
 
     def _spread(self, fan: Fan, W: Tensor, h: Tensor) -> Tensor:
         """Σ over an atom's edges of W ∘ (h at the far end)."""
@@ -77,6 +89,17 @@ class Filtered(MultilinearForm):
     def partial(self, k: int, *others: Tensor) -> Tensor:
         return (self._of_g, self._of_W, self._of_h)[k](*others)
 
+    def plain(self, k: int, *others: Tensor) -> Tensor:
+        fan, p = self.pairs.incoming, self.pairs
+        if k == 0:
+            W, h = others
+            return W.index_select(0, fan.pair) * h.index_select(0, fan.far)
+        if k == 1:
+            g, h = others
+            return sum_by(g * h.index_select(0, fan.far), fan.pair, p.edges.shape[0])
+        g, W = others
+        return sum_by(g * W.index_select(0, fan.pair), fan.far, p.num_atoms)
+
     def _of_g(self, W: Tensor, h: Tensor) -> Tensor:
         fan = self.pairs.incoming
         out = h.new_empty(fan.far.shape[0], h.shape[1])
@@ -104,6 +127,11 @@ class Filtered(MultilinearForm):
             m = _take(g, block.edge, message).mul_(_take(W, block.pair, filters))
             out[block.atoms] = _sum_runs(m, block.ptr)
         return out
+
+
+def _columns(p: Pairs) -> Iterator[tuple[Tensor, Tensor]]:
+    """Target and source of the first edge of every pair, then of the second."""
+    return zip(p.target.unbind(1), p.source.unbind(1))
 
 
 def _blocks(fan: Fan, rows: Tensor) -> list[Block]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.nn.multilinear import MultilinearForm
+from zoo.nn.scatter import sum_by
 
 __all__ = ["OuterSum"]
 
@@ -45,6 +46,18 @@ class OuterSum(MultilinearForm):
 
     def partial(self, k: int, *others: Tensor) -> Tensor:
         return (self._of_g, self._of_x, self._of_m)[k](*others)
+
+    def plain(self, k: int, *others: Tensor) -> Tensor:
+        rows = self._components.flatten()
+        if k == 0:
+            x, m = others
+            N, K, C = self.num_targets, self.num_components, m.shape[1]
+            outer = (x[:, :, None] * m[:, None]).flatten(0, 1)
+            return sum_by(outer, rows, N + K - 1) if self.overlapping else sum_by(outer, rows, N * K).view(N, K, C)
+        g = others[0].flatten(0, -2).index_select(0, rows).unflatten(0, (-1, self.num_components))
+        if k == 1:
+            return (g @ others[1][:, :, None])[:, :, 0]
+        return (others[1][:, None] @ g)[:, 0]
 
     def _of_g(self, x: Tensor, m: Tensor) -> Tensor:
         rows, ptr, places = self._by_target

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from zoo.errors import StructureError
 from zoo.graph import Graph
+from zoo.nn.scatter import sum_by
+from zoo.tracing import is_traced
 
 __all__ = ["Block", "Fan", "Pairs", "pairs"]
 
@@ -88,6 +90,7 @@ class Pairs:
         source, target: (P, 2) or (P, 1), atoms j and i of these.
         incoming: edges by target, in the graph's order.
         outgoing: edges by source.
+        num_atoms: N.
     """
 
     edges: Tensor
@@ -95,6 +98,7 @@ class Pairs:
     target: Tensor
     incoming: Fan
     outgoing: Fan
+    num_atoms: int
 
     @property
     def first(self) -> Tensor:
@@ -108,15 +112,16 @@ def pairs(graph: Graph) -> Pairs:
 
 
 def _make(graph: Graph) -> Pairs:
-    source, target = graph.edge_index
-    ptr = graph.edge_ptr
+    source, target = graph.source, graph.target
     count = torch.arange(source.shape[0], device=source.device)
-    reverse = _reverse_edge(graph, count)
+    reverse = None if is_traced() else _reverse_edge(graph, count)
     if reverse is None:
+        # How many pairs there are is in the data, which a recorded graph cannot look at: it shares nothing.
         by_source = torch.argsort(source, stable=True)
-        source_ptr = F.pad(torch.bincount(source, minlength=graph.num_nodes).cumsum(0), (1, 0))
+        ptr, source_ptr = _ptr(target, graph.num_nodes), _ptr(source, graph.num_nodes)
         incoming, outgoing = Fan(ptr, source, count, None), Fan(source_ptr, target[by_source], by_source, by_source)
-        return Pairs(count[:, None], source[:, None], target[:, None], incoming, outgoing)
+        return Pairs(count[:, None], source[:, None], target[:, None], incoming, outgoing, graph.num_nodes)
+    ptr = graph.edge_ptr
     first = torch.nonzero(count < reverse)[:, 0]
     second = reverse.index_select(0, first)
     pair = torch.empty_like(count)
@@ -126,7 +131,12 @@ def _make(graph: Graph) -> Pairs:
     # The reverses of the edges that come in to an atom, in their order, are the edges that go out from it.
     incoming, outgoing = Fan(ptr, source, pair, None), Fan(ptr, source, pair, reverse)
     return Pairs(torch.stack([first, second], 1), torch.stack([one, other], 1), torch.stack([other, one], 1),
-                 incoming, outgoing)
+                 incoming, outgoing, graph.num_nodes)
+
+
+def _ptr(atom: Tensor, num_atoms: int) -> Tensor:
+    """(N + 1,) first edge of each atom, of edges sorted by ``atom``; without ``bincount``, which reads the data."""
+    return F.pad(sum_by(torch.ones_like(atom), atom, num_atoms).cumsum(0), (1, 0))
 
 
 def _reverse_edge(graph: Graph, count: Tensor) -> Tensor | None:
