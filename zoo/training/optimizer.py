@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from zoo.errors import TrainingError
 from zoo.training.recipe import Recipe
+from zoo.training.soap import Soap
 
 __all__ = ["ScheduleFree", "ScheduleFreeAverage", "make_optimizer"]
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser over the parameters that are trained; matrices decay, biases and other vectors do not.
+
+    Tables of embeddings are kept apart, for optimisers that treat other matrices as linear maps.
 
     Parameters that match ``recipe.freeze`` stop requiring gradients.
 
@@ -31,14 +34,18 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     factors = dict.fromkeys(named, 1.0)
     for pattern, factor in recipe.lr_scale.items():
         factors |= dict.fromkeys(_matching(pattern, named, "lr_scale"), factor)
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in named.items():
         if parameter.requires_grad:
             decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((recipe.lr * factors[name], decay), []).append(parameter)
+            groups.setdefault((recipe.lr * factors[name], decay, parameter in tables), []).append(parameter)
     if not groups:
         raise TrainingError(f"nothing is left to train: freeze={list(recipe.freeze)} covers every parameter")
-    settings = [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
+    settings = [{"params": p, "lr": lr, "weight_decay": decay, "diagonal": table}
+                for (lr, decay, table), p in groups.items()]
+    if recipe.optimizer == "soap":
+        return Soap(settings, lr=recipe.lr, betas=tuple(recipe.betas), eps=recipe.eps)
     if recipe.optimizer == "schedulefree":
         return ScheduleFree(settings, lr=recipe.lr, betas=tuple(recipe.betas), eps=recipe.eps)
     fused = next(iter(named.values())).device.type in ("cpu", "cuda")
