@@ -49,7 +49,7 @@ def test_it_is_the_published_algorithm(stacked: bool) -> None:
         optimizer.step()
     found = np.stack([p.detach().numpy() for p in parameters]).reshape(start.shape)
     expected = [soap_of_one_matrix(w, list(gradients[:, index]), 0.1, 0.9, 5) for index, w in enumerate(start)]
-    assert np.abs(found - expected).max() < 1e-10
+    assert np.abs(found - expected).max() < 1e-6  # noise over eps where the rotated gradient is zero
 
 
 def test_vectors_and_tables_are_adams() -> None:
