@@ -16,6 +16,7 @@ from zoo.card_parts import (
     Golden,
     Metric,
     Name,
+    Priors,
     References,
     Requires,
     Split,
@@ -32,7 +33,7 @@ from zoo.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.yaml_writer import dump_yaml, write_text
 
 __all__ = ["CARD_FILE", "DERIVATIVES", "SCHEMA", "UPGRADES", "Card", "Data", "Domain", "Exemption", "Golden", "Metric",
-           "Name", "References", "Requires", "Split", "Structure", "TargetSpec", "Training", "Weights", "upgrade"]
+           "Name", "Priors", "References", "Requires", "Split", "Structure", "TargetSpec", "Training", "Weights", "upgrade"]
 
 SCHEMA = 1
 """Version of the card's schema that this zoo writes."""
@@ -61,6 +62,7 @@ class Card(Section):
     targets: dict[TargetName, TargetSpec] = Field(min_length=1)
     derivatives: list[Literal["forces", "stress"]] = []
     references: dict[TargetName, References] = {}
+    priors: Priors = Field(default_factory=Priors)
     domain: Domain = Field(default_factory=Domain)
     data: Data = Field(default_factory=Data)
     recipe: dict[str, Any] = {}

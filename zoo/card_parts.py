@@ -14,8 +14,8 @@ from zoo.errors import DataError
 from zoo.suggest import did_you_mean
 from zoo.units import canonical
 
-__all__ = ["Data", "Domain", "Exemption", "Golden", "Metric", "Name", "References", "Requires", "Split", "Structure",
-           "TargetName", "TargetSpec", "Texts", "Training", "Unit", "Weights"]
+__all__ = ["Data", "Domain", "Exemption", "Golden", "Metric", "Name", "Priors", "References", "Requires", "Split",
+           "Structure", "TargetName", "TargetSpec", "Texts", "Training", "Unit", "Weights"]
 
 
 def _unit(text: str) -> str:
@@ -83,6 +83,24 @@ class References(Section):
     source: str | None = None
 
 
+class ZBLPrior(Section):
+    """Repulsion of nuclei, see :class:`zoo.priors.ZBL`; ``reach`` in sums of covalent radii."""
+
+    reach: float = Field(1.0, gt=0, le=2)
+
+
+class Priors(Section):
+    """Known physics that is added to the energy; the network is trained on the rest."""
+
+    zbl: ZBLPrior | None = None
+
+    def given(self) -> list[tuple[str, dict[str, Any]]]:
+        """Name and settings of every prior that the card declares."""
+        fields = [(name, getattr(self, name)) for name in type(self).model_fields]
+        return [(name, {key: getattr(prior, key) for key in type(prior).model_fields})
+                for name, prior in fields if prior is not None]
+
+
 class Domain(Section):
     """What the model may be asked about. ``null`` for charge or spin: not restricted, and not seen by the model."""
 
@@ -114,10 +132,12 @@ class Split(Section):
 
 class Data(Section):
     """What the model was, or is to be, trained on. ``keys`` maps a target to its name in the files,
-    ``units`` to the unit it has there."""
+    ``units`` to the unit it has there. ``source`` is where anybody gets the ``files``, here with their hashes."""
 
     dataset: str | None = None
     path: str | None = None
+    source: str | None = None
+    files: dict[str, Sha256] = {}
     keys: dict[str, str] = {}
     units: dict[str, Unit] = {}
     split: Split | None = None

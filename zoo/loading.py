@@ -18,6 +18,7 @@ from zoo.golden import check_golden, record_golden
 from zoo.irreps import FeatureLayout
 from zoo.model import Model
 from zoo.plugin import Architecture
+from zoo.priors import PRIORS
 from zoo.readouts import READOUTS, Readout
 from zoo.resolution import CardFolder, resolve
 from zoo.suggest import did_you_mean
@@ -77,6 +78,7 @@ def create(
     pbc: bool = True,
     preset: str | None = None,
     inputs: Sequence[str] = (),
+    priors: Mapping[str, Mapping[str, Any]] | None = None,
     name: str | None = None,
     dtype: torch.dtype | str | None = None,
     device: str | torch.device | None = None,
@@ -91,6 +93,7 @@ def create(
             element, which takes atomic numbers as ``elements``, gets these.
         pbc: whether periodic structures are in the domain.
         preset: start from a preset of the architecture, such as ``"paper"``.
+        priors: known physics added to the energy, as in a card: ``{"zbl": {}}``; see :mod:`zoo.priors`.
         **config: keywords of the backbone; they win over the preset.
 
     Raises:
@@ -104,6 +107,7 @@ def create(
     config = {**(arch.presets[preset] if preset else {}), **config}
     if "elements" in inspect.signature(host.factory(arch)).parameters:
         elements, config = _same_elements(arch, elements, config)
+    known_physics = {"priors": {key: dict(settings) for key, settings in priors.items()}} if priors else {}
     card = Card.from_dict({
         "schema": 1,
         "name": name or f"{architecture}-untrained",
@@ -112,6 +116,7 @@ def create(
         "config": config,
         "inputs": list(inputs),
         "targets": {key: _plain(spec) for key, spec in (targets or _ENERGY).items()},
+        **known_physics,
         "domain": {"elements": list(elements or _first_elements()), "pbc": pbc},
     })
     return build(card).to(device=_device(device), dtype=_dtype(dtype))
@@ -135,7 +140,8 @@ def build(card: Card) -> Model:
         layout = FeatureLayout(backbone.irreps_out)
         readouts = {n: _readout(card, n, layout, elements, arch.readout) for n in card.targets}
         units = {n: spec.unit for n, spec in card.targets.items()}
-        return Model(backbone, readouts, units=units, elements=elements, card=card)
+        priors = {name: PRIORS[name](float(backbone.cutoff), **settings) for name, settings in card.priors.given()}
+        return Model(backbone, readouts, units=units, elements=elements, priors=priors, card=card)
     finally:
         torch.set_default_dtype(before)
 

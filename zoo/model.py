@@ -13,6 +13,8 @@ from zoo.errors import PluginError, StructureError, UnknownNameError
 from zoo.graph import Graph
 from zoo.irreps import FeatureLayout
 from zoo.neighbors import add_edges, edge_vectors
+from zoo.nn import sum_by
+from zoo.priors import Prior
 from zoo.readouts import Energy, Readout
 from zoo.units import dimension, factor
 
@@ -33,10 +35,11 @@ class Model(nn.Module):
         readouts: one per target, in the order of the card.
         units: unit of each target.
         elements: atomic numbers that the model knows.
+        priors: added to the energy that forces derive from; the network learns the rest.
         card: the description the model was made from.
 
     Raises:
-        PluginError: the backbone lacks ``cutoff`` or ``irreps_out``.
+        PluginError: the backbone lacks ``cutoff`` or ``irreps_out``, or there are priors and no energy.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Model(nn.Module):
         *,
         units: Mapping[str, str],
         elements: Sequence[int],
+        priors: Mapping[str, Prior] | None = None,
         card: Card | None = None,
     ) -> None:
         super().__init__()
@@ -55,12 +59,15 @@ class Model(nn.Module):
         self.backbone = backbone
         self.layout = FeatureLayout(backbone.irreps_out)
         self.readouts = nn.ModuleDict(readouts)
+        self.priors = nn.ModuleDict(priors or {})
         self.units = dict(units)
         self.elements = tuple(elements)
         self.card = card
         lookup = torch.full((MAX_Z + 1,), -1)
         lookup[list(elements)] = torch.arange(len(elements))
         self.register_buffer("element_index", lookup, persistent=False)
+        if self.priors and self.energy_target is None:
+            raise PluginError(f"priors {', '.join(self.priors)} are energies, and no target is: {', '.join(readouts)}")
 
     @property
     def dtype(self) -> torch.dtype:
@@ -124,7 +131,11 @@ class Model(nn.Module):
     def atomic_energies(self, graph: Graph) -> Tensor:
         """(N,) float64 energy of each atom, reference included, in the unit of :attr:`energy_target`."""
         readout = self.readouts[self.energy_target]
-        per_atom = readout.per_atom(self.features(graph)).to(readout.constants.scale) * readout.constants.scale
+        graph = self.with_vectors(graph)
+        network = readout.per_atom(self.backbone(graph))
+        if self.priors:
+            network = network + self._priors(graph)
+        per_atom = network.to(readout.constants.scale) * readout.constants.scale
         return per_atom + readout.constants.coefficients[self.element_index[graph.z]]
 
     def composition(self, graph: Graph) -> Tensor:
@@ -145,7 +156,20 @@ class Model(nn.Module):
         return graph.replace(edge_vec=vec, edge_len=vec.norm(dim=1))
 
     def _network(self, h: Tensor, graph: Graph) -> dict[str, Tensor]:
-        return {name: readout(h, graph) for name, readout in self.readouts.items()}
+        network = {name: readout(h, graph) for name, readout in self.readouts.items()}
+        if self.priors:
+            prior = sum_by(self._priors(graph), graph.batch, graph.num_graphs)
+            network[self.energy_target] = network[self.energy_target] + prior
+        return network
+
+    def _priors(self, graph: Graph) -> Tensor:
+        """(N,) what the priors add to each atom's energy, standardised as the network's part is."""
+        energy = torch.stack([prior(graph) for prior in self.priors.values()]).sum(0)
+        return energy / self._scale_in_ev().to(energy.dtype)
+
+    def _scale_in_ev(self) -> Tensor:
+        name = self.energy_target
+        return self.readouts[name].constants.scale * factor(self.units[name], "eV")
 
     def _physical(self, network: dict[str, Tensor], graph: Graph) -> dict[str, Tensor]:
         composition = self.composition(graph)
@@ -155,8 +179,7 @@ class Model(nn.Module):
         self, energy: Tensor, graph: Graph, pos: Tensor, strain: Tensor | None, keep_graph: bool
     ) -> dict[str, Tensor]:
         # References do not depend on positions, so the derivative of the network part is the whole of it.
-        name = self.energy_target
-        to_ev = self.readouts[name].constants.scale * factor(self.units[name], "eV")
+        to_ev = self._scale_in_ev()
         inputs = [pos] if strain is None else [pos, strain]
         # Without any edge the energy does not depend on positions at all: its gradient is zero, not missing.
         gradients = torch.autograd.grad(
@@ -190,6 +213,18 @@ class Model(nn.Module):
         from zoo.calculator import ZooCalculator
 
         return ZooCalculator(self, **options)
+
+    def relax(self, structures: Any, **options: Any) -> Any:
+        """Relax structures in one batch, see :func:`zoo.simulation.relax`."""
+        from zoo.simulation import relax
+
+        return relax(self, structures, **options)
+
+    def dynamics(self, structures: Any, **options: Any) -> Any:
+        """Molecular dynamics of structures in one batch, see :class:`zoo.simulation.Dynamics`."""
+        from zoo.simulation import Dynamics
+
+        return Dynamics(self, structures, **options)
 
 
 def _strained(graph: Graph, with_stress: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:

@@ -16,7 +16,7 @@ from zoo.errors import TrainingError, UnknownNameError
 from zoo.loading import build, load
 from zoo.model import Model
 from zoo.training.recipe import Loss, Recipe, apply_overrides
-from zoo.training.references import ABSURD, absurd_residuals, fit_readouts
+from zoo.training.references import ABSURD, absurd_residuals, fit_force_scale, fit_readouts
 
 __all__ = ["complete", "copy_weights", "fit_constants", "read_card", "untrained"]
 
@@ -120,6 +120,8 @@ def fit_constants(model: Model, store: Store, train: Tensor, recipe: Recipe, *, 
     rows = train if not copied or len(train) <= _FIT_ENOUGH else train[:: len(train) // _FIT_ENOUGH + 1]
     network = _network_part(model, store, rows, copied, recipe) if copied else {}
     spread = fit_readouts(model, store, rows, names, given=_given(model, names), network=network)
+    if "forces" in recipe.losses and model.energy_target in names and model.energy_target not in network:
+        fit_force_scale(model, store, rows)
     absurd = absurd_residuals(model, store, train, names)
     if absurd and not force:
         shown = ", ".join(f"{name} {value:.1f} eV/atom" for name, value in absurd.items())

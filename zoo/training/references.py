@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from zoo.errors import TrainingError
+from zoo.units import factor
 
 if TYPE_CHECKING:
     from zoo.data import Store
     from zoo.model import Model
 
-__all__ = ["absurd_residuals", "fit_readouts", "solve"]
+__all__ = ["absurd_residuals", "fit_force_scale", "fit_readouts", "solve"]
 
 _CHUNK = 8192
 _NOTHING: Mapping[str, Tensor] = {}
@@ -61,6 +62,31 @@ def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str],
             model.readouts[name].set_constants(scale=scale)
         spread[name] = float(scale)
     return spread
+
+
+def fit_force_scale(model: Model, store: Store, rows: Tensor) -> float:
+    """The scale of the energy that forces derive from becomes the root mean square of a force component (eV/Å) · 1 Å.
+
+    A network whose output is of order one then has forces of the right size from the start. The spread of energies
+    says nothing about them: it is the binding energy where references are isolated atoms, and a tenth of an eV where
+    all structures have one composition. Where the head has a bias, it starts at the mean energy per atom that
+    references leave, so that no step is spent on a constant.
+
+    Returns the scale, in the unit of the energy.
+    """
+    name = model.energy_target
+    readout = model.readouts[name]
+    labels = store.labels_of(rows, [name, "forces"])
+    scale = float(labels["forces"].double().square().nanmean().sqrt()) / factor(model.units[name], "eV")
+    if not scale > 0:
+        raise TrainingError("all forces of the training split are zero: there is nothing to learn from them")
+    readout.set_constants(scale=scale)
+    bias = getattr(readout.net[-1], "bias", None)
+    if bias is not None:
+        left = labels[name] - _bases(model, store, rows, [name])[name] @ readout.constants.coefficients.to(store.device)
+        with torch.no_grad():
+            bias.fill_(float((left / store.n_atoms[rows]).nanmean()) / scale)
+    return scale
 
 
 def solve(basis: Tensor, y: Tensor) -> Tensor:
