@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import ase.build
 import numpy as np
 import pytest
+import torch
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.optimize import FIRE
 from toy import toy_model
@@ -55,7 +59,7 @@ def test_the_skin_changes_no_number_on_a_long_walk():
             atoms.positions += step
         np.testing.assert_allclose(kept.get_forces(), fresh.get_forces(), atol=1e-12)
         assert kept.get_potential_energy() == pytest.approx(fresh.get_potential_energy(), abs=1e-10)
-        lists.add(id(kept.calc._neighbours))
+        lists.add(kept.calc._list.searches)
     assert 1 < len(lists) < 12
 
 
@@ -112,3 +116,82 @@ def test_what_it_cannot_do_is_said():
     atoms.positions[1] = np.nan
     with pytest.raises(StructureError, match="not finite"):
         atoms.get_potential_energy()
+
+
+def test_a_charge_is_not_overlooked_after_a_calculation():
+    # ASE compares neither info nor extra arrays.
+    atoms = ethanol()
+    atoms.get_potential_energy()
+    atoms.info["charge"] = 1
+    assert atoms.calc.calculation_required(atoms, ["energy"])
+    with pytest.raises(StructureError, match="charge"):
+        atoms.get_potential_energy()
+
+
+def test_a_declared_input_counts_as_a_change():
+    from zoo.loading import create
+
+    torch.manual_seed(0)
+    model = create("painn", preset="small", elements=["H", "O"], inputs=["charge"], dtype="float64")
+    atoms = ase.build.molecule("H2O")
+    atoms.calc = model.calculator()
+    with pytest.raises(StructureError, match="charge"):
+        atoms.get_potential_energy()
+    atoms.info["charge"] = 0
+    atoms.get_potential_energy()
+    assert not atoms.calc.calculation_required(atoms, ["energy"])
+    atoms.info["charge"] = -1
+    assert atoms.calc.calculation_required(atoms, ["energy"])
+
+
+def test_a_refused_structure_is_refused_every_time_it_asks():
+    atoms = ethanol()
+    atoms.numbers[0] = 26
+    for _ in range(2):
+        with pytest.raises(StructureError, match="Fe"):
+            atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+@pytest.mark.parametrize("kind", ["toy", "named"])
+def test_a_copy_is_a_calculator_of_its_own(twin, kind):
+    atoms = ethanol()
+    if kind == "named":
+        from zoo.loading import create
+
+        atoms.calc = create("schnet", preset="small", elements=["H", "C", "O"], dtype="float64").calculator()
+    energy = atoms.get_potential_energy()
+    other = atoms.copy()
+    other.calc = twin(atoms.calc)
+    other.positions[0, 0] += 0.3
+    assert other.get_potential_energy() != pytest.approx(energy, abs=1e-6)
+    assert atoms.get_potential_energy() == energy
+    other.positions[:] = atoms.positions
+    assert other.get_potential_energy() == pytest.approx(energy, abs=1e-12)
+
+
+def test_double_precision_on_request_is_that_of_a_model_made_in_it():
+    from zoo.loading import create
+
+    torch.manual_seed(0)
+    single = create("nequip", preset="small", elements=["H", "C", "O"])
+    double = create("nequip", preset="small", elements=["H", "C", "O"], dtype="float64")
+    double.load_state_dict(single.state_dict())
+    energies = {}
+    for name, calculator in {"single": single.calculator(), "asked": single.calculator(dtype="float64"),
+                             "made": double.calculator()}.items():
+        atoms = ase.build.molecule("CH3CH2OH")
+        atoms.calc = calculator
+        energies[name] = atoms.get_potential_energy()
+    assert energies["asked"] == energies["made"] != energies["single"]
+    assert single.dtype == torch.float32
+    with pytest.raises(ZooError, match="float16"):
+        single.calculator(dtype="float16")
+
+
+def test_atoms_far_away_and_alone_feel_nothing():
+    atoms = ase.Atoms("HO", positions=[[0, 0, 0], [0, 0, 50]])
+    atoms.calc = toy_model().calculator()
+    np.testing.assert_array_equal(atoms.get_forces(), 0)
+    atoms.positions[1, 2] = 1.0
+    assert abs(atoms.get_forces()).max() > 0

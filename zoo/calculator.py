@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
 from typing import Any
 
 import ase
@@ -14,48 +14,38 @@ from torch import Tensor
 
 from zoo.errors import StructureError, ZooError
 from zoo.graph import Graph
+from zoo.loading import build
 from zoo.model import Model
-from zoo.neighbors import add_edges, edge_vectors
-from zoo.prediction import check_structure
+from zoo.prediction import check_structure, to_graphs
 from zoo.units import factor
+from zoo.verlet import VerletList
 
 __all__ = ["ZooCalculator"]
 
-
-@dataclass
-class _Neighbours:
-    """Edges within cut-off + skin, good until some atom has moved by half the skin or the cell has changed."""
-
-    pos: Tensor
-    cell: Tensor | None
-    pbc: Tensor | None
-    z: Tensor
-    edge_index: Tensor
-    edge_shift: Tensor | None
-
-    def still_good(self, graph: Graph, skin: float) -> bool:
-        same = self.z.shape == graph.z.shape and torch.equal(self.z, graph.z)
-        for mine, yours in ((self.cell, graph.cell), (self.pbc, graph.pbc)):
-            same = same and (mine is None) == (yours is None) and (mine is None or torch.equal(mine, yours))
-        return same and bool(((graph.pos - self.pos).norm(dim=1) < skin / 2).all())
+_NEEDS_A_CHECK = {"numbers", "pbc", "inputs"}
 
 
 class ZooCalculator(Calculator):
     """Energy (eV), forces (eV/Å), stress (eV/Å³, ASE's sign) and energies per atom.
 
+    One calculator may serve many structures in turn; a copy or a pickle of it is a calculator of its own.
+
     Args:
         model: a model with an energy target.
         skin: Å that the neighbour list reaches beyond the cut-off, so that it can serve several steps; 0 makes it
             anew each time.
+        dtype: ``"float64"`` computes with a float64 copy of the model, for vibrations, long NVE and tight
+            relaxations; as the model is, if absent.
 
     Raises:
-        ZooError: the model has no energy.
-        StructureError: see :func:`zoo.prediction.check_structure`.
+        ZooError: the model has no energy, or there is no such dtype.
+        StructureError: see :func:`zoo.prediction.predict`.
     """
 
     discard_results_on_any_change = True
 
-    def __init__(self, model: Model, *, skin: float = 0.5, **options: Any) -> None:
+    def __init__(self, model: Model, *, skin: float = 0.5, dtype: torch.dtype | str | None = None,
+                 **options: Any) -> None:
         if model.energy_target is None:
             raise ZooError(f"a calculator needs an energy, and the targets are {', '.join(model.readouts)}")
         self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
@@ -63,42 +53,75 @@ class ZooCalculator(Calculator):
             self.implemented_properties.append("stress")
         super().__init__(**options)
         # Gradients with respect to weights are never asked for here.
-        self.model = model.eval().requires_grad_(False)
-        self.skin = skin
-        self._neighbours: _Neighbours | None = None
+        self.model = (model if dtype is None else _in(model, dtype)).eval().requires_grad_(False)
+        cutoff: Any = model.backbone.cutoff
+        self._list = VerletList(cutoff, skin)
+        self._energy: str = model.energy_target
         self._inputs = () if model.card is None else tuple(model.card.inputs)
-        self._to_ev = factor(model.units[model.energy_target], "eV")
+        self._to_ev = factor(model.units[self._energy], "eV")
+        self._checked = False
+
+    @property
+    def skin(self) -> float:
+        """Å of the Verlet list."""
+        return self._list.skin
+
+    def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation; the model's further inputs are looked at too."""
+        changes = super().check_state(atoms, tol)
+        if self.atoms is not None and not changes and self._read_inputs(atoms) != self._read_inputs(self.atoms):
+            changes.append("inputs")
+        return changes
 
     def calculate(self, atoms: ase.Atoms | None = None, properties: Any = ("energy",),
                   system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
-        graph = Graph.from_atoms(self.atoms, dtype=torch.float64, device=self.model.device, inputs=self._inputs)
-        if self._neighbours is None or {"numbers", "pbc", "initial_charges"} & set(system_changes):
-            check_structure(self.model, graph.to("cpu"), "the structure")
-        if not bool(graph.pos.isfinite().all()):
-            raise StructureError("positions are not finite: has the simulation blown up?")
-        graph = self._with_edges(graph)
+        assert self.atoms is not None
+        graph = self._graph(self.atoms, system_changes)
         periodic = graph.pbc is not None and bool(graph.pbc.all())
         derivatives = ["forces", "stress"] if periodic and "stress" in properties else ["forces"]
         with torch.no_grad():
+            graph = self._list.edges(graph)
             out = self.model(graph, derivatives)
             if "energies" in properties:
                 self.results["energies"] = _numpy(self.model.atomic_energies(graph) * self._to_ev)
-        energy = float(out[self.model.energy_target][0]) * self._to_ev
+        energy = float(out[self._energy][0]) * self._to_ev
         self.results |= {"energy": energy, "free_energy": energy, "forces": _numpy(out["forces"])}
         if "stress" in out:
             self.results["stress"] = full_3x3_to_voigt_6_stress(_numpy(out["stress"][0]))
 
-    def _with_edges(self, graph: Graph) -> Graph:
-        cutoff = self.model.backbone.cutoff
-        if self._neighbours is None or not self._neighbours.still_good(graph, self.skin):
-            wide = add_edges(graph, cutoff + self.skin)
-            self._neighbours = _Neighbours(graph.pos, graph.cell, graph.pbc, graph.z, wide.edge_index, wide.edge_shift)
-        known = self._neighbours
-        graph = graph.replace(edge_index=known.edge_index, edge_shift=known.edge_shift, cutoff=cutoff)
-        near = edge_vectors(graph, graph.pos, graph.cell).square().sum(1) < cutoff**2
-        shift = None if known.edge_shift is None else known.edge_shift[near]
-        return graph.replace(edge_index=known.edge_index[:, near], edge_shift=shift)
+    def _graph(self, atoms: ase.Atoms, changes: Any) -> Graph:
+        """The structure, checked in full when it is new and for what a step can break when it has only moved."""
+        if not self._checked or _NEEDS_A_CHECK & set(changes):
+            self._checked = False
+            check_structure(self.model, to_graphs(self.model, atoms)[1][0], "the structure")
+            self._checked = True
+        graph = Graph.from_atoms(atoms, dtype=torch.float64, device=self.model.device, inputs=self._inputs)
+        if not bool(graph.pos.isfinite().all()):
+            raise StructureError("positions are not finite: has the simulation blown up?")
+        return graph
+
+    def _read_inputs(self, atoms: ase.Atoms) -> list[Any]:
+        """Charge, spin and whatever the card declares, comparable; ASE looks at none of these."""
+        found = []
+        for name in ("charge", "spin", *self._inputs):
+            value = atoms.info.get(name, atoms.arrays.get(name))
+            found.append(None if value is None else np.asarray(value).tolist())
+        return found
+
+
+def _in(model: Model, dtype: torch.dtype | str) -> Model:
+    """A copy in another dtype; constants that the backbone derives are exact in it."""
+    wanted = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if wanted not in (torch.float32, torch.float64):
+        raise ZooError(f"dtype {dtype!r}: models run in float32 or float64")
+    if model.card is None:
+        twin = copy.deepcopy(model)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            twin = build(model.card)
+        twin.load_state_dict(model.state_dict())
+    return twin.to(device=model.device, dtype=wanted)
 
 
 def _numpy(value: Tensor) -> np.ndarray:

@@ -21,7 +21,7 @@ class _Known:
     ptr: Tensor
     cell: Tensor | None
     pbc: Tensor | None
-    edge_index: Tensor
+    edge_index: Tensor | None
     edge_shift: Tensor | None
 
 
@@ -57,6 +57,7 @@ class VerletList:
         graph = graph.replace(edge_index=known.edge_index, edge_shift=known.edge_shift, cutoff=self.cutoff)
         if self.skin == 0:
             return graph
+        assert known.edge_index is not None
         with torch.no_grad():
             near = edge_vectors(graph, graph.pos, graph.cell).square().sum(1) < self.cutoff**2
         shift = None if known.edge_shift is None else known.edge_shift[near]
@@ -66,7 +67,10 @@ class VerletList:
         if self.skin == 0 or not torch.equal(known.ptr, graph.ptr):
             return False
         for mine, yours in ((known.cell, graph.cell), (known.pbc, graph.pbc)):
-            if (mine is None) != (yours is None) or (mine is not None and not torch.equal(mine, yours)):
+            if mine is None or yours is None:
+                if mine is not yours:
+                    return False
+            elif not torch.equal(mine, yours):
                 return False
         # The square avoids a root; NaN compares false, so that atoms gone astray lead to a new search.
         moved = (graph.pos.detach() - known.pos).square().sum(1)

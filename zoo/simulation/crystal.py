@@ -9,7 +9,7 @@ import ase.units
 import numpy as np
 from ase.eos import EquationOfState
 
-from zoo.errors import StructureError
+from zoo.errors import StructureError, ZooError
 from zoo.model import Model
 from zoo.prediction import predict
 from zoo.units import factor
@@ -34,10 +34,13 @@ def equation_of_state(model: Model, atoms: ase.Atoms, *, strain: float = 0.03, p
 
     Raises:
         StructureError: not a crystal, or no minimum near it.
+        ZooError: the model has no energy.
     """
     if not atoms.pbc.all():
         raise StructureError("an equation of state needs a structure that is periodic in three dimensions")
     target = model.energy_target
+    if target is None:
+        raise ZooError(f"an equation of state needs an energy, and the targets are {', '.join(model.readouts)}")
     scale = 1.0
     for _ in range(_ROUNDS):
         stretches = scale * np.linspace(1 - strain, 1 + strain, points)

@@ -201,7 +201,7 @@ def _result(given: ase.Atoms, graph: Graph, now: Evaluation, b: int, step: int, 
             cell: bool) -> ase.Atoms:
     lo, hi = int(graph.ptr[b]), int(graph.ptr[b + 1])
     atoms = given.copy()
-    if cell:
+    if cell and graph.cell is not None:
         atoms.set_cell(graph.cell[b].cpu().numpy())
     atoms.set_positions(graph.pos[lo:hi].cpu().numpy(), apply_constraint=False)
     results: dict[str, Any] = {"energy": float(now.energy[b]), "forces": now.forces[lo:hi].cpu().numpy()}

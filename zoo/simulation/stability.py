@@ -64,11 +64,12 @@ def stability(
     steps, every = round(1000 * picoseconds / timestep), max(1, round(_EVERY_FS / timestep))
     dynamics = Dynamics(model, [start] * len(runs), ensemble="nvt", temperature=runs, timestep=timestep,
                         friction=friction)
-    log = _follow(dynamics, bonds, steps, every, progress)
+    lengths, measured, sound = _follow(dynamics, bonds, steps, every, progress)
     at = {}
     for index, temperature in enumerate(temperatures):
         own = slice(index * seeds, (index + 1) * seeds)
-        at[f"{temperature:g} K"] = _summary(bonds, known, *(values[own] for values in log), every * timestep / 1000)
+        at[f"{temperature:g} K"] = _summary(bonds, known, lengths[own], measured[own], sound[own],
+                                              every * timestep / 1000)
     return {
         "structure": atoms.get_chemical_formula(), "ensemble": "NVT, Langevin (BAOAB)", "timestep_fs": timestep,
         "friction_per_fs": friction, "length_ps": picoseconds, "dtype": str(model.dtype).removeprefix("torch."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ase
 import torch
@@ -44,7 +45,8 @@ class Surface:
         if model.energy_target is None:
             raise ZooError(f"a simulation needs an energy, and the targets are {', '.join(model.readouts)}")
         self.model = model
-        self.list = VerletList(model.backbone.cutoff, skin)
+        cutoff: Any = model.backbone.cutoff
+        self.list = VerletList(cutoff, skin)
         self._energy = model.energy_target
         self._to_ev = factor(model.units[self._energy], "eV")
 
