@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.card import Card, TargetSpec
+    from zoo.comparison import compare
     from zoo.errors import ZooError
     from zoo.evaluation import evaluate
     from zoo.graph import Graph
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from zoo.registry import list_models, show
     from zoo.training import train
 
-__all__ = ["Architecture", "Card", "DatasetSpec", "Graph", "Model", "TargetSpec", "ZooError", "create", "evaluate",
-           "hookimpl", "list_models", "load", "pull", "push", "save", "show", "train"]
+__all__ = ["Architecture", "Card", "DatasetSpec", "Graph", "Model", "TargetSpec", "ZooError", "compare", "create",
+           "evaluate", "hookimpl", "list_models", "load", "pull", "push", "save", "show", "train"]
 
 _HOME = {
     "Architecture": "zoo.plugin", "Card": "zoo.card", "DatasetSpec": "zoo.plugin", "Graph": "zoo.graph",
-    "Model": "zoo.model", "TargetSpec": "zoo.card", "ZooError": "zoo.errors", "create": "zoo.loading",
+    "Model": "zoo.model", "TargetSpec": "zoo.card", "ZooError": "zoo.errors", "compare": "zoo.comparison", "create": "zoo.loading",
     "evaluate": "zoo.evaluation", "hookimpl": "zoo.plugin", "list_models": "zoo.registry", "load": "zoo.loading",
     "pull": "zoo.hub", "push": "zoo.hub", "save": "zoo.loading", "show": "zoo.registry", "train": "zoo.training",
 }

@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": "zoo.cli.predict:predict",
     "train": "zoo.cli.train:train",
     "finetune": "zoo.cli.train:finetune",
+    "compare": "zoo.cli.compare:compare",
     "evaluate": "zoo.cli.evaluate:evaluate",
     "check": "zoo.cli.check:check",
     "new": "zoo.cli.new:new",

@@ -1,0 +1,112 @@
+"""`zoo compare`: several families on the same data, the same split and the same budget."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.comparison.result import Cell, Comparison
+
+__all__ = ["compare"]
+
+
+def compare(
+    models: Annotated[list[str], typer.Argument(
+        help="Architectures (painn, or painn:paper for another preset than small), models, cards.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison; repeat to go on.")] = Path(
+        "comparison"),
+    dataset: Annotated[str | None, typer.Option(help="Name of a data set; default: the bundled sample of QM9.")] = None,
+    data: Annotated[Path | None, typer.Option(
+        help="Where the data set lies; without --dataset, a saved store or a file of structures.")] = None,
+    targets: Annotated[str, typer.Option(help="Labels to learn: U0,gap or mu=dipole to name a readout.")] = "U0",
+    sizes: Annotated[str | None, typer.Option(
+        help="Numbers of training molecules: 100,1000; default: an eighth, a quarter, half, all.")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of weights and batches: 0,1,2.")] = "0",
+    steps: Annotated[int | None, typer.Option(help="Budget of every training in steps; default: 400.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Budget of every training in seconds.")] = None,
+    test: Annotated[int | None, typer.Option(help="At most so many molecules of the test split.")] = None,
+    same_recipe: Annotated[bool, typer.Option("--same-recipe", help="Do not follow the recipes of cards.")] = False,
+    overrides: Annotated[list[str] | None, typer.Option(
+        "--set", help="Change it for all: --set batch.molecules=64, --set config.cutoff=4 (repeatable).")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda …; default: CUDA where there is one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on the screen.")] = False,
+) -> None:
+    """Train several models with the same budget on the same molecules; tables and pictures of their errors.
+
+    Status 2 if one of them failed, 130 after an interruption. What is finished is not trained again.
+    """
+    from zoo.comparison import compare as run
+
+    found = run(models, out=out, dataset=dataset, data=data, targets=_words(targets), sizes=_numbers("sizes", sizes),
+                seeds=_numbers("seeds", seeds) or (), steps=steps, seconds=seconds, test=test, same_recipe=same_recipe,
+                overrides=overrides or (), device=device, progress=None if quiet else _tell)
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
+    else:
+        _show(found, out)
+    if found.interrupted:
+        typer.echo("interrupted: the same command goes on where it stopped", err=True)
+        raise typer.Exit(130)
+    if found.failures:
+        raise typer.Exit(2)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(option: str, text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(word.replace("_", "")) for word in _words(text)]
+    except ValueError:
+        raise ZooError(f"--{option} {text}: expected whole numbers with commas between, such as 0,1,2") from None
+
+
+def _tell(cell: Cell, number: int, count: int) -> None:
+    """One line for every finished cell."""
+    head = f"[{number}/{count}] {cell.model}, {cell.size:,} molecules, seed {cell.seed}: "
+    if cell.error is not None:
+        words = f"failed: {cell.error}"
+    else:
+        errors = [m for m in cell.metrics if m["metric"] == "mae"]
+        words = ", ".join(f"{m['target']} {m['value']:.4g} {m['unit']}" for m in errors)
+        words += " (finished before)" if cell.reused else f" ({cell.steps:,} steps, {cell.seconds:.1f} s)"
+    print(head + words, file=sys.stderr, flush=True)
+
+
+def _show(found: Comparison, out: Path) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from zoo.cli import console
+    from zoo.comparison.tables import caption, failures, tables
+
+    screen = console()
+    for made in tables(found):
+        table = Table(title=made.title, title_justify="left")
+        for name in made.head:
+            table.add_column(name, justify="left" if name in ("model", "differs") else "right", **_keep(name))
+        for number, row in enumerate(made.rows):
+            table.add_row(*(Text(text, style="bold" if (number, column) in made.best else "")
+                            for column, text in enumerate(row)))
+        screen.print(table)
+    screen.print(Text(caption(found), style="dim"))
+    for line in failures(found):
+        screen.print(Text(f"failed: {line}", style="red"))
+    names = ", ".join(sorted(path.name for path in out.iterdir() if path.is_file() and not path.name.startswith(".")))
+    typer.echo(f"written to {out}: {names}", err=True)
+
+
+def _keep(name: str) -> dict[str, Any]:
+    """Only the remarks may be broken into lines."""
+    return {} if name == "differs" else {"no_wrap": True}
