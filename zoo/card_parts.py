@@ -102,13 +102,30 @@ class Priors(Section):
 
 
 class Domain(Section):
-    """What the model may be asked about. ``null`` for charge or spin: not restricted, and not seen by the model."""
+    """What the model may be asked about. ``null`` for charge or spin: not restricted, and not seen by the model.
+
+    ``bonds`` (shortest and longest of each kind, Å) and ``max_force`` (eV/Å) say how far the training data reach.
+    """
 
     elements: list[Symbol] = []
     pbc: bool = False
     charge: int | list[int] | None = 0
     spin: int | list[int] | None = 0
     reach: str | None = None
+    bonds: dict[str, list[float]] = {}
+    max_force: float | None = Field(None, gt=0)
+
+    @field_validator("bonds")
+    @classmethod
+    def _bonds_are_ranges(cls, bonds: dict[str, list[float]]) -> dict[str, list[float]]:
+        for kind, span in bonds.items():
+            for symbol in kind.split("-"):
+                _symbol(symbol)
+            if kind.count("-") != 1 or list(kind.split("-")) != sorted(kind.split("-")):
+                raise ValueError(f"'{kind}' is no kind of bond: expected two symbols in alphabetical order, as in C-H")
+            if len(span) != 2 or not 0 < span[0] <= span[1]:
+                raise ValueError(f"{kind}: {span} is not [shortest, longest] in Å")
+        return bonds
 
     @field_validator("elements")
     @classmethod

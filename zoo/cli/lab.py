@@ -1,4 +1,4 @@
-"""`zoo lab`: experiments with symmetry and expressivity."""
+"""`zoo lab`: experiments with symmetry and expressivity; measurements of force fields."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from zoo.cli.measuring import add_to
 from zoo.errors import ZooError
 
 __all__ = ["lab"]
 
-lab = typer.Typer(name="lab", no_args_is_help=True, help="Experiments with symmetry and expressivity.")
+lab = typer.Typer(name="lab", no_args_is_help=True, help="Experiments with symmetry, expressivity and force fields.")
+add_to(lab)
 
 _X, _Y = "-0.1222,-0.7573,1.0416", "0.3303,0.5315,-1.0235"
 

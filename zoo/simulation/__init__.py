@@ -4,8 +4,10 @@ from zoo.simulation.bonds import Bonds
 from zoo.simulation.conservation import energy_drift
 from zoo.simulation.crystal import equation_of_state
 from zoo.simulation.dynamics import Dynamics
+from zoo.simulation.reach import DomainWatch, training_reach
 from zoo.simulation.relaxation import relax
 from zoo.simulation.stability import stability
 from zoo.simulation.vibrations import hessian, vibrations
 
-__all__ = ["Bonds", "Dynamics", "energy_drift", "equation_of_state", "hessian", "relax", "stability", "vibrations"]
+__all__ = ["Bonds", "DomainWatch", "Dynamics", "energy_drift", "equation_of_state", "hessian", "relax", "stability",
+           "training_reach", "vibrations"]
