@@ -404,7 +404,9 @@ class Convolution(ExactConstants):
             num_nodes, channels = features[path.source].shape[0], x.shape[2]
             y = edges.harmonics[:, path.l**2 : (path.l + 1) ** 2]
             matrix = self._buffers[f"c{path.source.l}{path.l}{path.target.l}"].unflatten(1, (y.shape[1], -1))
-            message = torch.einsum("oab,ea,ebc->eoc", matrix, y, x) * weights[:, None, column : column + channels]
+            # Not einsum of three: it would look at the number of edges for the best order, and a graph compiler fix it.
+            coupled = (y @ matrix.transpose(0, 1).flatten(1)).unflatten(1, (-1, x.shape[1]))
+            message = coupled @ x * weights[:, None, column : column + channels]
             column += channels
             parts[path.target].append(sum_by(message, edges.target, num_nodes))
         return {irrep: torch.cat(part, 2) for irrep, part in parts.items()}
