@@ -37,6 +37,10 @@ class EvaluationError(ZooError):
     """Predictions that cannot be compared with references as asked."""
 
 
+class ExportError(ZooError):
+    """A model that cannot be exported, or an exported file that is not what its description says."""
+
+
 class HubError(ZooError):
     """The Hub cannot be reached, refuses, or does not hold what was asked for."""
 
