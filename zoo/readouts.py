@@ -26,6 +26,10 @@ __all__ = ["READOUTS", "Dipole", "Energy", "Intensive", "Polarizability", "Reado
 _TYPICAL = 0.01
 
 
+# A sum over atoms (times positions, for a dipole) of Glorot-scaled values starts tens of standard deviations off.
+_START = 0.1
+
+
 class AffineConstants(nn.Module):
     """``coefficients`` (K,) and ``scale`` () in float64, whatever dtype the model around them is moved to."""
 
@@ -69,6 +73,8 @@ class Readout(nn.Module):
         self.constants = AffineConstants(len(self.basis_names(elements)))
         widths = [layout.count(0, 1), *hidden, self.head_width(layout)]
         self.net = MLP(widths, activation=activation, bias=bias)
+        with torch.no_grad():
+            self.net[-1].weight.mul_(_START)
 
     def head_width(self, layout: FeatureLayout) -> int:
         """Number of values per atom that the head gives."""

@@ -77,9 +77,9 @@ def test_it_does_not_care_for_the_axes_of_the_weights() -> None:
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    rotation = torch.linalg.qr(normal(6, 6))[0]
-    x, start = normal(64, 6) * torch.logspace(0, -1, 6), normal(6, 4)
-    y = torch.sin(x @ normal(6, 4))
+    rotation = torch.linalg.qr(normal(5, 5))[0]
+    x, start = normal(64, 5) * torch.logspace(0, -1, 5), normal(5, 5)
+    y = torch.sin(x @ normal(5, 5))
     gaps = {}
     for name, optimizer in {"soap": Soap, "adam": torch.optim.Adam}.items():
         found = []
@@ -92,4 +92,4 @@ def test_it_does_not_care_for_the_axes_of_the_weights() -> None:
                 rule.step()
             found.append(w.detach())
         gaps[name] = float((found[0] - rotation @ found[1]).abs().max())
-    assert gaps["soap"] < 1e-8 and gaps["adam"] > 1e-2
+    assert gaps["soap"] < 1e-6 and gaps["adam"] > 1e-2
