@@ -23,6 +23,10 @@ class Prior(nn.Module):
         """(N,) eV in the dtype of ``graph.edge_len``; forces and stress follow by differentiation."""
         raise NotImplementedError
 
+    def end(self, i: Tensor, j: Tensor) -> Tensor:
+        """Å, distance from which on atoms of atomic numbers ``i`` and ``j`` do not feel it."""
+        raise NotImplementedError
+
 
 class ZBL(Prior):
     """Screened repulsion of two nuclei, E_i = ½ Σ_j φ(r_ij) u(r_ij / c_ij)  (Ziegler, Biersack & Littmark 1985).
@@ -62,11 +66,13 @@ class ZBL(Prior):
         r, i, j = graph.edge_len, gather(graph.z, graph.target), gather(graph.z, graph.source)
         charge = gather(self.charge, i) * gather(self.charge, j)
         screening = gather(self.screening, i) + gather(self.screening, j)
-        end = (gather(self.radius, i) + gather(self.radius, j)).clamp(max=self.cutoff)
         x = r * screening / self.LENGTH
         screened = sum(a * torch.exp(-b * x) for a, b in zip(self.AMPLITUDES, self.DECAYS))
-        pair = self.COULOMB * charge / r * screened * self.envelope(r / end)
+        pair = self.COULOMB * charge / r * screened * self.envelope(r / self.end(i, j))
         return sum_by(pair / 2, graph.target, graph.num_nodes)
+
+    def end(self, i: Tensor, j: Tensor) -> Tensor:
+        return (gather(self.radius, i) + gather(self.radius, j)).clamp(max=self.cutoff)
 
 
 PRIORS: dict[str, type[Prior]] = {"zbl": ZBL}

@@ -26,8 +26,8 @@ def complete(subject: Subject) -> Finding:
         return not_applicable(_UNTRAINED)
     card = subject.card
     wanted = {"domain.elements": card.domain.elements, "domain.reach": card.domain.reach,
-              "data.dataset or data.path": card.data.dataset or card.data.path, "license": card.license,
-              "citation": card.citation or subject.architecture.citation}
+              "data.dataset, data.path or data.source": card.data.dataset or card.data.path or card.data.source,
+              "license": card.license, "citation": card.citation or subject.architecture.citation}
     absent = [name for name, there in wanted.items() if not there]
     absent += [f"targets.{name}.unit" for name, target in card.targets.items() if not target.unit]
     return found(not absent, f"absent: {', '.join(absent)}" if absent else "")

@@ -225,11 +225,13 @@ def _strained(atoms: ase.Atoms, strain: np.ndarray) -> ase.Atoms:
 
 
 def _radii(subject: Subject) -> list[tuple[str, float]]:
-    """Every radius that the backbone was configured with: keywords that start with ``cutoff``."""
+    """Every radius where something ends: the backbone's keywords that start with ``cutoff``, and the priors' reach."""
     defaults = {name: p.default for name, p in inspect.signature(host.factory(subject.architecture)).parameters.items()}
     config = {**defaults, **subject.card.config, "cutoff": subject.model.backbone.cutoff}
-    return [(name, float(value)) for name, value in config.items()
-            if name.startswith("cutoff") and isinstance(value, (int, float)) and not isinstance(value, bool)]
+    radii = [(name, float(value)) for name, value in config.items()
+             if name.startswith("cutoff") and isinstance(value, (int, float)) and not isinstance(value, bool)]
+    first, traveller = torch.from_numpy(specimens.traveller(subject.model.elements, [1.0])[0].numbers[[0, -1]]).split(1)
+    return radii + [(name, float(prior.end(first, traveller))) for name, prior in subject.energy_model.priors.items()]
 
 
 def _crossing(subject: Subject, radius: float, width: float = _CROSSING) -> dict[str, Any]:

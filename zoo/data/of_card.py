@@ -39,12 +39,14 @@ class CardData:
         rows: of ``train``, ``val`` and ``test``; none is shared. Structures may belong to none of them.
         name: of the data set, or of the file.
         own: these are the data that the card's split speaks of; for others nothing is known about the overlap.
+        split_file: the fingerprints that divided them, where it was these.
     """
 
     store: Store
     rows: dict[str, Tensor]
     name: str
     own: bool
+    split_file: Path | None = None
 
 
 def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str | Path | None = None,
@@ -85,8 +87,8 @@ def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str
     store = _in_units(store, card, labels)
     if store.edges is None or store.edges.cutoff not in (None, cutoff):
         store = store.with_edges(cutoff, progress=True)
-    rows, own = _divide(card, store, split_file, named=named)
-    return CardData(store, rows, name, own)
+    rows, own, used = _divide(card, store, split_file, named=named)
+    return CardData(store, rows, name, own, used)
 
 
 def check_elements(store: Store, rows: Tensor, elements: Sequence[int], where: str) -> None:
@@ -130,17 +132,18 @@ def _in_units(store: Store, card: Card, labels: Sequence[str]) -> Store:
                    units={**store.units, **{name: wanted[name] for name in changed}})
 
 
-def _divide(card: Card, store: Store, split_file: Path | None, *, named: bool) -> tuple[dict[str, Tensor], bool]:
+def _divide(card: Card, store: Store, split_file: Path | None, *, named: bool
+            ) -> tuple[dict[str, Tensor], bool, Path | None]:
     """QM9 by its own split, others by fingerprints beside a trained card or the data, else as the card counts."""
     wanted = card.data.split
     if store.meta.get("split") == QM9_TEST_SHA256 or (named and wanted and wanted.sha256 == QM9_TEST_SHA256):
-        return _divide_qm9(store), True
+        return _divide_qm9(store), True, None
     if split_file is not None and split_file.is_file():
         rows = read_split(split_file, store)
-        return rows, any(len(part) for part in rows.values())
+        return rows, any(len(part) for part in rows.values()), split_file
     if card.weights is not None:
         # Trained on something else: nothing here is known to belong to a split.
-        return {name: torch.zeros(0, dtype=torch.int64) for name in ("train", "val", "test")}, False
+        return {name: torch.zeros(0, dtype=torch.int64) for name in ("train", "val", "test")}, False, None
     salt = f"split-{wanted.seed or 0}" if wanted is not None else "split-0"
     val = wanted.val if wanted is not None and wanted.val is not None else _VAL
     test = wanted.test if wanted is not None and wanted.test is not None else _TEST
@@ -148,7 +151,7 @@ def _divide(card: Card, store: Store, split_file: Path | None, *, named: bool) -
     if wanted is not None and wanted.train is not None and wanted.train < len(rows["train"]):
         ids = store.ids[rows["train"]].cpu()
         rows["train"] = rows["train"][random_split(ids, val=wanted.train, salt=salt + "-train")["val"]]
-    return rows, True
+    return rows, True, None
 
 
 def _divide_qm9(store: Store) -> dict[str, Tensor]:

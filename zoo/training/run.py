@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -175,7 +176,11 @@ def _identity(card: Card, store: Store, rows: Mapping[str, Tensor]) -> dict[str,
 def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ranks, options: Options) -> Card:
     """Write card and weights, the pictures, and the metrics of the test split."""
     changes: dict[str, Any] = {"training": _training(trainer, here)}
-    if found.store.meta.get("split") is None:
+    given = found.split_file
+    if given is not None and model.card.data.split is not None:
+        # As it is: it may know structures that were not in the file trained on.
+        shutil.copyfile(given, out / given.name)
+    elif found.store.meta.get("split") is None:
         path = write_split(out, found.store, found.rows)
         data = model.card.data.model_dump(exclude_unset=True)
         counts = {name: len(rows) for name, rows in found.rows.items()}
