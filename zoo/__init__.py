@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.comparison import compare
     from zoo.errors import ZooError
     from zoo.evaluation import evaluate
+    from zoo.exporting import export, load_exported
     from zoo.graph import Graph
     from zoo.hub import pull, push
     from zoo.loading import create, load, save
@@ -26,13 +27,15 @@ if TYPE_CHECKING:
     from zoo.training import train
 
 __all__ = ["Architecture", "Card", "DatasetSpec", "Graph", "Model", "TargetSpec", "ZooError", "compare", "create",
-           "evaluate", "hookimpl", "list_models", "load", "pull", "push", "save", "show", "train"]
+           "evaluate", "export", "hookimpl", "list_models", "load", "load_exported",
+           "pull", "push", "save", "show", "train"]
 
 _HOME = {
     "Architecture": "zoo.plugin", "Card": "zoo.card", "DatasetSpec": "zoo.plugin", "Graph": "zoo.graph",
-    "Model": "zoo.model", "TargetSpec": "zoo.card", "ZooError": "zoo.errors", "compare": "zoo.comparison", "create": "zoo.loading",
-    "evaluate": "zoo.evaluation", "hookimpl": "zoo.plugin", "list_models": "zoo.registry", "load": "zoo.loading",
-    "pull": "zoo.hub", "push": "zoo.hub", "save": "zoo.loading", "show": "zoo.registry", "train": "zoo.training",
+    "Model": "zoo.model", "TargetSpec": "zoo.card", "ZooError": "zoo.errors", "compare": "zoo.comparison",
+    "create": "zoo.loading", "evaluate": "zoo.evaluation", "export": "zoo.exporting", "hookimpl": "zoo.plugin",
+    "list_models": "zoo.registry", "load": "zoo.loading", "load_exported": "zoo.exporting", "pull": "zoo.hub",
+    "push": "zoo.hub", "save": "zoo.loading", "show": "zoo.registry", "train": "zoo.training",
 }
 
 

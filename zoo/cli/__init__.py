@@ -25,6 +25,7 @@ COMMANDS = {
     "finetune": "zoo.cli.train:finetune",
     "compare": "zoo.cli.compare:compare",
     "evaluate": "zoo.cli.evaluate:evaluate",
+    "export": "zoo.cli.export:export",
     "check": "zoo.cli.check:check",
     "new": "zoo.cli.new:new",
     "import": "zoo.cli.importing:import_weights",

@@ -1,0 +1,185 @@
+"""``zoo.export``: a file that runs without the zoo, and beside it a description with the parity that was measured."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import ase
+import torch
+from torch.export import ExportedProgram
+
+from zoo import weights
+from zoo.elements import SYMBOLS
+from zoo.errors import ExportError
+from zoo.exporting.loaded import load_function
+from zoo.exporting.parity import Parity, example, measure
+from zoo.exporting.record import record
+from zoo.exporting.signature import INPUTS, MINIMUM, OUTPUTS, STRESS, arguments
+from zoo.loading import build, load
+from zoo.model import Model
+
+__all__ = ["FORMATS", "export"]
+
+Format = Literal["torch-export", "aoti"]
+FORMATS: tuple[Format, ...] = ("torch-export", "aoti")
+
+
+def export(
+    model: Model | str | Path,
+    path: str | Path | None = None,
+    format: Format = "torch-export",
+    *,
+    dtype: torch.dtype | str | None = None,
+    stress: bool | None = None,
+    device: str | torch.device | None = None,
+    structures: Sequence[ase.Atoms] = (),
+) -> Path:
+    """Write energy, forces and stress of a model as one file, and ``<file>.json`` beside it that describes it.
+
+    Args:
+        model: a model, or anything that ``zoo.load`` takes.
+        path: of the file, ending in ``.pt2``; ``NAME.pt2`` in the working folder if absent.
+        format: ``"torch-export"``, a graph that Python runs on any machine; or ``"aoti"``, a library compiled for this
+            machine, for Python and C++ without Python.
+        dtype: of the network, the model's own if absent; inputs and outputs are float64 in either.
+        stress: whether stress is among the outputs; if absent, whether periodic structures are in the model's domain.
+        device: the file works on this kind of device only; the model's own if absent.
+        structures: of your own, on which parity is measured too.
+
+    Returns the path of the file. It appears, with its description, only after the exported model has given the numbers
+    of the original on structures of several sizes, one of them periodic and one larger than the recorded example.
+
+    Raises:
+        ExportError: the model has no energy or reads other inputs, its architecture cannot be recorded, the compiler
+            fails, or the numbers differ.
+        UnknownNameError: see :func:`zoo.load`.
+    """
+    if format not in FORMATS:
+        raise ExportError(f"unknown format {format!r}: choose from {', '.join(FORMATS)}")
+    model, stress = _ready(model, dtype, device, stress)
+    path = Path(f"{_name(model)}.pt2" if path is None else path)
+    if path.suffix != ".pt2":
+        raise ExportError(f"{path}: the name of an exported model ends in .pt2, as torch requires")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seconds: dict[str, float] = {}
+    start = time.perf_counter()
+    program = record(model, arguments(example(model)), stress=stress)
+    seconds["record"] = time.perf_counter() - start
+    # Where the file will be, so that a rename brings it there.
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=path.parent))
+    try:
+        description = _describe(model, format, stress)
+        partial = folder / path.name
+        start = time.perf_counter()
+        _write(program, partial, format, description)
+        seconds["write"] = time.perf_counter() - start
+        parity = measure(model, load_function(partial, format), stress=stress, structures=structures)
+        description |= _measured(parity, seconds, partial)
+        sidecar = folder / f"{path.name}.json"
+        sidecar.write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+        os.replace(sidecar, path.with_name(sidecar.name))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return path
+
+
+def _ready(
+    model: Model | str | Path, dtype: torch.dtype | str | None, device: Any, stress: bool | None
+) -> tuple[Model, bool]:
+    """A copy whose weights are constants, in the dtype and on the device asked for."""
+    if not isinstance(model, Model):
+        ready = load(model, device=device, dtype=dtype)
+    else:
+        ready = _copy(model, getattr(torch, dtype) if isinstance(dtype, str) else dtype or model.dtype)
+        ready = ready.to(model.device if device is None else device)
+    if ready.energy_target is None:
+        raise ExportError(f"{_name(ready)} has no energy to export, only {', '.join(ready.readouts)}: an exported "
+                          "model gives energy and forces")
+    if ready.card is not None and ready.card.inputs:
+        raise ExportError(f"{_name(ready)} reads {', '.join(ready.card.inputs)}, and an exported model takes elements, "
+                          "positions, cell and edges only")
+    if stress is None:
+        stress = ready.card is None or bool(ready.card.domain.pbc)
+    return ready.eval().requires_grad_(False), stress
+
+
+def _copy(model: Model, dtype: torch.dtype) -> Model:
+    if dtype == model.dtype or model.card is None:
+        return copy.deepcopy(model).to(dtype=dtype)
+    # Constants that were rounded to float32 stay rounded: build them anew.
+    with torch.random.fork_rng(devices=[]):
+        fresh = build(model.card)
+    fresh.load_state_dict(model.state_dict())
+    return fresh.to(dtype=dtype)
+
+
+def _write(program: ExportedProgram, path: Path, format: Format, description: Mapping[str, Any]) -> None:
+    if format == "torch-export":
+        torch.export.save(program, path, extra_files={"zoo.json": json.dumps(description)})
+        return
+    # What a C++ program can ask the package for. Threads are counted when it runs, not when it is compiled.
+    short = {key: str(description[key]) for key in ("model", "cutoff", "dtype", "weights_sha256")}
+    short["elements"] = " ".join(description["elements"])
+    configs = {"aot_inductor.metadata": short, "cpp.dynamic_threads": True}
+    try:
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=configs)
+    except Exception as error:
+        line = str(error).strip().splitlines()[:1] or ["no reason given"]
+        raise ExportError(f"torch's compiler could not build this model (it needs a C++ compiler such as g++): "
+                          f"{type(error).__name__}: {line[0]}") from error
+
+
+def _describe(model: Model, format: Format, stress: bool) -> dict[str, Any]:
+    card = model.card
+    return {
+        "schema": 1,
+        "model": _name(model),
+        "architecture": type(model.backbone).__name__ if card is None else card.architecture,
+        "format": format,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": model.device.type,
+        "cutoff": float(model.backbone.cutoff),
+        "elements": [SYMBOLS[z] for z in model.elements],
+        "pbc": card is None or bool(card.domain.pbc),
+        "inputs": INPUTS,
+        "outputs": OUTPUTS | (STRESS if stress else {}),
+        "smallest": {"atoms": MINIMUM, "edges": MINIMUM},
+        "weights_sha256": _state_hash(model),
+        "card_sha256": None if card is None or card.weights is None else card.weights.sha256,
+        "versions": {"geometric-zoo": version("geometric-zoo"), "torch": str(torch.__version__)},
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _measured(parity: Sequence[Parity], seconds: Mapping[str, float], file: Path) -> dict[str, Any]:
+    return {
+        "file_sha256": weights.sha256_of(file),
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "parity": [p.to_dict() for p in parity],
+    }
+
+
+def _state_hash(model: Model) -> str:
+    """Of names, shapes and values of all saved tensors, in the dtype of the export."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _name(model: Model) -> str:
+    return type(model.backbone).__name__ if model.card is None else model.card.name
