@@ -14,8 +14,9 @@ from zoo.errors import DataError
 from zoo.suggest import did_you_mean
 from zoo.units import canonical
 
-__all__ = ["Data", "Domain", "Exemption", "Golden", "Metric", "Name", "Priors", "References", "Requires", "Split",
-           "Structure", "TargetName", "TargetSpec", "Texts", "Training", "Unit", "Weights"]
+__all__ = ["Breakdown", "Calibration", "Data", "Domain", "Exemption", "Golden", "Metric", "Name", "Priors",
+           "References", "Requires", "Split", "Structure", "TargetName", "TargetSpec", "Texts", "Training",
+           "Uncertainty", "Unit", "Weights"]
 
 
 def _unit(text: str) -> str:
@@ -149,7 +150,8 @@ class Split(Section):
 
 class Data(Section):
     """What the model was, or is to be, trained on. ``keys`` maps a target to its name in the files,
-    ``units`` to the unit it has there. ``source`` is where anybody gets the ``files``, here with their hashes."""
+    ``units`` to the unit it has there; some structures may lack the ``optional`` ones. ``source`` is where anybody gets
+    the ``files``, here with their hashes."""
 
     dataset: str | None = None
     path: str | None = None
@@ -157,6 +159,7 @@ class Data(Section):
     files: dict[str, Sha256] = {}
     keys: dict[str, str] = {}
     units: dict[str, Unit] = {}
+    optional: list[str] = []
     split: Split | None = None
     theory: str | None = None
     citation: Texts = []
@@ -207,6 +210,60 @@ class Training(Section):
     commit: str | None = None
     date: str | None = None
     versions: dict[str, str] = {}
+
+
+class Breakdown(Section):
+    """Mean absolute errors of parts of a split; written by ``zoo evaluate``.
+
+    ``by`` says what the ``groups`` are: numbers of heavy atoms, or an element that the structures contain. ``n``
+    counts the structures of each group; ``mae`` has one value a group for every target, in the unit of its metric.
+    """
+
+    split: str
+    by: Literal["heavy_atoms", "element"]
+    groups: list[str]
+    n: list[int]
+    mae: dict[str, list[float | None]]
+
+    @model_validator(mode="after")
+    def _one_value_a_group(self) -> Breakdown:
+        for name, values in {"n": self.n, **self.mae}.items():
+            if len(values) != len(self.groups):
+                raise ValueError(f"{name}: {len(values)} values for {len(self.groups)} groups")
+        return self
+
+
+class Calibration(Section):
+    """How intervals held on a split; written by ``zoo evaluate``.
+
+    ``coverage``: share of errors within the interval. ``spearman``: rank correlation of its half-width with the
+    absolute error. ``width``: median half-width, in the unit of the target's metric. ``outside``: share of the
+    structures that were flagged.
+    """
+
+    split: str
+    n: int = Field(ge=1)
+    coverage: dict[str, float]
+    spearman: dict[str, float]
+    width: dict[str, float]
+    outside: float = Field(ge=0, le=1)
+    date: str
+    commit: str | None = None
+
+
+class Uncertainty(Section):
+    """The error model beside the weights, and the sha256 of the ``weights`` that it was fitted to; by
+    ``zoo calibrate``. ``train`` and ``val`` count the structures it was fitted on."""
+
+    file: Annotated[str, AfterValidator(_file_name)]
+    sha256: Sha256
+    bytes: int = Field(ge=0)
+    weights: Sha256
+    level: float = Field(gt=0, lt=1)
+    train: int = Field(ge=0)
+    val: int = Field(ge=0)
+    date: str
+    measured: list[Calibration] = []
 
 
 class Structure(Section):

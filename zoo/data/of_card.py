@@ -119,6 +119,7 @@ def _open_file(card: Card, place: Path, labels: Sequence[str], *, lenient: bool)
                         f"another: --set data.keys.{example}=…)")
     return open_dataset(place, properties={label: keys.get(label, label) for label in labels},
                         units={label: units[label] for label in labels},
+                        optional=[label for label in card.data.optional if label in labels],
                         inputs=[name for name in card.inputs if name != "edge_attrs"])
 
 
