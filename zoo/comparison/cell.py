@@ -103,7 +103,7 @@ def folder_of(card: Card, ground: Ground, cells: Path, task: Task) -> Path:
     """Where a cell is trained: its name, and a hash of everything that decides its result."""
     data = card.to_dict()
     decides = {"card": {key: value for key, value in data.items() if key not in ("name", "data", "requires")},
-               "size": task.size, "data": ground.digest, "code": _code(card.architecture)}
+               "size": task.size, "data": ground.digest(task.size), "code": _code(card.architecture)}
     digest = hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
     return cells / f"{card.name}-{digest[:10]}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -35,8 +35,7 @@ class Ground:
         store: every molecule that is used, labels in the units of the targets.
         train: training rows in a fixed order: the first n are the training set of size n.
         val, test: rows.
-        name: of the data.
-        digest: of all columns and the division.
+        name: of the data. labels: that are learnt.
     """
 
     store: Store
@@ -44,7 +43,7 @@ class Ground:
     val: Tensor
     test: Tensor
     name: str
-    digest: str
+    labels: tuple[str, ...]
     _with_edges: dict[float, Store] = field(default_factory=dict)
 
     @property
@@ -62,6 +61,18 @@ class Ground:
             self._with_edges[cutoff] = self.store if ready else self.store.with_edges(cutoff, progress=True)
         rows = {"train": self.train[:size].sort().values, "val": self.val, "test": self.test}
         return CardData(self._with_edges[cutoff], rows, self.name, own=True)
+
+
+    def digest(self, size: int) -> str:
+        """Hash of the structures and labels that a training of this size sees, and of their division."""
+        found = hashlib.sha256()
+        bare = replace(self.store, edges=None)
+        for rows in (self.train[:size].sort().values, self.val, self.test):
+            part = bare.subset(rows)
+            for column in (part.z, part.pos, part.ptr, part.cell, *(part.labels[name] for name in self.labels)):
+                if column is not None:
+                    found.update(column.contiguous().numpy().tobytes())
+        return found.hexdigest()
 
 
 def open_ground(question: Question, *, path: str | Path | None, sizes: Sequence[int] | None,
@@ -85,12 +96,13 @@ def open_ground(question: Question, *, path: str | Path | None, sizes: Sequence[
              [:max(sizes or [there])],
              _shuffled(found.store, found.rows["val"], "compare-val")[:_VALIDATION].sort().values,
              _shuffled(found.store, found.rows["test"], "compare-test")[:test].sort().values]
-    used = torch.cat(parts)
+    used = torch.cat(parts).sort().values
     store = found.store
     if 2 * len(used) < len(store):
-        store, parts = store.subset(used), list(torch.arange(len(used)).split([len(part) for part in parts]))
+        # In the order of the whole: batches, which are planned from rows in order, are then the same.
+        store, parts = store.subset(used), [torch.searchsorted(used, part) for part in parts]
     train, val, tested = parts
-    return Ground(store, train, val, tested, found.name, _digest(store, parts, question.labels))
+    return Ground(store, train, val, tested, found.name, tuple(question.labels))
 
 
 def default_sizes(there: int) -> list[int]:
@@ -132,12 +144,3 @@ def _elements_first(store: Store, rows: Tensor) -> Tensor:
     first = has & (has.cumsum(0) <= _OF_EACH_ELEMENT)
     leads = first.any(1)
     return torch.cat([rows[leads], rows[~leads]])
-
-
-def _digest(store: Store, parts: Sequence[Tensor], labels: Sequence[str]) -> str:
-    found = hashlib.sha256()
-    columns = [store.z, store.pos, store.ptr, store.cell, *(store.labels[name] for name in labels), *parts]
-    for column in columns:
-        if column is not None:
-            found.update(column.contiguous().numpy().tobytes())
-    return found.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -127,8 +127,3 @@ class Comparison:
         data = asdict(self)
         data["cells"] = [{k: v for k, v in asdict(cell).items() if v == v} for cell in self.cells]
         return data
-
-
-def smallest(values: Sequence[tuple[float, float] | None]) -> float:
-    """The best mean among values; infinite if there is none."""
-    return min((value[0] for value in values if value is not None), default=math.inf)
