@@ -21,6 +21,8 @@ COMMANDS = {
     "list": "zoo.cli.listing:list_models",
     "show": "zoo.cli.showing:show",
     "predict": "zoo.cli.predict:predict",
+    "relax": "zoo.cli.relax:relax",
+    "md": "zoo.cli.md:md",
     "train": "zoo.cli.train:train",
     "finetune": "zoo.cli.train:finetune",
     "compare": "zoo.cli.compare:compare",

@@ -50,7 +50,7 @@ class Dynamics:
     Attributes:
         steps_done: steps since the start.
         pos: (N, 3) Å. velocity: (N, 3) Å/fs. now: energies and forces at ``pos``.
-        failed: (B,) bool.
+        failed: (B,) bool. heat: (B,) eV that the thermostat has put in.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Dynamics:
         structures: ase.Atoms | Sequence[ase.Atoms],
         *,
         timestep: float = 0.5,
-        ensemble: Ensemble = "nve",
+        ensemble: Ensemble | str = "nve",
         temperature: float | Sequence[float] | None = None,
         friction: float = 0.01,
         seed: int | Sequence[int] = 0,
@@ -82,6 +82,7 @@ class Dynamics:
         self._noise = Noise(seeds, self.graph.ptr, device)
         self.steps_done = 0
         self.failed = torch.zeros(count, dtype=torch.bool, device=device)
+        self.heat = torch.zeros(count, dtype=torch.float64, device=device)
         self.target = None if temperature is None else _each(temperature, count).to(device)
         if self.target is None:
             self.velocity = _given_velocities(frames).to(device) * self._mobile
@@ -114,8 +115,13 @@ class Dynamics:
 
     @property
     def total(self) -> Tensor:
-        """(B,) eV, what NVE conserves."""
+        """(B,) eV."""
         return self.potential + self.kinetic
+
+    @property
+    def conserved(self) -> Tensor:
+        """(B,) eV: total energy less the heat of the thermostat, constant up to the error of the integrator."""
+        return self.total - self.heat
 
     @property
     def temperature(self) -> Tensor:
@@ -145,6 +151,7 @@ class Dynamics:
         return {
             "steps_done": np.array(self.steps_done), "pos": self.pos.cpu().numpy(),
             "velocity": self.velocity.cpu().numpy(), "failed": self.failed.cpu().numpy(),
+            "heat": self.heat.cpu().numpy(),
         }
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
@@ -156,6 +163,7 @@ class Dynamics:
         self.graph = self.graph.replace(pos=torch.as_tensor(state["pos"]).to(device))
         self.velocity = torch.as_tensor(state["velocity"]).to(device)
         self.failed = torch.as_tensor(state["failed"]).to(device)
+        self.heat = torch.as_tensor(state["heat"]).to(device)
         self.now = self.surface(self.graph)
 
     # -- motion ------------------------------------------------------------------------------------------------
@@ -202,7 +210,9 @@ class Dynamics:
         fresh = spread * self._noise.at(self.steps_done)
         # A structure that stands still is given no new heat.
         moves = self._mobile & ~self.failed[self.graph.batch][:, None]
+        before = self.kinetic
         self.velocity = torch.where(moves, remember * self.velocity + fresh, 0.0)
+        self.heat = self.heat + self.kinetic - before
 
     def _thermal_speed(self, temperature: Tensor) -> Tensor:
         """(N, 1) Å/fs: √(kT/m)."""

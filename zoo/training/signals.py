@@ -18,14 +18,14 @@ class Notice:
 
 
 @contextmanager
-def watched() -> Iterator[Notice]:
-    """Take note of SIGTERM and SIGUSR1 inside this block; the former handlers come back after it."""
+def watched(*names: str) -> Iterator[Notice]:
+    """Take note of signals inside this block, SIGTERM and SIGUSR1 if none is named; the former handlers come back."""
     notice = Notice()
 
     def note(number: int, frame: Any) -> None:
         notice.received = True
 
-    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    wanted = [getattr(signal, name) for name in names or ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
     try:
         before = {number: signal.signal(number, note) for number in wanted}
     except ValueError:  # not in the main thread: whoever runs us takes care of signals

@@ -1,0 +1,176 @@
+"""`zoo md`: molecular dynamics of a structure, or of several replicas of it in one batch."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.errors import MissingExtraError, ZooError
+
+if TYPE_CHECKING:
+    import ase
+    from rich.console import Console
+
+    from zoo.model import Model
+    from zoo.simulation import DomainWatch, Dynamics
+    from zoo.simulation.recording import Recorder
+
+__all__ = ["md"]
+
+_CHECKPOINT_S = 10.0
+
+
+def md(
+    file: Annotated[Path, typer.Argument(help="A structure; the first where the file holds several.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A model of `zoo list`, a card folder, or "
+                                                             "hf:org/repo[@rev].")],
+    steps: Annotated[int, typer.Option(min=1, help="In all: a restart does those that are left.")] = 1000,
+    temperature: Annotated[float, typer.Option(min=0, help="K; with NVE that of the velocities at the start.")] = 300.0,
+    timestep: Annotated[float, typer.Option(help="fs.")] = 0.5,
+    ensemble: Annotated[str, typer.Option(help="nvt (Langevin, BAOAB) or nve (velocity Verlet).")] = "nvt",
+    friction: Annotated[float, typer.Option(help="1/fs, NVT only.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Of velocities and noise; replica r has seed + r.")] = 0,
+    replicas: Annotated[int, typer.Option(min=1, help="Runs of the same structure in one batch.")] = 1,
+    relax: Annotated[bool, typer.Option("--relax", help="Relax the structure first.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Trajectory, .extxyz; log, restart file and picture "
+                                                                "lie beside it.")] = Path("traj.extxyz"),
+    every: Annotated[int, typer.Option(min=1, help="Steps between two frames.")] = 20,
+    restart: Annotated[bool, typer.Option("--restart", help="Go on from the restart file.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; warnings stay.")] = False,
+) -> None:
+    """Molecular dynamics. Ctrl-C ends it after the present step, with everything written and a restart file."""
+    from zoo.cli import errors
+    from zoo.loading import load
+    from zoo.simulation import DomainWatch, Dynamics
+    from zoo.simulation import relax as relaxed
+    from zoo.simulation.recording import Recorder, Restart, files_of
+
+    if output.suffix not in (".extxyz", ".xyz"):
+        raise ZooError(f"--output {output}: trajectories are extended XYZ, name it .extxyz")
+    files, screen = files_of(output, replicas), errors()
+    resume = Restart.read(files.restart) if restart else None
+    field = load(model, device=device, dtype=dtype)
+    atoms = _structure(file)
+    settings = {"structure": atoms.get_chemical_formula("reduce"), "model": _identity(field), "ensemble": ensemble,
+                "temperature": temperature, "timestep": timestep, "friction": friction, "seed": seed,
+                "replicas": replicas, "every": every, "dtype": dtype}
+    if resume is not None:
+        resume.check(settings)
+    elif relax:
+        atoms = relaxed(field, atoms)
+        _tell_relaxed(screen, atoms)
+    dynamics = Dynamics(field, [atoms] * replicas, timestep=timestep, ensemble=ensemble, temperature=temperature,
+                        friction=friction, seed=seed)
+    watch = DomainWatch(field.card.domain, [atoms] * replicas) if field.card is not None else None
+    if watch is not None:
+        _tell_limits(screen, watch)
+    recorder = Recorder(files, dynamics, settings, resume=resume)
+    try:
+        if resume is not None:
+            dynamics.load_state_dict(resume.state)
+        else:
+            recorder.record()
+        began, start = time.perf_counter(), dynamics.steps_done
+        stopped = _run(dynamics, recorder, watch, screen, steps=steps, every=every, quiet=quiet)
+        seconds = time.perf_counter() - began
+    finally:
+        recorder.close()
+    _finish(screen, dynamics, recorder, watch, len(atoms), seconds, dynamics.steps_done - start)
+    if stopped:
+        screen.print(f"interrupted after {dynamics.steps_done} of {steps} steps: the same command with --restart goes "
+                     "on", style="yellow")
+        raise typer.Exit(130)
+    if bool(dynamics.failed.all()):
+        raise typer.Exit(1)
+
+
+def _structure(file: Path) -> ase.Atoms:
+    from zoo.structures import read_structures
+
+    first = next(iter(read_structures([file])))
+    if first.atoms is None:
+        raise first.error or ZooError(f"{file}: holds no structure")
+    return first.atoms
+
+
+def _identity(model: Model) -> str:
+    """Name and hash of the weights: a restart must not go on with others."""
+    if model.card is None or model.card.weights is None:
+        return "untrained"
+    return f"{model.card.name}:{model.card.weights.sha256[:16]}"
+
+
+def _run(dynamics: Dynamics, recorder: Recorder, watch: DomainWatch | None, screen: Console, *, steps: int, every: int,
+         quiet: bool) -> bool:
+    """Move and record until done; whether a signal ended it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from zoo.training.signals import watched
+
+    columns = (TextColumn("{task.fields[state]}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
+               TimeRemainingColumn())
+    saved = time.perf_counter()
+    with (watched("SIGINT", "SIGTERM", "SIGUSR1") as notice,
+          Progress(*columns, console=screen, disable=quiet or not screen.is_terminal) as bar):
+        task = bar.add_task("md", total=steps, completed=dynamics.steps_done, state="")
+        while dynamics.steps_done < steps and not notice.received:
+            dynamics.step()
+            if dynamics.steps_done % every:
+                continue
+            recorder.record()
+            for warning in watch.look(dynamics) if watch is not None else ():
+                screen.print(f"warning: {warning}", style="yellow")
+            bar.update(task, completed=dynamics.steps_done, state=f"{float(dynamics.temperature.mean()):5.0f} K")
+            if bool(dynamics.failed.all()):
+                break
+            if time.perf_counter() - saved > _CHECKPOINT_S:
+                recorder.checkpoint()
+                saved = time.perf_counter()
+        recorder.checkpoint()
+        return notice.received
+
+
+def _tell_relaxed(screen: Console, atoms: Any) -> None:
+    done = "relaxed" if atoms.info["relax_converged"] else "not relaxed"
+    screen.print(f"{done}: {atoms.info['relax_steps']} steps, largest force {atoms.info['relax_fmax']:.3f} eV/Å")
+
+
+def _tell_limits(screen: Console, watch: DomainWatch) -> None:
+    if watch.silent:
+        screen.print("note: the model's card does not say how far its data reach, so that leaving them goes unseen",
+                     style="dim")
+    for kind in watch.unknown_kinds():
+        screen.print(f"warning: the model was trained on no {kind} bond", style="yellow")
+
+
+def _finish(screen: Console, dynamics: Dynamics, recorder: Recorder, watch: DomainWatch | None, n_atoms: int,
+            seconds: float, done: int) -> None:
+    from zoo.simulation.pictures import draw_energies
+    from zoo.simulation.recording import read_log
+
+    log = read_log(recorder.files.log)
+    first = log["replica"] == 0
+    change = 1000 * (log["conserved_eV"][first] - log["conserved_eV"][first][0]) / n_atoms
+    lost = int(dynamics.failed.sum())
+    if lost:
+        screen.print(f"error: {lost} of {len(dynamics.failed)} runs blew up: their forces are not finite", style="red")
+    if done:
+        per_day = 86.4 * done * dynamics.timestep / seconds / 1000
+        screen.print(f"{done} steps, {1000 * seconds / done:.2f} ms a step ({per_day:.3g} ns/day), mean temperature "
+                     f"{log['temperature_K'].mean():.0f} K")
+    screen.print(f"conserved energy: largest change {abs(change).max():.3g} meV per atom")
+    for key, count in (watch.seen if watch is not None else {}).items():
+        screen.print(f"outside the training data: {key}, in {count} frames looked at", style="yellow")
+    try:
+        picture = draw_energies(recorder.files.log, recorder.files.picture, n_atoms=n_atoms,
+                                title=f"{dynamics.structures[0].get_chemical_formula()}, {dynamics.ensemble.upper()}")
+    except MissingExtraError as error:
+        screen.print(f"no picture: {error}")
+        picture = None
+    written = [*recorder.files.trajectories, recorder.files.log, picture, recorder.files.restart]
+    screen.print("wrote " + ", ".join(str(path) for path in written if path is not None), soft_wrap=True)

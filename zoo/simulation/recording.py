@@ -1,0 +1,159 @@
+"""What a simulation leaves behind: trajectories, a log of energies, and a restart file, none of them ever torn."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import ase.io
+import numpy as np
+
+from zoo.errors import ZooError
+from zoo.simulation.dynamics import Dynamics
+
+__all__ = ["COLUMNS", "Recorder", "Restart", "files_of", "read_log"]
+
+FORMAT = 1
+COLUMNS = ("replica", "step", "time_fs", "temperature_K", "potential_eV", "kinetic_eV", "total_eV", "conserved_eV")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where one run writes: trajectories (one a replica), log, restart file and picture."""
+
+    trajectories: list[Path]
+    log: Path
+    restart: Path
+    picture: Path
+
+
+def files_of(output: Path, replicas: int = 1) -> Files:
+    """``traj.extxyz`` → itself, ``traj.csv``, ``traj.restart.npz``, ``traj.png``; several replicas are numbered."""
+    several = [output.with_name(f"{output.stem}-{r}{output.suffix}") for r in range(replicas)]
+    return Files([output] if replicas == 1 else several, output.with_suffix(".csv"), output.with_suffix(".restart.npz"),
+                 output.with_suffix(".png"))
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Everything a run needs to go on: exact state, settings, and how long its files were at that moment."""
+
+    state: dict[str, np.ndarray]
+    settings: dict[str, Any]
+    lengths: list[int]
+
+    @classmethod
+    def read(cls, path: Path) -> Restart:
+        """Raises ``ZooError``: no such file, or no restart file."""
+        if not path.is_file():
+            raise ZooError(f"{path}: no such restart file; leave out --restart to begin")
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                arrays = {key: held[key] for key in held.files}
+            meta = json.loads(str(arrays.pop("meta")))
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ZooError(f"{path}: is no restart file of zoo md: {error}") from error
+        if meta.get("format") != FORMAT:
+            raise ZooError(f"{path}: restart format {meta.get('format')}, this zoo reads {FORMAT}")
+        return cls(arrays, meta["settings"], meta["lengths"])
+
+    def write(self, path: Path) -> None:
+        """It appears whole or not at all."""
+        meta = json.dumps({"format": FORMAT, "settings": self.settings, "lengths": self.lengths})
+        partial = path.with_name(f".{path.name}.partial")
+        with partial.open("wb") as out:
+            arrays: dict[str, Any] = {"meta": np.array(meta), **self.state}
+            np.savez(out, **arrays)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(path)
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Raises ``ZooError`` when the run that is to go on was another one; names the first difference."""
+        for key, mine in self.settings.items():
+            if settings.get(key) != mine:
+                raise ZooError(f"the restart file was written with {key} = {mine}, and now it is {settings.get(key)}: "
+                               "go on with the same, or begin anew with another --output")
+
+
+class Recorder:
+    """Writes frames and log lines of a run, and now and then its restart file.
+
+    A restart cuts the files back to where they were when the restart file was written, so that nothing is there twice
+    and no line is torn.
+
+    Args:
+        files: see :func:`files_of`. dynamics: what is recorded. settings: what a restart must agree in.
+        resume: go on; else the files must not exist.
+
+    Raises:
+        ZooError: files are in the way, or are shorter than the restart file says.
+    """
+
+    def __init__(self, files: Files, dynamics: Dynamics, settings: Mapping[str, Any], *,
+                 resume: Restart | None = None) -> None:
+        self.files = files
+        self._dynamics = dynamics
+        self._settings = dict(settings)
+        paths = [*files.trajectories, files.log]
+        keep = [None] * len(paths) if resume is None else resume.lengths
+        self._handles = [_open(path, length) for path, length in zip(paths, keep)]
+        if resume is None:
+            self._handles[-1].write((",".join(COLUMNS) + "\n").encode())
+
+    def record(self) -> None:
+        """A frame of every replica and its line in the log; what has failed is not written any more."""
+        d = self._dynamics
+        values = [x.tolist() for x in (d.temperature, d.potential, d.kinetic, d.total, d.conserved)]
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        for r, (atoms, handle) in enumerate(zip(d.atoms(), self._handles)):
+            if bool(d.failed[r]):
+                continue
+            atoms.info |= {"step": d.steps_done, "time_fs": d.time, "temperature_K": values[0][r]}
+            frame = io.StringIO()
+            ase.io.write(frame, atoms, format="extxyz")
+            handle.write(frame.getvalue().encode())
+            lines.writerow([r, d.steps_done, f"{d.time:g}", *(repr(column[r]) for column in values)])
+        self._handles[-1].write(text.getvalue().encode())
+
+    def checkpoint(self) -> None:
+        """Everything so far reaches the disk, then the restart file."""
+        lengths = []
+        for handle in self._handles:
+            handle.flush()
+            os.fsync(handle.fileno())
+            lengths.append(handle.tell())
+        Restart(self._dynamics.state_dict(), self._settings, lengths).write(self.files.restart)
+
+    def close(self) -> None:
+        for handle in self._handles:
+            handle.close()
+
+
+def read_log(path: Path) -> dict[str, np.ndarray]:
+    """Columns of a log, by name."""
+    rows = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+    return {name: rows[:, k] for k, name in enumerate(COLUMNS)}
+
+
+def _open(path: Path, keep: int | None) -> IO[bytes]:
+    try:
+        if keep is None:
+            return path.open("xb")
+        if not path.is_file() or path.stat().st_size < keep:
+            raise ZooError(f"{path}: is not what the restart file belongs to: expected at least {keep} bytes")
+        handle = path.open("r+b")
+    except FileExistsError:
+        raise ZooError(f"{path} exists: go on with --restart, or choose another --output") from None
+    except OSError as error:
+        raise ZooError(f"{path}: cannot be written: {error}") from error
+    handle.truncate(keep)
+    handle.seek(keep)
+    return handle
