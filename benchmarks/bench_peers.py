@@ -3,6 +3,7 @@
     python tests/reference/make.py --install-only     once: the peers' environments
     python benchmarks/bench_peers.py                  Markdown on standard output, JSON beside it
     python benchmarks/bench_peers.py --only painn --rounds 3 --seconds 1
+    python benchmarks/bench_peers.py --threads 1 --processor-time        on a busy machine
 
 Both sides of a comparison are processes of their own that live side by side; they take turns, A B B A A B …, so that
 whatever else the machine does falls on both. A side's time is the median over all its steps; the ratio is of medians,
@@ -86,6 +87,7 @@ class Worker:
         command = [str(python), "-W", "ignore", str(HERE / "peers" / "worker.py"), side, comparison.family, str(batch),
                    str(exchange), "--config", json.dumps(config), "--threads", str(options.threads), "--device",
                    options.device]
+        command += ["--processor-time"] * options.processor_time
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         environment |= {"OMP_NUM_THREADS": str(options.threads)}
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -183,8 +185,8 @@ def take_turns(sides: dict[str, Worker], task: str, options: argparse.Namespace)
 def markdown(report: dict[str, Any]) -> str:
     """One row a family: molecules per second of both, and how many times faster the zoo is."""
     batch, lines = report["batch"], []
-    lines.append(f"{report['machine']}, {report['threads']} threads, {report['device']}, float32, "
-                 f"{batch['molecules']} molecules, {batch['atoms']} atoms, {batch['edges']} edges a batch; "
+    lines.append(f"{report['machine']}, {report['threads']} threads, {report['device']}, {report['clock']} time, "
+                 f"float32, {batch['molecules']} molecules, {batch['atoms']} atoms, {batch['edges']} edges a batch; "
                  "molecules/s, zoo against peer, ratio of medians (lowest and highest turn)\n")
     tasks = list(report["results"][0]["tasks"]) if report["results"] else []
     lines.append("| family | peer | parameters | " + " | ".join(tasks) + " | peak GB |")
@@ -212,6 +214,8 @@ def main() -> None:
     parser.add_argument("--molecules", type=int, default=64, help="in the batch")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--processor-time", action="store_true",
+                        help="seconds of the processor, not of the wall: for a busy machine, with --threads 1")
     parser.add_argument("--peers", type=Path, default=ROOT / "peers")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "peers.json")
     options = parser.parse_args()
@@ -219,6 +223,7 @@ def main() -> None:
         batch = Path(folder) / "batch.safetensors"
         report = {
             "machine": _machine(), "threads": options.threads, "device": options.device,
+            "clock": "processor" if options.processor_time else "wall",
             "batch": make_batch(batch, options.molecules),
             "results": [],
         }  # fmt: skip

@@ -1,6 +1,6 @@
 """One side of a comparison: a model, four things to do with it, and a clock. Runs in any peer's environment.
 
-    python worker.py SIDE FAMILY BATCH EXCHANGE [--threads N] [--device cpu]
+    python worker.py SIDE FAMILY BATCH EXCHANGE [--threads N] [--device cpu] [--processor-time]
 
 SIDE is a module beside this file. Commands come as JSON lines on standard input, ``{"task": "E", "steps": 3}``;
 answers go out on lines that begin with ``@@``. Imports torch and safetensors only.
@@ -59,8 +59,8 @@ def tune(threads: int) -> None:
 class Clock:
     """Does a task some times over and tells the seconds of each."""
 
-    def __init__(self, side: Side, batch: dict[str, Tensor], device: str) -> None:
-        self.side, self.device = side, device
+    def __init__(self, side: Side, batch: dict[str, Tensor], device: str, now: Callable[[], float]) -> None:
+        self.side, self.device, self.now = side, device, now
         self.pos = batch["pos"].to(device)
         generator = torch.Generator().manual_seed(0)
         self.labels = torch.randn(len(batch["n_atoms"]), generator=generator).to(device)
@@ -74,10 +74,10 @@ class Clock:
         seconds = []
         for _ in range(steps):
             self._wait()
-            begin = time.perf_counter()
+            begin = self.now()
             self._step(task)
             self._wait()
-            seconds.append(time.perf_counter() - begin)
+            seconds.append(self.now() - begin)
         return seconds
 
     def _step(self, task: str) -> None:
@@ -124,13 +124,14 @@ def main() -> None:
     parser.add_argument("--config", default="{}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--processor-time", action="store_true")
     options = parser.parse_args()
     tune(options.threads)
     batch = {k: v.float() if v.dtype == torch.float64 else v for k, v in load_file(options.batch).items()}
     build = importlib.import_module(options.side).build
     torch.manual_seed(0)
     side = build(options.family, json.loads(options.config), batch, options.exchange, options.device)
-    clock = Clock(side, batch, options.device)
+    clock = Clock(side, batch, options.device, time.process_time if options.processor_time else time.perf_counter)
     parameters = sum(p.numel() for p in side.model.parameters() if p.requires_grad)
     reply({"versions": {"torch": torch.__version__} | side.versions, "parameters": parameters})
     for line in sys.stdin:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.graph import Graph
-from zoo.nn import BesselBasis, PolynomialEnvelope, blockwise, gather, silu, sum_by
+from zoo.nn import BesselBasis, PolynomialEnvelope, add_spent, blockwise, gather, mul_spent, silu, sum_by
 from zoo.nn.spherical import SphericalBesselBasis, circular_harmonics
 
 
@@ -101,12 +101,12 @@ class _Angular:
         radial = model.spherical_bessel(distance).flatten(1) * envelope[:, None]
         self.tables = []
         for table in near.tables:
-            row = table.row.flatten()
-            u = gather(unit, row).view(*table.row.shape, 3)
+            row, shape = table.row.flatten(), table.row.shape
+            u = gather(unit, row).view(*shape, 3)
             # The paper's angle lies between j→i and k→j: π minus the one at j.
             cos = -(u @ u.transpose(1, 2))
             harmonics = torch.stack(circular_harmonics(cos, model.num_spherical, table.pairs.to(cos.dtype)), dim=3)
-            self.tables.append((row, harmonics.flatten(2), gather(radial, row)))
+            self.tables.append((table.row, harmonics.flatten(2), gather(radial, row).view(*shape, -1)))
 
     def exchange(self, x: Tensor, weight: Tensor) -> Tensor:
         """Σ_k over neighbours: x (E', C) by edge k→j, weight (C, L, R) → (E', C) by edge j→i."""
@@ -114,11 +114,17 @@ class _Angular:
         # Block-diagonal in l: a few times the multiplications, but one product in the layout the next one needs.
         eye = torch.eye(degrees, dtype=x.dtype, device=x.device)
         filters = torch.einsum("clr,lm->lrmc", weight, eye).reshape(degrees * radials, degrees * channels)
+
+        def meet(harmonics: Tensor, radial: Tensor, row: Tensor) -> Tensor:
+            atoms, width = row.shape
+            messages = (radial.flatten(0, 1) @ filters).view(-1, degrees, channels)
+            messages = mul_spent(messages, gather(x, row.flatten())[:, None])
+            return harmonics @ messages.view(atoms, width * degrees, channels)
+
         sums = []
         for row, harmonics, radial in self.tables:
-            atoms, width = harmonics.shape[:2]
-            messages = (radial @ filters).view(-1, degrees, channels) * gather(x, row)[:, None]
-            sums.append((harmonics @ messages.view(atoms, width * degrees, channels)).view(-1, channels))
+            width = row.shape[1] * degrees * channels
+            sums.append(blockwise(meet, harmonics, radial, row, width=width).view(-1, channels))
         if not sums:
             return x
         return gather(torch.cat(sums) if len(sums) > 1 else sums[0], self.slot_of_reverse)
@@ -137,8 +143,9 @@ class EmbeddingBlock(nn.Module):
     def forward(self, graph: Graph, rbf: Tensor) -> Tensor:
         h = self.element(graph.z)
         to_target, to_source, to_radial = self.message.weight.chunk(3, dim=1)
-        x = F.linear(silu(self.radial(rbf)), to_radial, self.message.bias)
-        return silu(x + gather(h @ to_target.t(), graph.target) + gather(h @ to_source.t(), graph.source))
+        x = F.linear(silu(self.radial(rbf), spent=True), to_radial, self.message.bias)
+        x = add_spent(gather(h @ to_target.t(), graph.target), x)
+        return silu(add_spent(gather(h @ to_source.t(), graph.source), x), spent=True)
 
 
 class ResidualLayer(nn.Module):
@@ -150,7 +157,7 @@ class ResidualLayer(nn.Module):
         self.second = _orthogonal(hidden, hidden, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + silu(self.second(silu(self.first(x))))
+        return add_spent(x, silu(self.second(silu(self.first(x), spent=True)), spent=True))
 
 
 class InteractionBlock(nn.Module):
@@ -188,16 +195,16 @@ class InteractionBlock(nn.Module):
         if angular.weight is not None:
             m = m * angular.weight
         if angular.all_edges:
-            return blockwise(lambda x, m: self._update(x, silu(self.up(m))), x, m)
+            return blockwise(lambda x, m: self._update(x, silu(self.up(m), spent=True)), x, m)
         m = x.new_zeros(x.shape).index_add(0, angular.edge, silu(self.up(m)))
         return blockwise(self._update, x, m)
 
     def _to_exchange(self, x: Tensor, radial: Tensor) -> Tensor:
-        return silu(self.down(silu(self.from_neighbour(x)) * radial))
+        return silu(self.down(mul_spent(silu(self.from_neighbour(x), spent=True), radial)), spent=True)
 
     def _update(self, x: Tensor, m: Tensor) -> Tensor:
-        h = self.before_skip(silu(self.from_self(x)) + m)
-        return self.after_skip(silu(self.skip(h)) + x)
+        h = self.before_skip(add_spent(m, silu(self.from_self(x), spent=True)))
+        return self.after_skip(add_spent(x, silu(self.skip(h), spent=True)))
 
 
 class OutputBlock(nn.Module):
@@ -210,9 +217,9 @@ class OutputBlock(nn.Module):
         self.layers = nn.ModuleList(_orthogonal(out_emb, out_emb, bias=True) for _ in range(layers))
 
     def forward(self, x: Tensor, rbf: Tensor, graph: Graph) -> Tensor:
-        h = self.up(sum_by(self.radial(rbf) * x, graph.target, graph.num_nodes))
+        h = self.up(sum_by(mul_spent(self.radial(rbf), x), graph.target, graph.num_nodes))
         for layer in self.layers:
-            h = silu(layer(h))
+            h = silu(layer(h), spent=True)
         return h
 
 

@@ -45,6 +45,7 @@ PEERS = (
     Peer("schnetpack", {"write_painn.py": ("painn",)}, bare=("schnetpack==2.2.0",)),
     Peer("nequip", {"write_nequip.py": ("nequip", "nequip-one-parity")}),
     Peer("fairchem", {"write_gemnet.py": ("gemnet",)}, bare=("fairchem-core==1.10.0",)),
+    Peer("mace", {}),  # for benchmarks/md.py alone
 )
 
 

@@ -1,6 +1,15 @@
 """What the backbones of several families share. Everything here runs with no edges, and differentiates twice."""
 
-from zoo.nn.activation import ScaledSiLU, ShiftedSoftplus, SiLU, activation, shifted_softplus, silu
+from zoo.nn.activation import (
+    ScaledSiLU,
+    ShiftedSoftplus,
+    SiLU,
+    activation,
+    add_spent,
+    mul_spent,
+    shifted_softplus,
+    silu,
+)
 from zoo.nn.blockwise import blockwise
 from zoo.nn.dense import MLP, dense
 from zoo.nn.neighbour_sums import Filtered, FilteredSum
@@ -28,11 +37,13 @@ __all__ = [
     "ShiftedSoftplus",
     "SiLU",
     "activation",
+    "add_spent",
     "blockwise",
     "dense",
     "gather",
     "in_double",
     "is_traced",
+    "mul_spent",
     "pairs",
     "safe_norm",
     "shifted_softplus",

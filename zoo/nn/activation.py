@@ -12,7 +12,16 @@ from torch.nn import functional as F
 from zoo.errors import ZooError
 from zoo.tracing import is_traced
 
-__all__ = ["ScaledSiLU", "ShiftedSoftplus", "SiLU", "activation", "shifted_softplus", "silu"]
+__all__ = [
+    "ScaledSiLU",
+    "ShiftedSoftplus",
+    "SiLU",
+    "activation",
+    "add_spent",
+    "mul_spent",
+    "shifted_softplus",
+    "silu",
+]
 
 
 class _SiLU(torch.autograd.Function):
@@ -54,9 +63,27 @@ class _SiLUSlope(torch.autograd.Function):
         return by_grad, product.mul_(torch.addcmul(x, x, sigmoid, value=-2).add_(2).mul_(ctx.scale)), None
 
 
-def silu(x: Tensor, *, scale: float = 1.0) -> Tensor:
-    """scale · x σ(x), cheap to differentiate twice."""
+def silu(x: Tensor, *, scale: float = 1.0, spent: bool = False) -> Tensor:
+    """scale · x σ(x), cheap to differentiate twice. ``spent``: nobody else needs x, so its memory may be used again."""
+    if spent and not torch.is_grad_enabled() and not is_traced():
+        y = F.silu(x, inplace=True)
+        return y if scale == 1 else y.mul_(scale)
     return _SiLU.apply(x, scale)
+
+
+def add_spent(x: Tensor, spent: Tensor) -> Tensor:
+    """x + spent, in the memory of ``spent``, as large as the result, where no gradient needs it."""
+    return spent.add_(x) if _may_overwrite(spent, x) else x + spent
+
+
+def mul_spent(spent: Tensor, x: Tensor) -> Tensor:
+    """spent ∘ x, in the memory of ``spent``, as large as the result, where no gradient needs it."""
+    return spent.mul_(x) if _may_overwrite(spent, x) else spent * x
+
+
+def _may_overwrite(spent: Tensor, x: Tensor) -> bool:
+    # Under autocast the two differ, and the result has the wider dtype.
+    return spent.dtype == x.dtype and not torch.is_grad_enabled() and not is_traced()
 
 
 class SiLU(nn.Module):
