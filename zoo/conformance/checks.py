@@ -27,11 +27,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A named claim and the function that measures it; a function that raises is a claim that fails."""
+    """A named claim and the function that measures it; a function that raises is a claim that fails.
+
+    ``of_design``: what is found depends on :attr:`Subject.design` alone, not on weights or targets, so that subjects
+    of one design share it.
+    """
 
     name: str
     title: str
     measure: Callable[[Subject], Finding | Iterable[Finding]]
+    of_design: bool = False
 
     @property
     def section(self) -> str:

@@ -30,22 +30,24 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         subjects = [subject for name in names for subject in find(name)]
     except ZooError as error:
         raise pytest.UsageError(f"--zoo-check: {error}") from None
-    items += [ZooCheck.from_parent(session, name=f"{subject.name}::{check.name}", subject=subject, check=check)
+    measured: dict[Any, Any] = {}
+    items += [ZooCheck.from_parent(session, name=f"{subject.name}::{check.name}", subject=subject, check=check,
+                                   measured=measured)
               for subject in subjects for check in checks]
 
 
 class ZooCheck(pytest.Item):
     """One check of one subject: fails with its rows; exempt is an expected failure, not applicable a skip."""
 
-    def __init__(self, *, subject: Any, check: Any, **node: Any) -> None:
+    def __init__(self, *, subject: Any, check: Any, measured: dict[Any, Any], **node: Any) -> None:
         super().__init__(**node)
-        self.subject, self.check = subject, check
+        self.subject, self.check, self.measured = subject, check, measured
 
     def runtest(self) -> None:
         from zoo.conformance import Nonconformance
         from zoo.conformance.run import rows_of
 
-        rows = list(rows_of(self.subject, self.check))
+        rows = list(rows_of(self.subject, self.check, self.measured))
         failed = [row for row in rows if row.status == "fail"]
         if failed:
             raise Nonconformance("\n".join(str(row) for row in failed))

@@ -7,6 +7,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,6 +29,9 @@ CHECKS: tuple[Check, ...] = (
 )
 """Every check, section by section."""
 
+Measured = dict[tuple[str, str], tuple[str, list[Finding]]]
+"""What was found on the first subject of a design, by check and design."""
+
 
 def run(name: str | Path, *, only: Sequence[str] = (), skip: Sequence[str] = ()) -> Report:
     """See :func:`zoo.conformance.check`."""
@@ -39,10 +43,11 @@ def check_subjects(name: str, subjects: Iterable[Subject], checks: Sequence[Chec
                    tell: Callable[[Row], None] | None = None) -> Report:
     """The report of some subjects; ``tell`` is called with each row as it comes."""
     start = time.perf_counter()
-    rows = []
+    rows: list[Row] = []
+    measured: Measured = {}
     for subject in subjects:
         for check in checks:
-            for row in rows_of(subject, check):
+            for row in rows_of(subject, check, measured):
                 rows.append(row)
                 if tell is not None:
                     tell(row)
@@ -64,25 +69,38 @@ def chosen(only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[Check]:
             and not {check.section, check.name} & set(skip)]
 
 
-def rows_of(subject: Subject, check: Check) -> Iterator[Row]:
-    """One check of one subject."""
+def rows_of(subject: Subject, check: Check, measured: Measured | None = None) -> Iterator[Row]:
+    """One check of one subject; what ``measured`` holds of another subject of the same design is not repeated."""
     start = time.perf_counter()
-    findings: list[Finding] = []
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            answer = check.measure(subject)
-            for finding in [answer] if isinstance(answer, Finding) else answer:
-                findings.append(finding)
-    except (Exception, SystemExit) as error:
-        text = str(error).strip().splitlines()
-        findings.append(Finding(ok=False, detail=f"{type(error).__name__}: {text[0] if text else 'no message'}"))
+    findings = _findings(subject, check, {} if measured is None else measured)
     share = (time.perf_counter() - start) / max(1, len(findings))
     reasons = _exemptions(subject)
     for finding in findings:
         status, detail = _judged(finding, reasons.get(check.name))
         yield Row(subject=subject.name, check=check.name, title=check.title, of=finding.of, dtype=finding.dtype,
                   measured=finding.measured, bound=finding.bound, status=status, detail=detail, seconds=share)
+
+
+def _findings(subject: Subject, check: Check, measured: Measured) -> list[Finding]:
+    findings: list[Finding] = []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if check.of_design and (check.name, subject.design) in measured:
+                return _again(*measured[check.name, subject.design])
+            answer = check.measure(subject)
+            for finding in [answer] if isinstance(answer, Finding) else answer:
+                findings.append(finding)
+            if check.of_design:
+                measured[check.name, subject.design] = subject.name, findings
+    except (Exception, SystemExit) as error:
+        text = str(error).strip().splitlines()
+        findings.append(Finding(ok=False, detail=f"{type(error).__name__}: {text[0] if text else 'no message'}"))
+    return findings
+
+
+def _again(other: str, findings: list[Finding]) -> list[Finding]:
+    return [replace(f, detail=f"{f.detail}; measured on {other}, of the same design".lstrip("; ")) for f in findings]
 
 
 def _judged(finding: Finding, reason: str | None) -> tuple[Status, str]:

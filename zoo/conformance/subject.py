@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +12,7 @@ from functools import cached_property
 import ase
 import torch
 
+from zoo import host
 from zoo.card import Card
 from zoo.discovery import PluginRecord
 from zoo.errors import ZooError
@@ -47,6 +50,15 @@ class Subject:
     @property
     def card(self) -> Card:
         return self.model.card if self.trained is None else self.trained.card
+
+    @cached_property
+    def design(self) -> str:
+        """What makes the network but for its weights and targets: backbone, its keywords, elements, inputs; as JSON."""
+        described, card = self.architecture, self.card
+        defaults = {name: p.default for name, p in inspect.signature(host.factory(described)).parameters.items()
+                    if p.default is not p.empty}
+        return json.dumps([described.name, self.plugin.package, described.format, {**defaults, **card.config},
+                           sorted(card.domain.elements), sorted(card.inputs)], sort_keys=True, default=str)
 
     @cached_property
     def model(self) -> Model:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from zoo.conformance.engineering import gradients_of_share
+from zoo.conformance.engineering import gradients_of_share, with_energy
 from zoo.conformance.find import find
 from zoo.training.distributed import ranks
 
@@ -21,7 +21,7 @@ def main(name: str, folder: str) -> None:
     subject = find(name)[0]
     with ranks("cpu") as here, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = here.wrap(subject.untrained("float64").train())
+        model = here.wrap(with_energy(subject, "float64"))
         # Four molecules: two each. DDP gives the mean of the ranks' gradients.
         got = gradients_of_share(subject, model, slice(2 * here.rank, 2 * here.rank + 2))
         if here.first:
