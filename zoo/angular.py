@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from zoo.tracing import is_recorded
+
 if TYPE_CHECKING:
     from zoo.graph import Graph
 
@@ -127,6 +129,10 @@ class Junctions:
 
 def neighbourhoods(graph: Graph, *, cutoff: float | None = None) -> Neighbourhoods:
     """Dense neighbourhoods from the edges shorter than ``cutoff`` (all edges when it is ``None``)."""
+    if is_recorded():
+        from zoo.angular_recorded import one_table
+
+        return one_table(graph, cutoff)
     edge = _short_edges(graph, cutoff)
     degree = _degree(graph, edge)
     return _tabulate(edge, degree, _similar_degrees(degree))

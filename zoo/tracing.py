@@ -14,7 +14,7 @@ from contextvars import ContextVar
 
 import torch
 
-__all__ = ["is_traced", "traced"]
+__all__ = ["is_recorded", "is_traced", "traced"]
 
 _TRACED: ContextVar[bool] = ContextVar("traced", default=False)
 
@@ -22,6 +22,11 @@ _TRACED: ContextVar[bool] = ContextVar("traced", default=False)
 def is_traced() -> bool:
     """Whether plain operations are wanted: inside ``torch.compile``, ``torch.export`` and :func:`traced`."""
     return torch.compiler.is_compiling() or _TRACED.get()
+
+
+def is_recorded() -> bool:
+    """Whether the data must not be looked at, inside :func:`traced` alone: ``torch.compile`` breaks its graph there."""
+    return _TRACED.get()
 
 
 @contextmanager
