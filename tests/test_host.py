@@ -55,6 +55,8 @@ def test_a_plugin_is_found_by_its_entry_point(yard):
     ("@hookimpl\ndef zoo_datasets(): return [Architecture(name='n', factory='a:b')]", ["zoo.plugin.DatasetSpec"]),
     ("@hookimpl\ndef zoo_readouts(): return ['charge']", ["zoo_readouts returned list, expected a mapping"]),
     ("@hookimpl\ndef zoo_fetchers(): return {'ftp': len}", ["offers 'ftp' as <built-in function len>"]),
+    ("@hookimpl\ndef zoo_fetchers(): return {'hf': 'a:b'}", ["offers 'hf', which the zoo has itself"]),
+    ("@hookimpl\ndef zoo_readouts(): return {'energy': 'a:b'}", ["offers 'energy', which the zoo has itself"]),
     ("@hookimpl\ndef zoo_registries(): return ['/no/such/registry.yaml']", ["/no/such/registry.yaml", "is no file"]),
 ])
 def test_a_failing_plugin_is_a_row_and_the_others_work(yard, body, words):
@@ -216,6 +218,40 @@ def test_listeners_hear_events_and_a_failing_one_only_warns(yard):
     assert sys.modules["zoo_b"].heard == [("log", 3)]
     with pytest.raises(ValueError, match="no disk"):
         loaded(yard, ZOO_STRICT_PLUGINS="1").emit("log", {"step": 4})
+
+
+def test_the_names_that_are_taken_are_those_of_the_zoo():
+    from zoo.discovery import BUILTIN_READOUTS
+    from zoo.readouts import READOUTS
+
+    assert set(BUILTIN_READOUTS) == set(READOUTS)
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    ("raise OSError('no such drawer')", "fetcher 'drawer' of zoo-odd 0.1 does not give 'x': OSError: no such drawer"),
+    ("return None", "gave NoneType for 'x', not the folder"),
+])
+def test_a_fetcher_that_fails_is_named_with_its_package(yard, body, words):
+    from zoo.resolution import resolve
+
+    yard.simple("zoo-odd", f"""
+        @hookimpl
+        def zoo_fetchers():
+            return {{"drawer": "zoo_odd:fetch"}}
+
+        def fetch(rest, folder):
+            {body}
+    """)
+    with pytest.raises(PluginError, match=words):
+        resolve("drawer:x")
+
+
+def test_a_readout_that_is_none_is_named_with_its_package(yard):
+    import zoo
+
+    yard.simple("zoo-odd", "@hookimpl\ndef zoo_readouts(): return {'odd': 'zoo_odd:hookimpl'}")
+    with pytest.raises(PluginError, match=r"readout 'odd' of zoo-odd 0.1: 'zoo_odd:hookimpl' is no class"):
+        zoo.create("painn", preset="small", targets={"x": {"readout": "odd", "unit": "eV"}})
 
 
 def test_the_five_families_come_through_the_same_door():

@@ -24,6 +24,9 @@ __all__ = ["LoadedPlugin", "Offer", "PluginRecord", "load_plugin"]
 SLOW_SECONDS = 0.2
 HEAVY_MODULES = ("torch", "e3nn", "torch_geometric", "ase", "huggingface_hub")
 HOOKS = tuple(hookspecs.__all__)
+BUILTIN_READOUTS = ("energy", "intensive", "dipole", "polarizability", "spatial_extent", "vector")
+"""Keys of :data:`zoo.readouts.READOUTS`, which needs torch."""
+BUILTIN_SCHEMES = ("hf", "dir")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -190,12 +193,14 @@ def _described(answer: Any, kind: type[Architecture] | type[DatasetSpec]) -> dic
     return found
 
 
-def _references(answer: Any) -> dict[str, str]:
+def _references(answer: Any, taken: Sequence[str]) -> dict[str, str]:
     if not isinstance(answer, Mapping):
         raise _Rejected(f"returned {type(answer).__name__}, expected a mapping of names to 'package.module:attribute'")
     for name, reference in answer.items():
         _check_name(name)
         _check_reference(name, reference)
+        if name in taken:
+            raise _Rejected(f"offers '{name}', which the zoo has itself: choose another name")
     return dict(answer)
 
 
@@ -224,8 +229,8 @@ def _check_reference(name: str, reference: Any) -> None:
 _CHECKS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "architectures": lambda answer: _described(answer, Architecture),
     "datasets": lambda answer: _described(answer, DatasetSpec),
-    "readouts": _references,
-    "fetchers": _references,
+    "readouts": lambda answer: _references(answer, BUILTIN_READOUTS),
+    "fetchers": lambda answer: _references(answer, BUILTIN_SCHEMES),
     "registries": _paths,
 }
 """What each offering hook, without its prefix ``zoo_``, must answer."""

@@ -51,7 +51,7 @@ def zoo_fetchers() -> Mapping[str, str]:
 def zoo_train_event(event: str, state: Mapping[str, Any]) -> None:
     """Listen to training, on rank 0.
 
-    ``event`` is ``start``, ``log``, ``evaluate``, ``checkpoint`` or ``end``; ``state`` holds plain numbers and
-    strings (``step``, ``epoch``, ``metrics``, …) and must not be changed. An exception here is reported as a warning;
-    training goes on.
+    ``event`` is ``start``, ``log``, ``evaluate``, ``checkpoint``, ``skip`` (a step left out for its loss), ``failed``,
+    ``disk full`` or ``end``; ``state`` holds plain numbers and strings (``step``, ``epoch``, ``loss``, ``U0.mae``, …)
+    and must not be changed. An exception here is reported as a warning; training goes on.
     """

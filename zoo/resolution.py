@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zoo import host, registry
 from zoo.card import CARD_FILE, Card
-from zoo.errors import HubError, UnknownNameError, WeightsError
+from zoo.errors import HubError, PluginError, UnknownNameError, WeightsError, ZooError
 from zoo.registry_file import home
 
 __all__ = ["CardFolder", "resolve"]
@@ -79,8 +79,17 @@ def _from_fetcher(scheme: str, rest: str) -> CardFolder:
     """A source that a plugin offers; what it fetched stays in ``$ZOO_HOME/fetched``, and is hashed when loaded."""
     folder = home() / "fetched" / scheme / hashlib.sha256(rest.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    fetcher = host.resolve(host.fetchers()[scheme], f"fetcher '{scheme}'")
-    return _from_folder(Path(fetcher(rest, folder)))
+    what = f"fetcher '{scheme}' of {host.provider(scheme, 'fetchers').package}"
+    fetcher = host.resolve(host.fetchers()[scheme], what)
+    try:
+        place = fetcher(rest, folder)
+    except ZooError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{what} does not give '{rest}': {type(error).__name__}: {error}") from error
+    if not isinstance(place, (str, Path)):
+        raise PluginError(f"{what} gave {type(place).__name__} for '{rest}', not the folder of a card")
+    return _from_folder(Path(place))
 
 
 def _from_folder(folder: Path) -> CardFolder:
