@@ -140,6 +140,10 @@ def neighbourhoods(graph: Graph, *, cutoff: float | None = None) -> Neighbourhoo
 
 def junctions(graph: Graph, *, cutoff: float, cutoff_interaction: float) -> Junctions:
     """Ends shorter than ``cutoff`` and axes shorter than ``cutoff_interaction``, atom by atom."""
+    if is_recorded():
+        from zoo.angular_recorded import one_junction
+
+        return one_junction(graph, cutoff, cutoff_interaction)
     end, axis = _short_edges(graph, cutoff), _short_edges(graph, cutoff_interaction)
     end_degree, axis_degree = _degree(graph, end), _degree(graph, axis)
     groups = _similar_degrees(torch.maximum(end_degree, axis_degree))

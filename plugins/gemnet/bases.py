@@ -11,7 +11,7 @@ from zoo_plugins.gemnet.geometry import Angles, Torsions
 from zoo_plugins.gemnet.layers import BasisProjection, Dense, he_orthogonal_
 
 from zoo.graph import Graph
-from zoo.nn import BesselBasis, PolynomialEnvelope, gather
+from zoo.nn import BesselBasis, PolynomialEnvelope, gather, is_recorded
 from zoo.nn.spherical import SphericalBesselBasis
 
 AngularRadial = Literal["spherical_bessel", "bessel"]
@@ -21,13 +21,15 @@ class Messages:
     """The edges that carry messages: all of the graph's, or those within the embedding cut-off."""
 
     def __init__(self, graph: Graph, cutoff: float) -> None:
-        edge = torch.nonzero(graph.edge_len < cutoff).flatten()
-        self.num_atoms, self.num_edges = graph.num_nodes, edge.shape[0]
+        # Messages beyond the cut-off would change nothing: where their number must not be looked at, they stay.
+        edge = None if is_recorded() else torch.nonzero(graph.edge_len < cutoff).flatten()
+        self.num_atoms = graph.num_nodes
+        self.num_edges = graph.num_edges if edge is None else edge.shape[0]
         self.all = self.num_edges == graph.num_edges
         self.source, self.target, self.reverse = graph.source, graph.target, graph.reverse_edge
         self.distance = graph.edge_len
         self._place = None
-        if not self.all:
+        if edge is not None and not self.all:
             self._place = torch.zeros_like(graph.source)
             self._place[edge] = torch.arange(len(edge), device=edge.device)
             self.source, self.target = self.source[edge], self.target[edge]
@@ -49,7 +51,7 @@ class Circuit:
         self.rows = messages.place(geometry.edge)
         self.empty = geometry.empty
         place = torch.zeros_like(graph.source)
-        place[geometry.edge] = torch.arange(len(geometry.edge), device=place.device)
+        place[geometry.edge] = torch.arange(geometry.edge.shape[0], device=place.device)
         self.reverse = place[graph.reverse_edge[geometry.edge]]
         self.radial: Tensor
         self.projected: Tensor

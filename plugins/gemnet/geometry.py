@@ -124,7 +124,7 @@ class Torsions:
 
     @property
     def empty(self) -> bool:
-        return not len(self.edge) or not len(self.axis)
+        return self.edge.shape[0] == 0 or self.axis.shape[0] == 0
 
     def circular_basis(self, basis: Tensor) -> list[Tensor]:
         """CBF(x_ab, φ_abd) of every pair: Y_l0 times the projected radial basis (axes, I, L) → (A·M, K, I) a table."""

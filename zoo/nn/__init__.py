@@ -19,7 +19,7 @@ from zoo.nn.radial import BesselBasis, CosineCutoff, GaussianBasis, PolynomialEn
 from zoo.nn.radial_table import RadialTable, in_double
 from zoo.nn.scalar_vector import ScalarVectorLayer, safe_norm
 from zoo.nn.scatter import gather, sum_by
-from zoo.tracing import is_traced
+from zoo.tracing import is_recorded, is_traced
 
 __all__ = [
     "MLP",
@@ -42,6 +42,7 @@ __all__ = [
     "dense",
     "gather",
     "in_double",
+    "is_recorded",
     "is_traced",
     "mul_spent",
     "pairs",
