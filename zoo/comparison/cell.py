@@ -134,7 +134,8 @@ def read_cell(folder: Path, task: Task, card: Card, *, reused: bool) -> Cell | N
     metrics = [metric.model_dump(exclude_unset=True) for metric in done.metrics]
     return Cell(model=task.contestant.name, size=task.size, seed=task.seed, folder=folder.name, reused=reused,
                 cutoff=_cutoff(card), parameters=done.weights.parameters, steps=done.training.steps_done or 0,
-                epochs=done.training.epochs_done or 0.0, seconds=end["seconds"], device=done.training.device or "",
+                epochs=done.training.epochs_done or 0.0, seconds=end["seconds"],
+                processor=_processor(lines)[-1], device=done.training.device or "",
                 metrics=tuple(metrics), history=tuple(_history(lines, metrics)))
 
 
@@ -142,6 +143,17 @@ def _history(lines: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, 
     """Validation MAE of every target, in the unit of its test MAE, over steps and seconds."""
     # Metrics of energies are in thousandths of the unit that training logs.
     factors = {m["target"]: 1000.0 if m["unit"].startswith("meV") else 1.0 for m in metrics if m["metric"] == "mae"}
-    return [{"step": line["step"], "seconds": line["seconds"]}
+    return [{"step": line["step"], "seconds": line["seconds"], "processor": spent}
             | {name: factor * line[f"{name}.mae"] for name, factor in factors.items() if f"{name}.mae" in line}
-            for line in lines if line["event"] == "evaluate"]
+            for line, spent in zip(lines, _processor(lines)) if line["event"] == "evaluate"]
+
+
+def _processor(lines: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Processor time spent until each line, s; a resumed training is another process with another origin."""
+    spent, before, until = 0.0, 0.0, []
+    for line in lines:
+        if line["event"] != "start":
+            spent += line["processor"] - before
+        before = line["processor"]
+        until.append(round(spent, 3))
+    return until

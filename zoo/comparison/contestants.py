@@ -86,9 +86,10 @@ def _of_architecture(arch: Architecture, preset: str) -> Contestant:
 
 def _of_card(name: str, unknown: UnknownNameError) -> Contestant:
     path = Path(name)
+    if path.suffix in (".yaml", ".yml") and not path.exists():
+        raise UnknownNameError(f"there is no card {name}")
     try:
-        a_file = path.exists() or path.suffix in (".yaml", ".yml")
-        card = Card.load(path) if a_file else registry.show(name)
+        card = Card.load(path) if path.exists() else registry.show(name)
     except UnknownNameError as error:
         broken = next((plugin for plugin in host.plugins() if plugin.error and plugin.name == name), None)
         if broken is None:

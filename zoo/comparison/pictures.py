@@ -33,7 +33,8 @@ def draw(found: Comparison, target: str, picture: Path) -> Path:
     _against_time(by_time, found, target, styles)
     by_size.set(xlabel="training molecules", ylabel=of)
     by_parameters.set(xlabel="parameters", ylabel=of)
-    by_time.set(xlabel="training time / s", ylabel=f"validation MAE of {target} / {found.unit(target)}")
+    by_time.set(xlabel=f"training, {'processor time' if found.by_processor else 'time'} / s",
+                ylabel=f"validation MAE of {target} / {found.unit(target)}")
     for axis, letter in zip((by_size, by_parameters, by_time), "abc"):
         axis.set_xscale("log")
         axis.set_yscale("log")
@@ -72,11 +73,12 @@ def _against_parameters(axis: Any, found: Comparison, target: str, styles: dict[
 
 def _against_time(axis: Any, found: Comparison, target: str, styles: dict[str, dict[str, Any]]) -> None:
     """Validation while it trains, a line a seed; the marker is the test error at the end."""
+    time = "processor" if found.by_processor else "seconds"
     for model, style in styles.items():
         for cell in found.cells_of(model, found.sizes[-1]):
             seen = [entry for entry in cell.history if target in entry]
-            axis.plot([e["seconds"] for e in seen], [e[target] for e in seen], color=style["color"], lw=1.1, alpha=0.8)
-            axis.plot([cell.seconds], [cell.metric(target)["value"]], ms=6, mec="white", mew=0.6, ls="", **style)
+            axis.plot([e[time] for e in seen], [e[target] for e in seen], color=style["color"], lw=1.1, alpha=0.8)
+            axis.plot([getattr(cell, time)], [cell.metric(target)["value"]], ms=6, mec="white", mew=0.6, ls="", **style)
 
 
 def _ticks(axis: Any, sizes: tuple[int, ...]) -> None:

@@ -20,9 +20,12 @@ class Cell:
     Attributes:
         model, size, seed: which.
         folder: under ``cells/``; a card folder that :func:`zoo.load` takes.
-        cutoff: Å. seconds: of training, validation included. epochs: over its own training set.
+        cutoff: Å. epochs: over its own training set.
+        seconds: of training, validation included, by the clock on the wall.
+        processor: s, the same by the processor: on a CPU, the time of all threads, which other users of the machine
+            do not lengthen. Checkpoints are included.
         metrics: of the test split, as a card holds them (of the validation split, where there is no test split).
-        history: validation MAE of every target over ``step`` and ``seconds``, in the units of ``metrics``.
+        history: validation MAE of every target, in the units of ``metrics``, over ``step``, ``seconds``, ``processor``.
         error: why there are none of these.
         reused: it was finished before.
     """
@@ -36,6 +39,7 @@ class Cell:
     steps: int = 0
     epochs: float = 0.0
     seconds: float = 0.0
+    processor: float = 0.0
     device: str = ""
     metrics: tuple[Mapping[str, Any], ...] = ()
     history: tuple[Mapping[str, float], ...] = ()
@@ -117,6 +121,11 @@ class Comparison:
     def split(self) -> str:
         """Which molecules the errors are of: ``test``, or ``val`` for data without a test split."""
         return next((str(cell.metrics[0]["split"]) for cell in self.cells if cell.metrics), "test")
+
+    @property
+    def by_processor(self) -> bool:
+        """Whether processor time is what a training costs: not where an accelerator does the work."""
+        return all(cell.device.startswith("CPU") for cell in self.cells if cell.device)
 
     @property
     def failures(self) -> tuple[Cell, ...]:

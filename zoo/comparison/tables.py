@@ -36,7 +36,8 @@ def tables(found: Comparison) -> Iterator[Table]:
 def main_table(found: Comparison) -> Table:
     """Everyone at the largest size: what it is, what it cost, how well it did, what was not the same."""
     size = found.sizes[-1]
-    head = ["model", "parameters", "cut-off / Å", "steps", "epochs", "time / s"]
+    head = ["model", "parameters", "cut-off / Å", "steps", "epochs", "time / s",
+            *(["processor / s"] if found.by_processor else [])]
     errors = len(head)
     head += [f"{target} / {found.unit(target)}" for target in found.targets] + ["differs"]
     rows = []
@@ -44,12 +45,14 @@ def main_table(found: Comparison) -> Table:
         cells = found.cells_of(row.model, size)
         error = row.error or next((c.error for c in found.failures if (c.model, c.size) == (row.model, size)), None)
         remark = _short(f"failed: {error}") if error and not cells else "; ".join(row.differs)
-        rows.append([row.model, *_cost(cells), *(_number(found.value(row.model, t, size)) for t in found.targets),
-                     remark])
+        values = [found.value(row.model, target, size) for target in found.targets]
+        rows.append([row.model, *_cost(cells, errors - 1), *map(_number, values), remark])
     best = {(_best(found, target, size), errors + column) for column, target in enumerate(found.targets)}
     if any(size in found.baseline.get(target, {}) for target in found.targets):
-        values = (found.baseline.get(target, {}).get(size) for target in found.targets)
-        rows.append([BASELINE, *[_NONE] * (errors - 1), *(_NONE if v is None else f"{v:.4g}" for v in values), ""])
+        fits = (found.baseline.get(target, {}).get(size) for target in found.targets)
+        rows.append([BASELINE, *[_NONE] * (errors - 1), *(_NONE if v is None else f"{v:.4g}" for v in fits), ""])
+    if not any(row[-1] for row in rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
     title = f"{'Test' if found.split == 'test' else 'Validation'} MAE with {size:,} training molecules"
     return Table(title, head, rows, frozenset(place for place in best if place[0] >= 0))
 
@@ -78,12 +81,13 @@ def caption(found: Comparison) -> str:
     batch = ", ".join(f"{value} {name}" for name, value in recipe["batch"].items() if value)
     measured = "Errors are of the test split, measured once" if found.split == "test" else (
         "There is no test split: errors are of the validation split, which also chose the weights")
+    clocks = ", by the clock and by the processor (all threads)" if found.by_processor else ""
     return (f"Data: {found.data}; the same molecules, in the same order, for every model; validated on "
             f"{found.counts['val']:,}, tested on {found.counts['test']:,}. Budget of every training: {budget}. "
             f"{spread} {measured}, with the weights that did best in validation. Recipe: "
             f"{recipe.get('optimizer', 'adamw')}, learning rate {recipe['lr']:g}, {recipe['schedule']['kind']} "
             f"schedule, batches of {batch}; what was not the same stands under 'differs'. Time is of training with "
-            f"validation, on {found.environment.get('device') or 'no device'}, torch "
+            f"validation{clocks}, on {found.environment.get('device') or 'no device'}, torch "
             f"{found.environment.get('torch', '?')}. "
             f"'{BASELINE}' is a linear fit to the numbers of atoms of each element.")
 
@@ -102,12 +106,13 @@ def failures(found: Comparison) -> list[str]:
     return lines
 
 
-def _cost(cells: Sequence[Cell]) -> list[str]:
+def _cost(cells: Sequence[Cell], columns: int) -> list[str]:
     if not cells:
-        return [_NONE] * 5
-    steps, epochs, seconds = (statistics.fmean(getattr(cell, key) for cell in cells)
-                              for key in ("steps", "epochs", "seconds"))
-    return [f"{cells[0].parameters:,}", f"{cells[0].cutoff:g}", f"{steps:,.0f}", f"{epochs:.3g}", f"{seconds:.3g}"]
+        return [_NONE] * columns
+    steps, epochs, seconds, processor = (statistics.fmean(getattr(cell, key) for cell in cells)
+                                         for key in ("steps", "epochs", "seconds", "processor"))
+    return [f"{cells[0].parameters:,}", f"{cells[0].cutoff:g}", f"{steps:,.0f}", f"{epochs:.3g}", f"{seconds:.3g}",
+            f"{processor:.3g}"][:columns]
 
 
 def _number(value: tuple[float, float] | None) -> str:

@@ -41,10 +41,13 @@ class Log:
     # -- records -----------------------------------------------------------------------------------------------
 
     def record(self, event: str, **values: Any) -> None:
-        """One line of JSON, TensorBoard scalars and the hook ``zoo_train_event``."""
+        """One line of JSON, TensorBoard scalars and the hook ``zoo_train_event``.
+
+        ``processor`` is the time of all threads of this process, in s, from an origin that only differences know.
+        """
         if not self.active:
             return
-        line = {"event": event, **values, "time": round(time.time(), 1)}
+        line = {"event": event, **values, "time": round(time.time(), 1), "processor": round(time.process_time(), 3)}
         self._file.write(json.dumps(line, default=float) + "\n")
         self._file.flush()
         if self._board is not None and "step" in values:
