@@ -10,6 +10,8 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from zoo.card_parts import (
+    Breakdown,
+    Calibration,
     Data,
     Domain,
     Exemption,
@@ -25,6 +27,7 @@ from zoo.card_parts import (
     TargetSpec,
     Texts,
     Training,
+    Uncertainty,
     Weights,
 )
 from zoo.card_section import Section, explain, problem
@@ -32,8 +35,9 @@ from zoo.errors import CardError, WeightsError
 from zoo.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.yaml_writer import dump_yaml, write_text
 
-__all__ = ["CARD_FILE", "DERIVATIVES", "SCHEMA", "UPGRADES", "Card", "Data", "Domain", "Exemption", "Golden", "Metric",
-           "Name", "Priors", "References", "Requires", "Split", "Structure", "TargetSpec", "Training", "Weights", "upgrade"]
+__all__ = ["CARD_FILE", "DERIVATIVES", "SCHEMA", "UPGRADES", "Breakdown", "Calibration", "Card", "Data", "Domain",
+           "Exemption", "Golden", "Metric", "Name", "Priors", "References", "Requires", "Split", "Structure",
+           "TargetSpec", "Training", "Uncertainty", "Weights", "upgrade"]
 
 SCHEMA = 1
 """Version of the card's schema that this zoo writes."""
@@ -68,9 +72,10 @@ class Card(Section):
     recipe: dict[str, Any] = {}
     weights: Weights | None = None
     metrics: list[Metric] = []
+    breakdown: list[Breakdown] = []
     training: Training = Field(default_factory=Training)
     golden: list[Golden] = []
-    uncertainty: str | dict[str, Any] | None = None
+    uncertainty: str | Uncertainty | None = None
     stability: str | dict[str, Any] | None = None
     exemptions: list[Exemption] = []
     notes: str | None = None
@@ -107,6 +112,11 @@ class Card(Section):
             if metric.target not in known:
                 raise problem(f"'{metric.target}' is no target of this card: {', '.join(known)}",
                               "metrics", number, "target")
+        for number, part in enumerate(self.breakdown):
+            for name in part.mae:
+                if name not in known:
+                    raise problem(f"'{name}' is no target of this card: {', '.join(known)}",
+                                  "breakdown", number, "mae", name)
         return self
 
     def _check_references(self, name: str, references: References) -> None:

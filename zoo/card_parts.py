@@ -248,7 +248,6 @@ class Calibration(Section):
     width: dict[str, float]
     outside: float = Field(ge=0, le=1)
     date: str
-    commit: str | None = None
 
 
 class Uncertainty(Section):

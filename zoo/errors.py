@@ -37,6 +37,10 @@ class EvaluationError(ZooError):
     """Predictions that cannot be compared with references as asked."""
 
 
+class CalibrationError(ZooError):
+    """A model or data that no error estimate can be calibrated with."""
+
+
 class ExportError(ZooError):
     """A model that cannot be exported, or an exported file that is not what its description says."""
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.card import DERIVATIVES
+from zoo.card import DERIVATIVES, Uncertainty
 from zoo.data.batches import plan
 from zoo.data.of_card import CardData, check_elements, open_for_card
-from zoo.elements import SYMBOLS
 from zoo.errors import EvaluationError
+from zoo.evaluation_parts import Groups, breakdown, calibration, columns, rounded, shown
 from zoo.loading import load
+from zoo.uncertainty import ErrorModel, Watch, describe, find
 
 if TYPE_CHECKING:
     from zoo.data.store import Store
@@ -31,7 +31,6 @@ __all__ = ["Evaluation", "TargetResult", "commit", "evaluate", "predict_rows", "
 
 BY = "zoo evaluate"
 _DEFAULT_BATCH = {"atoms": 2500, "edges": 50_000}
-_SIZES = (0, 10, 15, 20, 25, 30, 50, 100, 1000, 10**9)
 
 SplitName = Literal["train", "val", "test", "all"]
 
@@ -45,6 +44,7 @@ class TargetResult:
         predicted, label: (n, ...) float64.
         structure: (n,) place among the evaluated rows, for each entry (an atom's structure for forces).
         baseline: (n, ...) what the atomic references alone give; 0 where there are none.
+        width: (n,) half-width of the interval of each prediction; ``None`` without error estimates.
     """
 
     unit: str
@@ -52,6 +52,7 @@ class TargetResult:
     label: np.ndarray
     structure: np.ndarray
     baseline: np.ndarray
+    width: np.ndarray | None = None
 
     @property
     def error(self) -> np.ndarray:
@@ -66,8 +67,10 @@ class Evaluation:
         model: name. split: what was evaluated. n: structures.
         metrics: entries as a card holds them.
         results: per target, what the metrics are made of.
-        breakdown: MAE per target (in the unit of its metrics) by number of atoms and by element that a structure has:
-            ``{"U0": {"size": {"10-14": {"mae": …, "n": …}}, "element": {"F": …}}}``.
+        breakdown: MAE per target (in the unit of its metrics) by number of atoms, by number of heavy atoms, and by
+            element that a structure has: ``{"U0": {"size": {"10-14": {"mae": …, "n": …}}, "heavy_atoms": {"9": …},
+            "element": {"F": …}}}``.
+        calibration: how the intervals held, as a card holds it; ``None`` without error estimates.
     """
 
     model: str
@@ -75,12 +78,18 @@ class Evaluation:
     n: int
     metrics: list[dict[str, Any]]
     results: dict[str, TargetResult]
-    breakdown: dict[str, dict[str, dict[str, dict[str, float]]]] = field(default_factory=dict)
+    breakdown: dict[str, Groups] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: everything but the predictions."""
-        return {"model": self.model, "split": self.split, "n": self.n, "metrics": self.metrics,
+        data = {"model": self.model, "split": self.split, "n": self.n, "metrics": self.metrics,
                 "breakdown": self.breakdown}
+        return data if self.calibration is None else {**data, "calibration": self.calibration}
+
+    def card_breakdown(self) -> list[dict[str, Any]]:
+        """The breakdown by heavy atoms and by element as a card holds it."""
+        return columns(self.breakdown, self.split)
 
     def value(self, target: str, metric: str = "mae") -> float:
         """One metric, in the unit that :attr:`metrics` says.
@@ -134,30 +143,42 @@ def evaluate(
     rows, marked = _rows(found, split, limit=limit, allow_overlap=allow_overlap)
     check_elements(found.store, rows, model.elements, found.name)
     limits = batch or _limits(card.recipe)
-    results = predict_rows(model, found.store, rows, names, limits=limits, progress=progress)
+    error_model = find(model) if isinstance(card.uncertainty, Uncertainty) else None
+    outside: list[bool] = []
+    results = predict_rows(model, found.store, rows, names, limits=limits, progress=progress, error_model=error_model,
+                           outside=outside)
     metrics = summarise(results, split=marked, device=_device(model))
-    breakdown = {name: _breakdown(result, found.store, rows) for name, result in results.items()}
-    return Evaluation(card.name, marked, len(rows), metrics, results, breakdown)
+    parts = {name: breakdown(result, found.store, rows) for name, result in results.items()}
+    held = None if error_model is None else calibration(results, outside, marked)
+    return Evaluation(card.name, marked, len(rows), metrics, results, parts, held)
 
 
 # -- predictions ---------------------------------------------------------------------------------------------------
 
 
 def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str], *, limits: Mapping[str, int | None],
-                 progress: Callable[[int, int], None] | None = None) -> dict[str, TargetResult]:
-    """Predictions and labels for rows of a store, in physical units, float64; batches that do not fit are halved."""
+                 progress: Callable[[int, int], None] | None = None, error_model: ErrorModel | None = None,
+                 outside: list[bool] | None = None) -> dict[str, TargetResult]:
+    """Predictions and labels for rows of a store, in physical units, float64; batches that do not fit are halved.
+
+    Args:
+        error_model: gives the results their ``width``, and fills ``outside``: whether a structure was flagged.
+    """
     derivatives = tuple(name for name in names if name in DERIVATIVES)
     sizes = {"atoms": store.n_atoms.cpu().numpy(), "edges": store.n_edges.cpu().numpy()}
     waiting = plan(rows.numpy(), sizes, limits)[::-1]
     was_training = model.training
     model.eval()
     order, outputs, baselines = [], {name: [] for name in names}, {name: [] for name in names}
+    widths: dict[str, list[np.ndarray]] = {name: [] for name in names}
     while waiting:
         part = waiting.pop()
         try:
             with torch.no_grad():
                 graph = store.graph(torch.from_numpy(part), dtype=model.dtype).to(model.device)
-                batch = model(graph, derivatives)
+                with Watch(model) as watch:
+                    batch = model(graph, derivatives)
+                estimate = None if error_model is None else error_model(describe(model, graph, watch.features))
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error) or len(part) == 1:
                 raise
@@ -167,6 +188,10 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
         for name in names:
             outputs[name].append(batch[name].double().cpu().numpy())
             baselines[name].append(_baseline(model, name, batch[name], graph))
+            if estimate is not None and name in estimate.widths:
+                widths[name].append(estimate.widths[name])
+        if estimate is not None and outside is not None:
+            outside += map(bool, estimate.outside)
         if progress is not None:
             progress(sum(map(len, order)), len(rows))
     model.train(was_training)
@@ -174,7 +199,7 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
     labels = store.labels_of(done, names)
     atoms = np.repeat(np.arange(len(done)), sizes["atoms"][done.numpy()])
     return {name: _result(name, store, np.concatenate(outputs[name]), labels[name].cpu().numpy(),
-                          np.concatenate(baselines[name]), atoms) for name in names}
+                          np.concatenate(baselines[name]), atoms, widths[name]) for name in names}
 
 
 def _baseline(model: Model, name: str, predicted: Tensor, graph: Graph) -> np.ndarray:
@@ -185,14 +210,14 @@ def _baseline(model: Model, name: str, predicted: Tensor, graph: Graph) -> np.nd
 
 
 def _result(name: str, store: Store, predicted: np.ndarray, label: np.ndarray, baseline: np.ndarray,
-            atom_owner: np.ndarray) -> TargetResult:
+            atom_owner: np.ndarray, widths: list[np.ndarray]) -> TargetResult:
     structure = atom_owner if name in store.per_atom else np.arange(len(label))
     known = np.isfinite(label).reshape(len(label), -1).all(1)
     if not np.isfinite(predicted[known]).all():
         raise EvaluationError(f"the model predicts values of '{name}' that are not finite")
     shape = label[known].shape
     return TargetResult(store.units[name], predicted[known].reshape(shape), label[known], structure[known],
-                        baseline[known].reshape(shape))
+                        baseline[known].reshape(shape), np.concatenate(widths)[known] if widths else None)
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -211,22 +236,17 @@ def summarise(results: Mapping[str, TargetResult], *, split: str, device: str) -
     for name, result in results.items():
         if len(result.label) == 0:
             continue
-        unit, scale = _shown(result.unit)
+        unit, scale = shown(result.unit)
         common = {"n": len(result.label), "by": BY, "date": time.strftime("%Y-%m-%d"), "device": device,
                   "commit": commit()}
         for metric, value in _metrics(result).items():
             factor = 1.0 if metric == "r2" else scale
-            entry = {"split": split, "target": name, "metric": metric, "value": _rounded(value * factor),
+            entry = {"split": split, "target": name, "metric": metric, "value": rounded(value * factor),
                      "unit": "1" if metric == "r2" else unit}
             if metric == "mae":
-                entry["interval"] = [_rounded(bound * scale) for bound in _interval(result)]
+                entry["interval"] = [rounded(bound * scale) for bound in _interval(result)]
             entries.append({**entry, **{key: value for key, value in common.items() if value is not None}})
     return entries
-
-
-def _shown(unit: str) -> tuple[str, float]:
-    """Errors of energies and forces are read in thousandths."""
-    return ("m" + unit, 1000.0) if unit.startswith("eV") else (unit, 1.0)
 
 
 def _metrics(result: TargetResult) -> dict[str, float]:
@@ -253,32 +273,6 @@ def _interval(result: TargetResult) -> tuple[float, float]:
     spread = float(np.sqrt(np.square(sums - mean * counts).sum() / (len(structures) - 1)))
     half = 1.96 * spread * np.sqrt(len(structures)) / counts.sum()
     return max(0.0, mean - half), mean + half
-
-
-def _breakdown(result: TargetResult, store: Store, rows: Tensor) -> dict[str, dict[str, dict[str, float]]]:
-    """MAE and count by number of atoms, and by element that the structure contains."""
-    absolute = np.abs(result.error).reshape(len(result.error), -1).mean(1) * _shown(result.unit)[1]
-    atoms = store.n_atoms[rows].cpu().numpy()[result.structure]
-    by_size, by_element = {}, {}
-    for low, high in pairwise(_SIZES):
-        here = (atoms >= low) & (atoms < high)
-        if here.any():
-            by_size[f"{low}-{high - 1}" if high < 10**9 else f"{low}+"] = _mean(absolute[here])
-    counts = store.subset(rows).composition(store.elements).cpu().numpy()
-    for column, z in enumerate(store.elements):
-        here = (counts[:, column] > 0)[result.structure]
-        if here.any():
-            by_element[SYMBOLS[z]] = _mean(absolute[here])
-    return {"size": by_size, "element": by_element}
-
-
-def _mean(absolute: np.ndarray) -> dict[str, float]:
-    return {"mae": _rounded(float(absolute.mean())), "n": len(absolute)}
-
-
-def _rounded(value: float) -> float:
-    """Five significant digits: the sixth differs between machines."""
-    return float(f"{value:.5g}")
 
 
 # -- what is evaluated ---------------------------------------------------------------------------------------------

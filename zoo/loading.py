@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from zoo import host, weights
-from zoo.card import Card, TargetSpec
+from zoo.card import Card, TargetSpec, Uncertainty
 from zoo.elements import SYMBOLS, numbers
 from zoo.errors import PluginError, UnknownNameError, WeightsError, ZooError
 from zoo.golden import check_golden, record_golden
@@ -164,7 +165,20 @@ def save(model: Model, folder: str | Path, **changes: Any) -> Card:
     dtype = str(model.dtype).removeprefix("torch.")
     card = card.replace(weights={**asdict(file), "dtype": dtype}, references=_references(model, card),
                         golden=record_golden(_exact(model)))
+    card = _with_error_model(card, model.card.folder, folder)
     card.save(folder)
+    return card
+
+
+def _with_error_model(card: Card, source: Path | None, folder: Path) -> Card:
+    """The card with the error estimates that it had, if they are of the weights it has now; their file goes along."""
+    section = card.uncertainty
+    if not isinstance(section, Uncertainty):
+        return card
+    if source is None or section.weights != card.weights.sha256 or not (source / section.file).is_file():
+        return card.replace(uncertainty=None)
+    if source.resolve() != folder.resolve():
+        shutil.copyfile(source / section.file, folder / section.file)
     return card
 
 
@@ -196,7 +210,10 @@ def _readout(card: Card, name: str, layout: FeatureLayout, elements: Sequence[in
             known = [*READOUTS, *offered]
             raise UnknownNameError(f"{card.where('targets', name, 'readout')}: no readout '{spec.readout}'"
                                    f"{did_you_mean(spec.readout, known)} Known are {', '.join(known)}")
-        kind = host.resolve(offered[spec.readout], f"readout '{spec.readout}'")
+        what = f"readout '{spec.readout}' of {host.provider(spec.readout, 'readouts').package}"
+        kind = host.resolve(offered[spec.readout], what)
+        if not (inspect.isclass(kind) and issubclass(kind, Readout)):
+            raise PluginError(f"{what}: '{offered[spec.readout]}' is no class derived from zoo.readouts.Readout")
     try:
         return kind(layout, elements, **spec.head(defaults))
     except TypeError as error:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.graph import Graph
+from zoo.uncertainty import ErrorModel, Watch, describe, find
 
 if TYPE_CHECKING:
     from zoo.model import Model
@@ -22,7 +23,7 @@ __all__ = ["MIN_DISTANCE", "check_structure", "predict", "to_graphs"]
 
 log = logging.getLogger("zoo")
 
-Prediction = dict[str, float | np.ndarray]
+Prediction = dict[str, Any]
 
 MIN_DISTANCE = 0.1  # Å; no two nuclei of any data set are this close
 _DEFAULT_ATOMS = 4096
@@ -35,6 +36,7 @@ def predict(
     *,
     derivatives: Sequence[str] = (),
     per_atom: bool = False,
+    uncertainty: bool = False,
     as_frame: bool = False,
     max_atoms: int = _DEFAULT_ATOMS,
     on_error: Literal["raise", "keep"] = "raise",
@@ -47,7 +49,10 @@ def predict(
             A ``Graph`` or ``Batch`` of several structures counts as a sequence.
         derivatives: any of ``"forces"`` (eV/Å) and ``"stress"`` (eV/Å³).
         per_atom: add ``atomic_energies``, the energy of each atom with its reference.
-        as_frame: a pandas table of the scalar targets, one row a structure.
+        uncertainty: add ``uncertainty``, target → half-width of the interval that is to hold 90 % of all errors, and
+            ``outside``, the reasons why a structure lies outside the training data, empty for one that lies inside;
+            both ``None`` for a model without error estimates. See :mod:`zoo.uncertainty`.
+        as_frame: a pandas table of the scalar targets, one row a structure; half-widths as ``U0_uncertainty``.
         max_atoms: atoms per batch; halved and retried when memory runs out.
         on_error: ``"keep"`` puts the :class:`~zoo.errors.ZooError` of a structure that cannot be predicted in its
             place and goes on with the others.
@@ -61,6 +66,7 @@ def predict(
             charge or spin that the model does not know; says which structure and which atoms.
     """
     _say_limits(model)
+    error_model = find(model) if uncertainty else None
     single, graphs = to_graphs(model, structures)
     results: list[Any] = [None] * len(graphs)
     good = []
@@ -74,8 +80,8 @@ def predict(
             results[index] = error
     done = len(graphs) - len(good)
     for rows in _cut(good, [g.num_nodes for g in graphs], max_atoms):
-        for index, value in zip(rows, _run(model, [graphs[i] for i in rows], derivatives, per_atom)):
-            results[index] = value
+        for index, value in zip(rows, _run(model, [graphs[i] for i in rows], derivatives, per_atom, error_model)):
+            results[index] = {"uncertainty": None, "outside": None, **value} if uncertainty else value
         done += len(rows)
         if progress is not None:
             progress(done)
@@ -205,10 +211,11 @@ def _cut(rows: Sequence[int], sizes: Sequence[int], max_atoms: int) -> Iterator[
         yield part
 
 
-def _run(model: Model, graphs: list[Graph], derivatives: Sequence[str], per_atom: bool) -> list[Prediction]:
+def _run(model: Model, graphs: list[Graph], derivatives: Sequence[str], per_atom: bool,
+         error_model: ErrorModel | None = None) -> list[Prediction]:
     """One batch; halved when memory runs out."""
     try:
-        return _forward(model, _join(graphs).to(model.device), derivatives, per_atom)
+        return _forward(model, _join(graphs).to(model.device), derivatives, per_atom, error_model)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -217,7 +224,7 @@ def _run(model: Model, graphs: list[Graph], derivatives: Sequence[str], per_atom
                                  f"{model.device}") from error
         log.warning("out of memory with %d structures in a batch: going on with half as many", len(graphs))
     half = len(graphs) // 2
-    return [p for part in (graphs[:half], graphs[half:]) for p in _run(model, part, derivatives, per_atom)]
+    return [p for part in (graphs[:half], graphs[half:]) for p in _run(model, part, derivatives, per_atom, error_model)]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -247,16 +254,24 @@ def _join(graphs: list[Graph]) -> Graph:
     return joined
 
 
-def _forward(model: Model, graph: Graph, derivatives: Sequence[str], per_atom: bool) -> list[Prediction]:
+def _forward(model: Model, graph: Graph, derivatives: Sequence[str], per_atom: bool,
+             error_model: ErrorModel | None) -> list[Prediction]:
     with torch.no_grad():
-        out = model(graph, derivatives)
+        with Watch(model) as watch:
+            out = model(graph, derivatives)
+        estimate = None if error_model is None else error_model(describe(model, graph, watch.features))
         if per_atom and model.energy_target is not None:
             out["atomic_energies"] = model.atomic_energies(graph)
     arrays = {name: value.cpu().double().numpy() for name, value in out.items()}
     bounds = graph.ptr.tolist()
-    return [
+    predictions: list[Prediction] = [
         {name: _slice(name, array, b, bounds) for name, array in arrays.items()} for b in range(graph.num_graphs)
     ]
+    if estimate is not None:
+        for b, prediction in enumerate(predictions):
+            prediction["uncertainty"] = {name: float(width[b]) for name, width in estimate.widths.items()}
+            prediction["outside"] = estimate.outside[b]
+    return predictions
 
 
 def _slice(name: str, array: np.ndarray, b: int, bounds: list[int]) -> float | np.ndarray:
@@ -270,9 +285,14 @@ def _frame(results: list[Any]) -> Any:
         import pandas
     except ImportError:
         raise MissingExtraError("as_frame=True", "frames") from None
-    rows = [{"error": str(r)} if isinstance(r, ZooError) else {k: v for k, v in r.items() if np.ndim(v) == 0}
-            for r in results]
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame([{"error": str(r)} if isinstance(r, ZooError) else _flat(r) for r in results])
+
+
+def _flat(result: Prediction) -> dict[str, Any]:
+    widths = result.get("uncertainty") or {}
+    row = {k: v for k, v in result.items() if np.ndim(v) == 0 and k not in ("uncertainty", "outside")}
+    row |= {f"{target}_uncertainty": width for target, width in widths.items()}
+    return row | ({"outside": "; ".join(result["outside"])} if result.get("outside") is not None else {})
 
 
 def _say_limits(model: Model) -> None:

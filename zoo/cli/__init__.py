@@ -28,6 +28,8 @@ COMMANDS = {
     "compare": "zoo.cli.compare:compare",
     "evaluate": "zoo.cli.evaluate:evaluate",
     "export": "zoo.cli.export:export",
+    "calibrate": "zoo.cli.calibrate:calibrate",
+    "leaderboard": "zoo.cli.leaderboard:leaderboard",
     "check": "zoo.cli.check:check",
     "new": "zoo.cli.new:new",
     "import": "zoo.cli.importing:import_weights",

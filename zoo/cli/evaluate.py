@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zoo.card import Card
     from zoo.evaluation import Evaluation
 
-__all__ = ["evaluate"]
+__all__ = ["check_writable", "evaluate", "into_card", "progress", "show"]
 
 
 def evaluate(
@@ -45,6 +45,7 @@ def evaluate(
     from zoo.evaluation import evaluate as measure
     from zoo.training import machine
     from zoo.training.recipe import apply_overrides
+    from zoo.uncertainty import stale
     from zoo.yaml_writer import dump_yaml, write_text
 
     if write and (limit is not None or allow_overlap):
@@ -52,36 +53,57 @@ def evaluate(
                               "--allow-overlap")
     machine.prepare()
     model = loading.load(name, device=device, dtype=dtype)
+    old = stale(model.card)
+    if old is not None:
+        typer.secho(f"left out: {old}", fg="yellow", err=True)
     if write:
-        _check_writable(model.card)
+        check_writable(model.card)
     if overrides:
         changed = apply_overrides(model.card.to_dict(), overrides)
         model.card = model.card.replace(data=changed["data"])
-    result = measure(model, split=split, data=data, limit=limit, allow_overlap=allow_overlap, progress=_progress())
+    result = measure(model, split=split, data=data, limit=limit, allow_overlap=allow_overlap, progress=progress())
     write_text(output, dump_yaml(result.to_dict()))
     if as_json:
         print(json.dumps(result.to_dict(), indent=1, ensure_ascii=False))
     else:
-        _show(result, breakdown=breakdown)
+        show(result, breakdown=breakdown)
         typer.echo(f"written to {output}", err=True)
     if plot is not None:
         from zoo.plots import parity
 
         parity(result.results, plot, title=f"{result.model}, {result.split}")
     if write:
-        _into_card(model.card, result)
+        into_card(model.card, result)
 
 
-def _into_card(card: Card, result: Evaluation) -> None:
+def into_card(card: Card, result: Evaluation) -> None:
     others = [metric.model_dump(exclude_unset=True) for metric in card.metrics if metric.split != result.split]
     from zoo.card import Card
 
     fresh = Card.load(card.folder)
-    fresh.replace(metrics=[*others, *result.metrics]).save(card.folder)
+    parts = [part.model_dump(exclude_unset=True) for part in fresh.breakdown if part.split != result.split]
+    uncertainty = _uncertainty(fresh, result)
+    fresh.replace(metrics=[*others, *result.metrics], breakdown=[*parts, *result.card_breakdown()] or None,
+                  uncertainty=uncertainty).save(card.folder)
     typer.echo(f"metrics of '{result.split}' written into {card.folder / 'card.yaml'}", err=True)
 
 
-def _check_writable(card: Card) -> None:
+def _uncertainty(card: Card, result: Evaluation) -> Any:
+    """The card's section with what was measured; none if it was calibrated for other weights."""
+    from zoo.card import Uncertainty
+    from zoo.uncertainty import stale
+
+    section = card.uncertainty
+    if not isinstance(section, Uncertainty):
+        return section
+    if stale(card) is not None:
+        return None
+    kept = [m.model_dump(exclude_unset=True) for m in section.measured if m.split != result.split]
+    new = [] if result.calibration is None else [result.calibration]
+    return {**section.model_dump(exclude_unset=True), "measured": [*kept, *new]}
+
+
+def check_writable(card: Card) -> None:
     from zoo.errors import EvaluationError
 
     folder = card.folder
@@ -93,20 +115,20 @@ def _check_writable(card: Card) -> None:
                               "the copy")
 
 
-def _progress() -> Any:
+def progress() -> Any:
     """A line on standard error that counts structures; nothing when nobody looks."""
     import sys
 
     if not sys.stderr.isatty():
         return None
 
-    def show(done: int, total: int) -> None:
+    def tell(done: int, total: int) -> None:
         print(f"\r{done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
-    return show
+    return tell
 
 
-def _show(result: Evaluation, *, breakdown: bool) -> None:
+def show(result: Evaluation, *, breakdown: bool) -> None:
     from rich.table import Table
 
     from zoo.cli import console
@@ -123,16 +145,34 @@ def _show(result: Evaluation, *, breakdown: bool) -> None:
             table.add_row(target, mae["unit"], f"{mae['value']:.4g}", f"{low:.4g} – {high:.4g}",
                           f"{found['rmse']['value']:.4g}", f"{found['max']['value']:.4g}", r2, f"{mae['n']:,}")
     console().print(table)
+    if result.calibration is not None:
+        console().print(_intervals(result))
     if breakdown:
-        for kind in ("size", "element"):
+        for kind in ("size", "heavy_atoms", "element"):
             console().print(_parts(result, kind))
+
+
+def _intervals(result: Evaluation) -> Any:
+    from rich.table import Table
+
+    held = result.calibration
+    assert held is not None
+    table = Table(title=f"intervals; {held['outside']:.2%} of the structures flagged", title_justify="left")
+    for column in ("target", "coverage", "Spearman", "median half-width", "unit"):
+        table.add_column(column, justify="left" if column in ("target", "unit") else "right")
+    units = {m["target"]: m["unit"] for m in result.metrics if m["metric"] == "mae"}
+    for target, share in held["coverage"].items():
+        table.add_row(target, f"{share:.1%}", f"{held['spearman'][target]:.2f}", f"{held['width'][target]:.4g}",
+                      units[target])
+    return table
 
 
 def _parts(result: Evaluation, kind: str) -> Any:
     from rich.table import Table
 
     groups = list(next(iter(result.breakdown.values()))[kind])
-    title = "MAE by number of atoms" if kind == "size" else "MAE of structures that contain"
+    title = {"size": "MAE by number of atoms", "heavy_atoms": "MAE by number of heavy atoms",
+             "element": "MAE of structures that contain"}[kind]
     table = Table(title=title, title_justify="left")
     table.add_column("target")
     for group in groups:

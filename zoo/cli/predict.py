@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ __all__ = ["predict"]
 
 _CHUNK = 256
 _SIDE_BY_SIDE = 3
+_MARK, _BELOW = " [yellow]![/]", "\n"
 
 
 @dataclass
@@ -36,6 +38,12 @@ class Row:
     read: Read
     values: dict[str, Any] = field(default_factory=dict)
     error: ZooError | None = None
+    widths: dict[str, float] | None = None
+    outside: list[str] | None = None
+
+    def width(self, target: str) -> float | None:
+        """Half-width of the interval of a value, if there is one."""
+        return (self.widths or {}).get(target)
 
 
 def predict(
@@ -49,6 +57,9 @@ def predict(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     max_atoms: Annotated[int, typer.Option(help="Atoms per batch.")] = 4096,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty/--no-uncertainty", help="± and what lies outside, if the model has it.")
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Predict properties of molecules or crystals. What cannot be read or predicted is named, the rest is kept."""
@@ -60,7 +71,8 @@ def predict(
         raise ZooError("--json and --csv exclude each other")
     model = load(name, device=device, dtype=dtype)
     rows = [_row(read) for read in _read(files or [], smiles or [])]
-    _run(model, rows, derivatives=["forces"] if forces else [], max_atoms=max_atoms, quiet=quiet)
+    _run(model, rows, derivatives=["forces"] if forces else [], max_atoms=max_atoms, quiet=quiet,
+         uncertainty=uncertainty and _has_estimates(model))
     if output is not None:
         _write(output, rows)
     if as_json:
@@ -90,7 +102,15 @@ def _row(read: Read) -> Row:
     return Row(read.label, read, error=read.error)
 
 
-def _run(model: Model, rows: list[Row], *, derivatives: list[str], max_atoms: int, quiet: bool) -> None:
+def _has_estimates(model: Model) -> bool:
+    """Whether the model has error estimates; one that never had any is not worth a warning."""
+    from zoo.uncertainty import find
+
+    return model.card is not None and model.card.uncertainty is not None and find(model) is not None
+
+
+def _run(model: Model, rows: list[Row], *, derivatives: list[str], max_atoms: int, quiet: bool,
+         uncertainty: bool) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -102,11 +122,13 @@ def _run(model: Model, rows: list[Row], *, derivatives: list[str], max_atoms: in
         for start in range(0, len(good), _CHUNK):
             part = good[start : start + _CHUNK]
             results = model.predict([row.read.atoms for row in part], derivatives=derivatives, max_atoms=max_atoms,
-                                    on_error="keep")
+                                    uncertainty=uncertainty, on_error="keep")
             for row, result in zip(part, results):
                 if isinstance(result, ZooError):
                     row.error = result
                 else:
+                    row.widths = result.pop("uncertainty", None)
+                    row.outside = result.pop("outside", None)
                     row.values = result
             bar.advance(task, len(part))
 
@@ -127,6 +149,10 @@ def _show(model: Model, rows: list[Row]) -> None:
     if len(done) > 3 * _SIDE_BY_SIDE:
         console.print(_lines(model, done))
         console.print("(--csv and --json give every digit)", style="dim")
+    if any(row.widths for row in done):
+        level = _level(model)
+        console.print(f"± holds {level:.0%} of all errors for structures like those trained on"
+                      f"{'; ! marks others' if any(row.outside for row in done) else ''}", style="dim")
     errors = _mean_errors(model, done)
     if errors is not None:
         console.print(errors)
@@ -141,12 +167,13 @@ def _columns(model: Model, rows: list[Row]) -> Table:
     table.add_column("unit")
     for row in rows:
         formula = row.read.atoms.get_chemical_formula()
-        table.add_column(row.label if row.label == formula else f"{row.label}\n{formula}", justify="right")
+        label = row.label if row.label == formula else f"{row.label}\n{formula}"
+        table.add_column(f"{label}{_MARK if row.outside else ''}", justify="right")
     for target, unit in model.units.items():
         cells = []
         for row in rows:
             reference = _reference(row, target)
-            text = _number(row.values[target])
+            text = _number(row.values[target]) + _plus_minus(row.width(target))
             cells.append(text if reference is None else f"{text}\n[dim]ref {_number(reference)}[/]")
         table.add_row(target, unit, *cells)
     return table
@@ -160,8 +187,17 @@ def _lines(model: Model, rows: list[Row]) -> Table:
     for target, unit in model.units.items():
         table.add_column(f"{target}\n{unit}", justify="right")
     for row in rows:
-        table.add_row(row.label, *(_number(row.values[target]) for target in model.units))
+        cells = [f"{_number(row.values[t])}{_plus_minus(row.width(t), separator=_BELOW)}" for t in model.units]
+        table.add_row(f"{row.label}{_MARK if row.outside else ''}", *cells)
     return table
+
+
+def _level(model: Model) -> float:
+    from zoo.uncertainty import find
+
+    found = find(model)
+    assert found is not None, "there are widths"
+    return found.facts.level
 
 
 def _mean_errors(model: Model, rows: list[Row]) -> Table | None:
@@ -177,6 +213,14 @@ def _mean_errors(model: Model, rows: list[Row]) -> Table | None:
         if errors:
             table.add_row(target, unit, f"{np.mean(errors):.4g}", f"{max(errors):.4g}", str(len(errors)))
     return table if table.row_count else None
+
+
+def _plus_minus(width: float | None, separator: str = " ") -> str:
+    """``± w`` with two significant digits; nothing without an estimate."""
+    if width is None:
+        return ""
+    digits = max(0, 1 - math.floor(math.log10(width))) if width > 0 else 0
+    return f"{separator}[dim]± {width:,.{digits}f}[/]"
 
 
 def _title(model: Model) -> str:
@@ -197,17 +241,23 @@ def _as_data(model: Model, rows: list[Row]) -> dict[str, Any]:
             continue
         values = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in row.values.items()}
         references = {t: ref for t in model.units if (ref := _reference(row, t)) is not None}
+        estimate = {} if row.widths is None else {"uncertainty": row.widths, "outside": row.outside}
         results.append({"structure": row.label, "formula": row.read.atoms.get_chemical_formula(), "values": values,
-                        **({"reference": references} if references else {})})
-    return {"model": _title(model), "units": model.units, "results": results}
+                        **estimate, **({"reference": references} if references else {})})
+    level = {"uncertainty_level": _level(model)} if any(row.widths is not None for row in rows) else {}
+    return {"model": _title(model), "units": model.units, **level, "results": results}
 
 
 def _as_csv(model: Model, rows: list[Row]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["structure", *(f"{target} [{unit}]" for target, unit in model.units.items()), "error"])
+    estimated = dict.fromkeys(target for row in rows for target in row.widths or ())
+    columns = [*(f"± {target} [{model.units[target]}]" for target in estimated), *(["outside"] if estimated else [])]
+    writer.writerow(["structure", *(f"{target} [{unit}]" for target, unit in model.units.items()), *columns, "error"])
     for row in rows:
         cells = [_cell(row.values.get(target, "")) for target in model.units]
+        cells += [_cell((row.widths or {}).get(target, "")) for target in estimated]
+        cells += ["; ".join(row.outside or ())] if estimated else []
         writer.writerow([row.label, *cells, row.error or ""])
     return text.getvalue()
 
@@ -229,6 +279,10 @@ def _write(path: Path, rows: list[Row]) -> None:
                     atoms.arrays["predicted_forces"] = value
                 else:
                     atoms.info[f"predicted_{key}"] = value
+            for key, width in (row.widths or {}).items():
+                atoms.info[f"uncertainty_{key}"] = width
+            if row.outside:
+                atoms.info["outside"] = "; ".join(row.outside)
             frames.append(atoms)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -248,6 +302,10 @@ def _notes(model: Model, rows: list[Row], *, output: Path | None, smiles: bool, 
         typer.secho(f"{len(failed)} of {len(rows)} structures failed", fg="red", err=True)
     if quiet:
         return
+    for row in rows:
+        if row.outside:
+            typer.secho(f"warning: {row.label} lies outside the training data: {'; '.join(row.outside)}. Its errors "
+                        "may be larger than ± says", fg="yellow", err=True)
     if output is not None:
         typer.echo(f"wrote {len(rows) - len(failed)} structures to {output}", err=True)
     if smiles:

@@ -22,7 +22,7 @@ __all__ = ["EXTRA_NAMES", "EXTRA_SUFFIXES", "Contents", "contents_of", "is_handw
 
 # What may lie beside card and weights: results of an evaluation and a licence, never code, pickles or checkpoints.
 EXTRA_SUFFIXES = (".png", ".svg", ".jsonl", ".csv")
-EXTRA_NAMES = ("evaluation.yaml", "LICENSE", "README.md", "split.safetensors")
+EXTRA_NAMES = ("evaluation.yaml", "LICENSE", "README.md", "split.safetensors", "uncertainty.safetensors")
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{20,}|(?:gh[pousr]|github_pat)_\w{20,}|-----BEGIN [A-Z ]*PRIVATE KEY")
 _ABSOLUTE = re.compile(r"""(?:^|(?<=[\s"'=:,(\[]))(?:/(?:[\w.+~-]+/)+[\w.+~-]*|~/[\w./+-]+|[A-Za-z]:\\[\w\\.-]+)""")
 _MARK = re.compile(r"<!-- made from card\.yaml by zoo; sha256 of the rest: ([0-9a-f]{64}) -->\n")

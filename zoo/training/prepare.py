@@ -22,7 +22,7 @@ __all__ = ["complete", "copy_weights", "fit_constants", "read_card", "untrained"
 
 _FIT_MOLECULES = 128
 _FIT_ENOUGH = 20_000
-_RESULTS = ("weights", "metrics", "training", "golden")
+_RESULTS = ("weights", "metrics", "breakdown", "training", "golden")
 
 
 def read_card(card: str | Path | Card, overrides: tuple[str, ...] | list[str] = ()) -> Card:
@@ -45,7 +45,8 @@ def read_card(card: str | Path | Card, overrides: tuple[str, ...] | list[str] = 
     # Fitted references belong to the data that they were fitted on; given ones stay.
     given = {name: r for name, r in (data.get("references") or {}).items() if r["kind"] != "fitted"}
     sections = {key: data.get(key) for key in ("recipe", "config", "targets", "data")}
-    return found.replace(**sections, references=given or None, **dict.fromkeys(_RESULTS))
+    said = found.uncertainty if isinstance(found.uncertainty, str) else None
+    return found.replace(**sections, references=given or None, uncertainty=said, **dict.fromkeys(_RESULTS))
 
 
 def complete(recipe: Recipe, targets: Mapping[str, Any]) -> Recipe:

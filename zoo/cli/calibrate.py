@@ -1,0 +1,43 @@
+"""`zoo calibrate`: error estimates for a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["calibrate"]
+
+
+def calibrate(
+    name: Annotated[str, typer.Argument(help="Name of a trained model, or a card folder.")],
+    data: Annotated[Path | None, typer.Option(help="Where the card's data set lies.")] = None,
+    sample: Annotated[int, typer.Option(min=100, help="At most so many training and validation structures.")] = 10_000,
+    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Share of errors within the interval.")] = 0.9,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Then measure the model and its intervals, as zoo evaluate --write.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
+) -> None:
+    """Fit error estimates to a model, on its training and validation split; they are kept beside its weights."""
+    from zoo import loading
+    from zoo.cli.evaluate import check_writable, into_card, progress, show
+    from zoo.evaluation import evaluate as measure
+    from zoo.training import machine
+    from zoo.uncertainty.calibrate import calibrate as fit
+    from zoo.uncertainty.calibrate import write
+
+    machine.prepare()
+    model = loading.load(name, device=device)
+    check_writable(model.card)
+    error_model = fit(model, data=data, sample=sample, level=level, progress=progress())
+    model.card = write(error_model, model.card)
+    typer.echo(f"written beside the weights: {model.card.folder / model.card.uncertainty.file} "
+               f"({model.card.uncertainty.bytes:,} bytes)", err=True)
+    if evaluate:
+        result = measure(model, data=data, progress=progress())
+        show(result, breakdown=False)
+        into_card(model.card, result)
+    else:
+        typer.echo(f"how well they hold on the test split: zoo evaluate {name} --write", err=True)

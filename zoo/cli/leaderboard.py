@@ -1,0 +1,87 @@
+"""`zoo leaderboard`: all models beside each other, as their cards say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from zoo.leaderboard import Board
+    from zoo.leaderboard_tables import Sheet
+
+__all__ = ["leaderboard"]
+
+
+def leaderboard(
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Only this data, such as qm9.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One line a metric.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Tables for a page.")] = False,
+) -> None:
+    """Compare the models of all registries: errors, cost, intervals, parts of the test split, learning curves."""
+    from rich.text import Text
+
+    from zoo.cli import console, errors
+    from zoo.errors import UnknownNameError, ZooError
+    from zoo.leaderboard import boards
+    from zoo.leaderboard_tables import markdown, sheets
+    from zoo.registry import models
+    from zoo.suggest import did_you_mean
+
+    if as_json + as_csv + as_markdown > 1:
+        raise ZooError("choose one of --json, --csv and --markdown")
+    cards = []
+    for entry in models().values():
+        try:
+            cards.append((entry.card(), entry.origin))
+        except ZooError as error:
+            errors().print(Text(f"left out: {error}", style="yellow"), soft_wrap=True)
+    found = boards(cards, dataset=dataset)
+    if dataset is not None and not found:
+        known = dict.fromkeys(board.label for board in boards(cards))
+        raise UnknownNameError(f"no model was measured on '{dataset}'{did_you_mean(dataset, known)}: "
+                               f"{', '.join(known) or 'none was measured at all'}")
+    if as_json:
+        print(json.dumps([board.to_dict() for board in found], indent=1, ensure_ascii=False))
+    elif as_csv:
+        _write_csv(found)
+    elif as_markdown:
+        print("\n".join(markdown(board) for board in found), end="")
+    else:
+        for board in found:
+            console().print(Text(f"{board.label}\n", style="bold"))
+            for sheet in sheets(board):
+                console().print(_table(sheet))
+                for note in sheet.notes:
+                    console().print(Text(f"{note}\n", style="dim"))
+
+
+def _table(sheet: Sheet) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=sheet.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(sheet.header):
+        table.add_column(column, justify="left" if number < sheet.left else "right")
+    for row in sheet.rows:
+        table.add_row(*row)
+    return table
+
+
+def _write_csv(found: list[Board]) -> None:
+    """One line a metric of a model or a paper."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["data", "model", "split", "target", "metric", "value", "unit", "n", "origin"])
+    for board in found:
+        for model in board.models:
+            for m in model.metrics.values():
+                writer.writerow([board.label, model.name, m.split, m.target, m.metric, m.value, m.unit, m.n,
+                                 model.origin])
+        for paper in board.published:
+            for target, value in paper.values.items():
+                writer.writerow([board.label, paper.name, "", target, paper.metric, value, paper.units[target], "",
+                                 paper.citation])

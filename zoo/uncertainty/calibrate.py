@@ -1,0 +1,183 @@
+"""From a trained model and its data to an error model beside its weights and a section of its card."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from zoo.card import Card
+from zoo.data.batches import plan
+from zoo.data.of_card import CardData, check_elements, open_for_card
+from zoo.elements import SYMBOLS
+from zoo.errors import CalibrationError
+from zoo.uncertainty.describe import Description, Watch, describe
+from zoo.uncertainty.error_model import FILE, ErrorModel, Facts, atom_distance, inputs, pooled_distance
+from zoo.uncertainty.fit import Geometry, Sample, fit, whitening
+from zoo.weights import sha256_of
+
+if TYPE_CHECKING:
+    from zoo.data.store import Store
+    from zoo.model import Model
+
+__all__ = ["calibrate"]
+
+LEVEL = 0.9
+_ENOUGH = 100
+_BATCH = {"molecules": 128, "atoms": 2500, "edges": 60_000}
+
+Progress = Callable[[int, int], None]
+
+
+def calibrate(model: Model, *, data: str | Path | None = None, sample: int = 10_000, level: float = LEVEL,
+              seed: int = 0, progress: Progress | None = None) -> ErrorModel:
+    """Fit an error model to a trained model, on its training and validation split; the test split is not touched.
+
+    Args:
+        data: where the card's data set lies.
+        sample: at most so many structures of each of the two splits.
+        level: share of errors that the intervals are to cover.
+        progress: called with (done, total).
+
+    Raises:
+        CalibrationError: the data are not the card's own, have no scalar target, or too few validation structures.
+    """
+    card = model.card
+    if card is None or card.weights is None:
+        raise CalibrationError("error estimates belong to a trained model with a card: save it first with zoo.save")
+    targets = [name for name, readout in model.readouts.items() if not readout.shape]
+    found = open_for_card(card, cutoff=float(model.backbone.cutoff), labels=targets, path=data, lenient=True)
+    targets = [name for name in targets if name in found.store.labels and name not in found.store.per_atom]
+    if not targets:
+        raise CalibrationError(f"{found.name} has no labels of a scalar target of {card.name}: nothing to calibrate on")
+    rows = {split: _some(_own(found, split, card), sample, seed) for split in ("train", "val")}
+    for part in rows.values():
+        check_elements(found.store, part, model.elements, found.name)
+    total = sum(len(part) for part in rows.values())
+    train, geometry = _training(model, found.store, rows["train"], targets, _counter(progress, 0, total))
+    val, distance = _validation(model, found.store, rows["val"], targets, geometry,
+                                _counter(progress, len(rows["train"]), total))
+    facts = Facts(weights=card.weights.sha256, targets=targets, elements=list(model.elements), level=level,
+                  most=_most(found.store, found.rows["train"], model.elements), finite=not card.domain.pbc,
+                  train=len(rows["train"]), val=len(rows["val"]))
+    return fit(train, val, geometry, distance, facts, seed=seed)
+
+
+def write(error_model: ErrorModel, card: Card) -> Card:
+    """Put the file beside the card, and its section into the card; measurements of another one go."""
+    folder = card.folder
+    assert folder is not None, "checked by the caller"
+    path = folder / FILE
+    error_model.save(path)
+    facts = error_model.facts
+    section = {"file": FILE, "sha256": sha256_of(path), "bytes": path.stat().st_size, "weights": facts.weights,
+               "level": facts.level, "train": facts.train, "val": facts.val, "date": time.strftime("%Y-%m-%d")}
+    fresh = Card.load(folder).replace(uncertainty=section)
+    fresh.save(folder)
+    return fresh
+
+
+# -- passes over the data ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Sums:
+    """Of what whitening needs."""
+
+    pooled: Tensor
+    atoms: Tensor
+    mean: Tensor
+    structures: int = 0
+    count: int = 0
+
+    def add(self, description: Description) -> None:
+        pooled, atoms = description.pooled.double(), description.atoms.double()
+        self.pooled += pooled.T @ pooled
+        self.atoms += atoms.T @ atoms
+        self.mean += atoms.sum(0)
+        self.structures += len(pooled)
+        self.count += len(atoms)
+
+    def geometry(self) -> Geometry:
+        mean = self.mean / self.count
+        centred = self.atoms - self.count * mean[:, None] * mean
+        return Geometry(whitening(self.pooled, self.structures), mean.float(), whitening(centred, self.count))
+
+
+def _training(model: Model, store: Store, rows: Tensor, targets: list[str], progress: Progress | None
+              ) -> tuple[Sample, Geometry]:
+    width = model.layout.count(0, 1)
+    sums = _Sums(*(torch.zeros(*shape, dtype=torch.float64) for shape in ((width + 1,) * 2, (width,) * 2, (width,))))
+    heads, residuals = [], []
+    for description, residual in _passes(model, store, rows, targets, progress):
+        sums.add(description)
+        heads.append(description.heads)
+        residuals.append(residual)
+    return Sample(torch.cat(heads), torch.cat(residuals)), sums.geometry()
+
+
+def _validation(model: Model, store: Store, rows: Tensor, targets: list[str], geometry: Geometry,
+                progress: Progress | None) -> tuple[Sample, Tensor]:
+    heads, residuals, given, distances = [], [], [], []
+    for description, residual in _passes(model, store, rows, targets, progress):
+        distance = torch.stack([pooled_distance(description, geometry.whiten),
+                                atom_distance(description, geometry.atom_mean, geometry.atom_whiten)], 1)
+        given.append(inputs(description, distance, description.heads[:, :0]))
+        heads.append(description.heads)
+        residuals.append(residual)
+        distances.append(distance)
+    return Sample(torch.cat(heads), torch.cat(residuals), torch.cat(given)), torch.cat(distances)
+
+
+def _passes(model: Model, store: Store, rows: Tensor, targets: list[str], progress: Progress | None
+            ) -> Iterator[tuple[Description, Tensor]]:
+    """Descriptions and residuals (b, T) float64 of batches."""
+    sizes = {"atoms": store.n_atoms.cpu().numpy(), "edges": store.n_edges.cpu().numpy()}
+    done = 0
+    for part in plan(rows.numpy(), sizes, _BATCH):
+        graph = store.graph(torch.from_numpy(part), dtype=model.dtype).to(model.device)
+        with torch.no_grad(), Watch(model) as watch:
+            values = model(graph)
+        labels = store.labels_of(torch.from_numpy(part), targets)
+        residual = torch.stack([labels[name].cpu() - values[name].cpu() for name in targets], 1)
+        assert watch.features is not None
+        yield describe(model, graph, watch.features), residual
+        done += len(part)
+        if progress is not None:
+            progress(done, len(rows))
+
+
+# -- which structures ----------------------------------------------------------------------------------------------
+
+
+def _own(found: CardData, split: str, card: Card) -> Tensor:
+    rows = found.rows[split]
+    if not found.own or len(rows) < _ENOUGH:
+        raise CalibrationError(f"{found.name} has {len(rows)} structures of the split '{split}' of {card.name}, and "
+                               f"calibration takes {_ENOUGH} at least: name the data it was trained on by --data")
+    return rows
+
+
+def _some(rows: Tensor, sample: int, seed: int) -> Tensor:
+    if len(rows) <= sample:
+        return rows
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    return rows[order[:sample]].sort().values
+
+
+def _most(store: Store, rows: Tensor, elements: tuple[int, ...]) -> dict[str, int]:
+    """Largest counts in any of the rows: of heavy atoms, of atoms, and of each element."""
+    part = store.subset(rows)
+    counts = part.composition(list(elements))
+    heavy = counts[:, [z > 1 for z in elements]].sum(1)
+    most = {"heavy atoms": int(heavy.max()), "atoms": int(part.n_atoms.max())}
+    return most | {SYMBOLS[z]: int(n) for z, n in zip(elements, counts.amax(0).tolist())}
+
+
+def _counter(progress: Progress | None, before: int, total: int) -> Progress | None:
+    return None if progress is None else lambda done, part: progress(before + done, total)

@@ -1,0 +1,104 @@
+"""What an error model sees of a structure: the model's own features, gathered while it predicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.nn import sum_by
+
+if TYPE_CHECKING:
+    from zoo.graph import Graph
+    from zoo.model import Model
+    from zoo.readouts import Readout
+
+__all__ = ["Description", "Watch", "describe"]
+
+
+@dataclass(frozen=True)
+class Description:
+    """Descriptors of B structures with N atoms, float32, on the CPU.
+
+    Attributes:
+        heads: (B, H) composition, summed features, and for every scalar target the gradient of its standardised
+            value with respect to the last layer of its head: what a change of that layer would change it by.
+        pooled: (B, F + 1) invariant features summed over atoms, and the number of atoms.
+        composition: (B, elements) atoms by element of the model.
+        atoms: (N, F) invariant features of every atom.
+        batch: (N,) the structure of each.
+    """
+
+    heads: Tensor
+    pooled: Tensor
+    composition: Tensor
+    atoms: Tensor
+    batch: Tensor
+
+
+class Watch:
+    """While it is entered, keeps the features of the model's last forward pass: ``with Watch(model) as watch``."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.features: Tensor | None = None
+
+    def __enter__(self) -> Watch:
+        def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            self.features = output.detach()
+
+        self._handle = self._model.backbone.register_forward_hook(note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._handle.remove()
+
+
+def describe(model: Model, graph: Graph, features: Tensor) -> Description:
+    """Descriptors of a batch from its features (N, dim(irreps_out)), such as a :class:`Watch` keeps."""
+    scalars = model.layout.scalars(features)
+    count = graph.num_graphs
+    sums = sum_by(torch.cat([scalars, torch.ones_like(scalars[:, :1])], 1), graph.batch, count)
+    composition = model.composition(graph)
+    heads = [composition, sums[:, :-1]]
+    for readout in model.readouts.values():
+        gradient = last_layer_gradient(readout, features, graph)
+        if gradient is not None:
+            heads.append(gradient)
+    return Description(_plain(torch.cat([head.float() for head in heads], 1)), _plain(sums), _plain(composition),
+                       _plain(scalars), graph.batch.cpu())
+
+
+def last_layer_gradient(readout: Readout, features: Tensor, graph: Graph) -> Tensor | None:
+    """(B, D) gradient of a scalar target with respect to the last linear layer of its head, summed over atoms.
+
+    A head with one output has D = inputs + 1. One with more, such as charges and dipoles, has twice that: the
+    gradients of the first output, and the norms over the others, which may be hundreds. ``None`` for a target that
+    is no scalar or a readout without such a layer.
+    """
+    layers = [m for m in getattr(readout, "net", nn.Identity()).modules() if isinstance(m, nn.Linear)]
+    if readout.shape or not layers:
+        return None
+    kept: dict[str, Tensor] = {}
+
+    def cut(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        kept["in"], kept["out"] = inputs[0].detach(), output.detach().requires_grad_(True)
+        return kept["out"]
+
+    handle = layers[-1].register_forward_hook(cut)
+    try:
+        with torch.enable_grad():
+            value = readout(features, graph)
+            (slope,) = torch.autograd.grad(value.sum(), kept["out"])
+    finally:
+        handle.remove()
+    if slope.shape[1] > 1:
+        slope = torch.cat([slope[:, :1], slope[:, 1:].norm(dim=1, keepdim=True)], 1)
+    inputs = torch.cat([kept["in"], torch.ones_like(kept["in"][:, :1])], 1)
+    return sum_by((slope[:, :, None] * inputs[:, None]).flatten(1), graph.batch, graph.num_graphs)
+
+
+def _plain(value: Tensor) -> Tensor:
+    return value.detach().float().cpu()
