@@ -11,7 +11,7 @@ from zoo.readouts import Readout
 
 
 class Peak(Readout):
-    """y = (1/k) log Σ_i exp(k y_i); ``sharpness`` k is a keyword of the target in a card."""
+    """y = (1/k) log Σ_i exp(k y_i); ``sharpness`` k stands under ``options`` of the target in a card."""
 
     def __init__(self, *parts: object, sharpness: float = 1.0, **head: object) -> None:
         super().__init__(*parts, **head)
