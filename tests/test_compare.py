@@ -231,6 +231,14 @@ def test_seconds_end_a_training(tiny, tmp_path):
     assert "1 s" in (tmp_path / "comparison.md").read_text()
 
 
+def test_nothing_global_is_drawn_from(tiny, tmp_path):
+    torch.manual_seed(3)
+    zoo.compare(["tiny"], out=tmp_path, steps=1, sizes=[8], test=1, device="cpu")
+    after = torch.rand(1)
+    torch.manual_seed(3)
+    assert torch.equal(after, torch.rand(1))
+
+
 def test_a_folder_has_one_comparison_at_a_time(tiny, tmp_path):
     from filelock import FileLock
 
@@ -261,6 +269,7 @@ def test_structures_of_ones_own(tiny, tmp_path):
     ({"seeds": []}, "no seed"), ({"overrides": ["seed=3"]}, "decides seed"),
     ({"overrides": ["training.budget.hours=2"]}, "decides budget"), ({"targets": ["U9"]}, "no label 'U9'"),
     ({"overrides": ["lrr=3"]}, "did you mean 'lr'"), ({"targets": []}, "no target"),
+    ({"dataset": "qm99"}, "did you mean 'qm9'"), ({"data": "nowhere.xyz"}, "nowhere.xyz does not exist"),
 ])
 def test_what_makes_no_sense_is_told_before_any_work(tiny, tmp_path, monkeypatch, changes, words):
     monkeypatch.setattr(cell_module, "run", lambda *args, **kwargs: pytest.fail("trained"))

@@ -117,18 +117,20 @@ def test_a_budget_in_seconds_and_the_pace_of_validation():
     assert paced(question(steps=4), 1).recipe["eval_every"] == 1
 
 
-def test_readouts_of_qm9_and_of_others():
+def test_readouts_of_qm9_and_of_others(tmp_path):
     asked = question(targets=["mu", "gap", "U0", "Cv=intensive"]).targets
     assert {name: spec.readout for name, spec in asked.items()} == {
         "mu": "dipole", "gap": "intensive", "U0": "energy", "Cv": "intensive"}
     assert {name: spec.reference for name, spec in asked.items()} == {
         "mu": "none", "gap": "none", "U0": "fitted", "Cv": "none"}
     assert asked["mu"].unit == "D"
-    file = question(path=Path("own.xyz"), targets=["energy", "forces"], overrides=(
+    own = tmp_path / "own.xyz"
+    own.touch()
+    file = question(path=own, targets=["energy", "forces"], overrides=(
         "data.units.energy=kcal/mol", "data.units.forces=eV/Å", "losses.forces.weight=20"))
     assert file.labels == ["energy", "forces"] and file.recipe["losses"] == {"forces": {"weight": 20}}
     with pytest.raises(DataError, match=r"data\.units\.energy"):
-        question(path=Path("own.xyz"), targets=["energy"])
+        question(path=own, targets=["energy"])
 
 
 # -- tables and pictures -------------------------------------------------------------------------------------------

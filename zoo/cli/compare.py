@@ -105,6 +105,8 @@ def _show(found: Comparison, out: Path) -> None:
         screen.print(Text(f"failed: {line}", style="red"))
     names = ", ".join(sorted(path.name for path in out.iterdir() if path.is_file() and not path.name.startswith(".")))
     typer.echo(f"written to {out}: {names}", err=True)
+    if ".png" not in names and len(found.failures) < len(found.cells):
+        typer.echo("no pictures: pip install 'geometric-zoo[plots]'", err=True)
 
 
 def _keep(name: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from zoo import host
 from zoo.card import Card
 from zoo.comparison.contestants import Contestant
@@ -43,8 +45,14 @@ class Task:
 def perform(task: Task, question: Question, ground: Ground, out: Path, device: str | None) -> Cell | None:
     """Train and measure one cell, or read it where it is finished; ``None`` after an interruption.
 
-    A model that fails, in whatever way, is a cell with its error; the traceback is kept beside it.
+    A model that fails, in whatever way, is a cell with its error; the traceback is kept beside it. Torch's random
+    numbers are afterwards where they were.
     """
+    with torch.random.fork_rng(devices=[]):
+        return _perform(task, question, ground, out, device)
+
+
+def _perform(task: Task, question: Question, ground: Ground, out: Path, device: str | None) -> Cell | None:
     folder = None
     try:
         if task.contestant.error is not None:

@@ -45,6 +45,7 @@ class Ground:
     name: str
     labels: tuple[str, ...]
     _with_edges: dict[float, Store] = field(default_factory=dict)
+    _digests: dict[int, str] = field(default_factory=dict)
 
     @property
     def elements(self) -> list[str]:
@@ -65,6 +66,8 @@ class Ground:
 
     def digest(self, size: int) -> str:
         """Hash of the structures and labels that a training of this size sees, and of their division."""
+        if size in self._digests:
+            return self._digests[size]
         found = hashlib.sha256()
         bare = replace(self.store, edges=None)
         for rows in (self.train[:size].sort().values, self.val, self.test):
@@ -72,7 +75,7 @@ class Ground:
             for column in (part.z, part.pos, part.ptr, part.cell, *(part.labels[name] for name in self.labels)):
                 if column is not None:
                     found.update(column.contiguous().numpy().tobytes())
-        return found.hexdigest()
+        return self._digests.setdefault(size, found.hexdigest())
 
 
 def open_ground(question: Question, *, path: str | Path | None, sizes: Sequence[int] | None,

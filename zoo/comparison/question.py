@@ -81,7 +81,7 @@ def ask(*, dataset: str | None, path: Path | None, targets: Sequence[str], steps
     data = {"path": str(path)} if path is not None and dataset is None else {"dataset": dataset or "qm9-sample"}
     changed = apply_overrides({"data": data, "recipe": _RECIPE},
                               [o for o in overrides if not o.startswith(("targets.", "config."))])
-    units = _units(changed["data"])
+    units = _units(changed["data"], path)
     specs = {name.partition("=")[0]: _spec(name, units) for name in targets if name not in derivatives}
     if not specs:
         raise TrainingError("no target: name what to learn, such as --targets U0")
@@ -116,15 +116,21 @@ def _warmup(steps: int | None) -> int:
     return 20 if steps is None else min(20, steps // 10)
 
 
-def _units(data: Mapping[str, Any]) -> Mapping[str, str]:
-    """Unit of every label that the data are known to have."""
-    if data.get("dataset"):
-        return host.dataset(data["dataset"]).targets if data["dataset"] in host.datasets() else data.get("units", {})
-    if Path(data["path"]).is_dir():
-        from zoo.data.store import Store
+def _units(data: Mapping[str, Any], path: Path | None) -> Mapping[str, str]:
+    """Unit of every label that the data are known to have.
 
-        return Store.load(data["path"]).units
-    return data.get("units", {})
+    Raises:
+        UnknownNameError: no such data set. DataError: no such file, or no store.
+    """
+    from zoo.data.open import open_dataset
+
+    if path is not None and not path.exists():
+        raise DataError(f"{path} does not exist")
+    if data.get("dataset") is None:
+        return open_dataset(path).units if path is not None and path.is_dir() else data.get("units", {})
+    if data["dataset"].startswith("hf:"):
+        return open_dataset(data["dataset"]).units
+    return host.dataset(data["dataset"]).targets or open_dataset(data["dataset"], path=path).units
 
 
 def _spec(target: str, units: Mapping[str, str]) -> TargetSpec:
