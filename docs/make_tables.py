@@ -12,7 +12,7 @@ from pathlib import Path
 from zoo.card import Card
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("README.md",)
+FILES = ("README.md", "docs/force-fields.md")
 FAMILIES = ("schnet", "dimenet", "gemnet", "painn", "nequip")
 
 
@@ -39,7 +39,7 @@ def qm9_table() -> str:
     lines = ["| test MAE | unit | " + " | ".join(f"`{card.name}`" for card in cards) + " |",
              "|---|---|" + "---:|" * len(cards)]
     for target in cards[0].targets:
-        found = [mae(card, target) for card in cards]
+        found = [error(card, target, "mae") for card in cards]
         unit = next((u for _, u in found if u), cards[0].targets[target].unit)
         values = " | ".join(f"{v:.4g}" if v is not None else "–" for v, _ in found)
         lines.append(f"| {target} | {unit} | {values} |")
@@ -50,14 +50,29 @@ def qm9_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def mae(card: Card, target: str) -> tuple[float | None, str | None]:
+def force_field_table() -> str:
+    """Test errors of the bundled force fields, one row a model."""
+    lines = ["| model | energy, meV | forces, meV/Å | stress, meV/Å³ | training frames | parameters | hours |",
+             "|---|---:|---:|---:|---:|---:|---:|"]
+    for path in sorted(ROOT.glob("cards/*/card.yaml")):
+        card = Card.load(path)
+        if not card.derivatives or card.weights is None:
+            continue
+        found = [error(card, target, "rmse")[0] for target in (next(iter(card.targets)), "forces", "stress")]
+        errors = " | ".join(f"{value:.3g}" if value is not None else "–" for value in found)
+        lines.append(f"| `{card.name}` | {errors} | {card.data.split.train} | {card.weights.parameters:,} | "
+                     f"{card.training.hours:.2g} |")
+    return "\n".join(lines) + "\n"
+
+
+def error(card: Card, target: str, kind: str) -> tuple[float | None, str | None]:
     for metric in card.metrics:
-        if (metric.split, metric.target, metric.metric) == ("test", target, "mae"):
+        if (metric.split, metric.target, metric.metric) == ("test", target, kind):
             return metric.value, metric.unit
     return None, None
 
 
-TABLES = {"qm9": qm9_table}
+TABLES = {"qm9": qm9_table, "force-fields": force_field_table}
 
 if __name__ == "__main__":
     sys.exit(main())
