@@ -10,6 +10,7 @@ import platform
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -134,7 +135,9 @@ def _write(program: ExportedProgram, path: Path, format: Format, description: Ma
     short["elements"] = " ".join(description["elements"])
     configs = {"aot_inductor.metadata": short, "cpp.dynamic_threads": True}
     try:
-        torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=configs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own, about its own insides
+            torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=configs)
     except Exception as error:
         line = str(error).strip().splitlines()[:1] or ["no reason given"]
         raise ExportError(f"torch's compiler could not build this model (it needs a C++ compiler such as g++): "

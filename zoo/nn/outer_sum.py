@@ -48,16 +48,18 @@ class OuterSum(MultilinearForm):
         return (self._of_g, self._of_x, self._of_m)[k](*others)
 
     def plain(self, k: int, *others: Tensor) -> Tensor:
-        rows = self._components.flatten()
+        rows = self._components.flatten() if self.overlapping else self.target
         if k == 0:
-            x, m = others
-            N, K, C = self.num_targets, self.num_components, m.shape[1]
-            outer = (x[:, :, None] * m[:, None]).flatten(0, 1)
-            return sum_by(outer, rows, N + K - 1) if self.overlapping else sum_by(outer, rows, N * K).view(N, K, C)
-        g = others[0].flatten(0, -2).index_select(0, rows).unflatten(0, (-1, self.num_components))
+            outer = others[0][:, :, None] * others[1][:, None]
+            if not self.overlapping:
+                return sum_by(outer, rows, self.num_targets)
+            return sum_by(outer.flatten(0, 1), rows, self.num_targets + self.num_components - 1)
+        g = others[0].index_select(0, rows)
+        if self.overlapping:
+            g = g.unflatten(0, (-1, self.num_components))
         if k == 1:
-            return (g @ others[1][:, :, None])[:, :, 0]
-        return (others[1][:, None] @ g)[:, 0]
+            return (g * others[1][:, None]).sum(2)
+        return (g * others[1][:, :, None]).sum(1)
 
     def _of_g(self, x: Tensor, m: Tensor) -> Tensor:
         rows, ptr, places = self._by_target
