@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import subprocess
@@ -17,7 +16,8 @@ from torch import Tensor
 from zoo.card import Card
 from zoo.conformance import specimens
 from zoo.conformance.checks import Check, Finding, below, found, not_applicable
-from zoo.conformance.subject import Subject, seeded
+from zoo.conformance.recording import compiled, exported, with_energy
+from zoo.conformance.subject import Subject
 from zoo.data.open import open_dataset
 from zoo.data.splits import named_rows
 from zoo.data.store import Store
@@ -25,9 +25,8 @@ from zoo.elements import SYMBOLS
 from zoo.graph import Graph
 from zoo.loading import load, save
 from zoo.model import Model
-from zoo.readouts import READOUTS
 
-__all__ = ["CHECKS", "gradients_of_share", "with_energy"]
+__all__ = ["CHECKS", "gradients_of_share"]
 
 _MOLECULES = 8
 _STEPS = 500
@@ -105,15 +104,6 @@ def overfit(subject: Subject) -> Finding:
     return below(best, 0.01, f"of the standard deviation after {step} steps", dtype="float32")
 
 
-def with_energy(subject: Subject, dtype: str = "float32") -> Model:
-    """A new model, in training mode, whose only target is an energy."""
-    model = subject.untrained(dtype)
-    with seeded(0):
-        readout = READOUTS["energy"](model.layout, model.elements, **subject.architecture.readout)
-    new = Model(model.backbone, {"energy": readout}, units={"energy": "eV"}, elements=model.elements, card=model.card)
-    return new.to(model.dtype).train()
-
-
 def _eight(store: Store, model: Model) -> tuple[Graph, Tensor]:
     rows = named_rows(store, "train")
     counts, labels = store.composition()[rows].double(), store.labels_of(rows, ["U0"])["U0"].double()
@@ -156,18 +146,6 @@ def _last_weights(folder: Path) -> dict[str, Tensor]:
     return load_file(sorted((folder / "checkpoints").glob("step-*"))[-1] / "model.safetensors")
 
 
-def compiled(subject: Subject) -> Finding:
-    """Through torch.compile's graph capture and AOTAutograd; the C++ code generator is left out for its time."""
-    model = subject.untrained("float64").eval()
-    graph = model.with_vectors(subject.graph(specimens.mixed(model.elements)))
-    torch._dynamo.reset()
-    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
-    faster = torch.compile(model.backbone, backend="aot_eager", dynamic=True)
-    with torch.no_grad():
-        h, same = model.backbone(graph), faster(graph)
-    return below(float((h - same).abs().max()) / max(1e-3, float(h.abs().max())), 1e-9, "features, backend aot_eager")
-
-
 def two_ranks(subject: Subject) -> Finding:
     """Two gloo processes with half of the molecules each get the gradients of one with all."""
     alone = gradients_of_share(subject, with_energy(subject, "float64"), slice(None))
@@ -206,8 +184,10 @@ CHECKS = (
     Check("engineering.tensors", "no saved tensor is shared or strided", plain_tensors),
     Check("engineering.seed", "the same seed gives the same weights", same_seed),
     Check("engineering.gradients", "every parameter gets a gradient", gradients),
-    Check("engineering.overfit", "eight molecules are learnt to 1 % of their spread in 500 steps", overfit, of_design=True),
+    Check("engineering.overfit", "eight molecules are learnt to 1 % of their spread in 500 steps", overfit,
+          of_design=True),
     Check("engineering.resume", "an interrupted run comes to the same weights", resume, of_design=True),
     Check("engineering.compile", "torch.compile gives the same numbers", compiled, of_design=True),
+    Check("engineering.export", "torch.export gives the same energies and forces", exported, of_design=True),
     Check("engineering.ranks", "two processes get the gradients of one", two_ranks, of_design=True),
 )

@@ -67,7 +67,8 @@ def _blind(pair: Pair, declared: int) -> bool:
 
 
 CHECKS = (
-    Check("expressivity.body-order", "one layer sees what the declared body order promises", body_order, of_design=True),
+    Check("expressivity.body-order", "one layer sees what the declared body order promises", body_order,
+          of_design=True),
     Check("expressivity.parity", "even features do not tell mirror images apart", parity, of_design=True),
     Check("expressivity.lmax", "irreps_out stays within the declared degree", lmax),
 )

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import ase
 import torch
@@ -55,10 +56,14 @@ class Subject:
     def design(self) -> str:
         """What makes the network but for its weights and targets: backbone, its keywords, elements, inputs; as JSON."""
         described, card = self.architecture, self.card
-        defaults = {name: p.default for name, p in inspect.signature(host.factory(described)).parameters.items()
-                    if p.default is not p.empty}
-        return json.dumps([described.name, self.plugin.package, described.format, {**defaults, **card.config},
+        return json.dumps([described.name, self.plugin.package, described.format, self.keywords(),
                            sorted(card.domain.elements), sorted(card.inputs)], sort_keys=True, default=str)
+
+    def keywords(self) -> dict[str, Any]:
+        """Of the backbone: those of the card, and the defaults of the others."""
+        parameters = inspect.signature(host.factory(self.architecture)).parameters
+        defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+        return {**defaults, **self.card.config}
 
     @cached_property
     def model(self) -> Model:

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from zoo.conformance.engineering import gradients_of_share, with_energy
+from zoo.conformance.engineering import gradients_of_share
 from zoo.conformance.find import find
+from zoo.conformance.recording import with_energy
 from zoo.training.distributed import ranks
 
 __all__: list[str] = []

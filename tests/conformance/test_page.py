@@ -1,0 +1,63 @@
+"""docs/conformance.md: every verdict on it is what the kit finds, of everything that comes with the zoo."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from zoo.conformance import Report
+from zoo.conformance.find import find_all
+from zoo.conformance.run import CHECKS, check_subjects, chosen
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_conformance", ROOT / "docs" / "make_conformance.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def page(maker: ModuleType) -> dict[str, dict[str, str]]:
+    return maker.read(maker.PAGE.read_text(encoding="utf-8"))
+
+
+def test_the_page_has_every_check_of_everything_that_comes_with_the_zoo(maker, page):
+    subjects, left_out = find_all()
+    assert left_out == {}
+    assert set(page) == {s.name for s in subjects if s.plugin.builtin}, "run make conformance"
+    checks = {check.name for check in CHECKS if not {check.name, check.section} & set(maker.OF_THE_MACHINE)}
+    assert all(set(found) == checks for found in page.values()), "run make conformance"
+    assert all("fail" not in found.values() for found in page.values())
+
+
+def test_a_page_reads_back_as_the_verdicts_that_it_was_made_from(maker):
+    rows = [row | {"title": "a claim", "of": "", "dtype": "", "measured": 1.0, "bound": 2.0, "detail": "a reason"}
+            for row in ({"subject": "painn", "check": "card.sha256", "status": "not applicable"},
+                        {"subject": "painn-x", "check": "card.sha256", "status": "pass"},
+                        {"subject": "painn-x", "check": "card.golden", "status": "pass"},
+                        {"subject": "painn-x", "check": "card.golden", "status": "fail"},
+                        {"subject": "painn-x", "check": "physics.stress", "status": "exempt"},
+                        {"subject": "painn-x", "check": "shapes.device", "status": "pass"})]
+    page = maker.page(rows, {})
+    assert maker.read(page) == maker.verdicts(rows) == {
+        "painn": {"card.sha256": "not applicable"},
+        "painn-x": {"card.sha256": "pass", "card.golden": "fail", "physics.stress": "exempt"}}
+    assert "measured 1, bound 2. a reason" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["schnet", "dimenet", "gemnet", "painn", "nequip"])
+def test_every_verdict_on_the_page_is_found_again(maker, page, family):
+    # Of one architecture, so that they share what is measured once.
+    mine = [subject for subject in find_all()[0] if subject.architecture.name == family]
+    report: Report = check_subjects(family, mine, chosen(skip=["cost"]))
+    failures = "\n".join(str(row) for row in report.failures)
+    assert report.passed, failures
+    assert maker.verdicts(report.to_dict()["rows"]) == {subject.name: page[subject.name] for subject in mine}

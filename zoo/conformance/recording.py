@@ -1,0 +1,72 @@
+"""What torch makes of the network when it records it: ``torch.compile`` and ``torch.export``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+
+from zoo.conformance import specimens
+from zoo.conformance.checks import Finding, below, not_applicable
+from zoo.conformance.subject import Subject, seeded
+from zoo.exporting.parity import example, measure
+from zoo.exporting.record import record
+from zoo.exporting.signature import arguments
+from zoo.lab.probes import probe
+from zoo.loading import build
+from zoo.model import Model
+from zoo.readouts import READOUTS
+
+__all__ = ["compiled", "exported", "with_energy"]
+
+_LAYERS = 2
+
+
+def compiled(subject: Subject) -> Finding:
+    """Through torch.compile's graph capture and AOTAutograd; the C++ code generator is left out for its time."""
+    model = with_energy(subject, "float64", layers=_LAYERS).eval()
+    graph = model.with_vectors(subject.graph(specimens.mixed(model.elements)))
+    torch._dynamo.reset()
+    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
+    faster = torch.compile(model.backbone, backend="aot_eager", dynamic=True)
+    with torch.no_grad():
+        h, same = model.backbone(graph), faster(graph)
+    return below(float((h - same).abs().max()) / max(1e-3, float(h.abs().max())), 1e-9, "features, backend aot_eager")
+
+
+def exported(subject: Subject) -> Finding:
+    """Energy and forces of structures of other sizes than the one that was recorded, one of them a crystal."""
+    declared = subject.architecture.signature.get("export")
+    if declared is not True:
+        return not_applicable(f"the signature declares export {declared!r}, not True")
+    model = with_energy(subject, "float64", layers=_LAYERS).eval().requires_grad_(False)
+    run = record(model, arguments(example(model)), stress=False).module()
+    found = measure(model, run, stress=False)
+    worst = max(found, key=lambda parity: parity.forces / max(1.0, parity.largest_force))
+    return below(worst.forces / max(1.0, worst.largest_force), 1e-9,
+                 f"forces; worst of {len(found)} structures: {worst.case}, {worst.atoms} atoms")
+
+
+def with_energy(subject: Subject, dtype: str = "float32", *, layers: int | None = None) -> Model:
+    """A new model, in training mode, whose only target is an energy.
+
+    Args:
+        layers: at most so many, where the backbone's keywords say how many there are: recording more of the same
+            takes minutes and shows nothing new.
+    """
+    model = subject.untrained(dtype)
+    with seeded(0):
+        if layers is not None:
+            model = build(model.card.replace(config=_shallow(subject, model.card.config, layers))).to(model.dtype)
+        readout = READOUTS["energy"](model.layout, model.elements, **subject.architecture.readout)
+    new = Model(model.backbone, {"energy": readout}, units={"energy": "eV"}, elements=model.elements, card=model.card)
+    return new.to(model.dtype).train()
+
+
+def _shallow(subject: Subject, config: dict[str, Any], layers: int) -> dict[str, Any]:
+    depth = probe(subject.architecture.name).depth
+    number = None if depth is None else subject.keywords().get(depth)
+    if depth is None or not isinstance(number, int):
+        return config
+    return {**config, depth: min(layers, number)}
