@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, field_validator, model_validator
 
 from zoo.card_parts import (
     Breakdown,
@@ -51,6 +51,11 @@ DERIVATIVES = {"forces": "eV/Å", "stress": "eV/Å^3"}
 """What follows from the energy by differentiation, with its unit."""
 
 
+def _text_or_section(value: Any) -> str:
+    # With a plain union, every mistake in the section would be told a second time, as no text.
+    return "text" if isinstance(value, str) else "section"
+
+
 class Card(Section):
     """A model's card. Read with :meth:`load`, written with :meth:`save`; unknown keys other than ``x-…`` are errors."""
 
@@ -75,7 +80,10 @@ class Card(Section):
     breakdown: list[Breakdown] = []
     training: Training = Field(default_factory=Training)
     golden: list[Golden] = []
-    uncertainty: str | Uncertainty | None = None
+    uncertainty: (
+        Annotated[Annotated[str, Tag("text")] | Annotated[Uncertainty, Tag("section")], Discriminator(_text_or_section)]
+        | None
+    ) = None
     stability: str | dict[str, Any] | None = None
     exemptions: list[Exemption] = []
     notes: str | None = None

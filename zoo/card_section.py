@@ -55,7 +55,7 @@ def explain(error: ValidationError, document: Document) -> str:
     problems = []
     for item in error.errors(include_url=False):
         # Parts that a union puts into the location ("str", "Structure") are no part of the file.
-        place = _place_in(item["loc"], document.data)
+        place = _place_in(item["loc"], document.data, exists=item["type"] == "unknown_key")
         message = _message(item, place)
         if item["type"] == "unknown_key":
             place = (*place, item["ctx"]["key"])
@@ -94,10 +94,11 @@ def _short(value: Any) -> str:
     return "nothing" if value is None else repr(value)
 
 
-def _place_in(loc: tuple[Any, ...], data: Any) -> tuple[Any, ...]:
+def _place_in(loc: tuple[Any, ...], data: Any, *, exists: bool) -> tuple[Any, ...]:
+    """The location without parts that are no part of the file; its last part may be missing there, unless it exists."""
     place: list[Any] = []
     for index, part in enumerate(loc):
-        last = index == len(loc) - 1
+        last = index == len(loc) - 1 and not exists
         if isinstance(data, dict) and (part in data or last):
             data = data.get(part)
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):

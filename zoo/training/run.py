@@ -24,6 +24,7 @@ from zoo.errors import MissingExtraError, TrainingError, ZooError
 from zoo.loading import save
 from zoo.model import Model
 from zoo.training import machine
+from zoo.training.curve import write_curve
 from zoo.training.distributed import Ranks, ranks
 from zoo.training.dry_run import dry_run
 from zoo.training.feed import fits
@@ -187,6 +188,7 @@ def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ra
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         changes["data"] = data | {"split": {"file": SPLIT_FILE, "sha256": digest, **counts}}
     model.card = save(model, out, **changes)
+    write_curve(out)
     if options.measure:
         _measure(out, model, found, trainer, pictures=options.pictures)
     return model.card
