@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from environments import ROOT, build, call
+from hub.server import HubServer
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +48,10 @@ def environment(zoo_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
 @pytest.fixture(scope="session")
 def wheel_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
     return lambda source: build(source, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubServer]:
+    """An empty hub on loopback."""
+    with HubServer() as server:
+        yield server

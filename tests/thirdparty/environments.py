@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hub.server import HubServer
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
@@ -20,6 +22,12 @@ def call(*command: str | Path, cwd: Path, status: int = 0, **variables: str) -> 
     said = done.stdout + done.stderr
     assert done.returncode == status, f"{command} ended with {done.returncode}\n{said[-6000:]}"
     return said
+
+
+def machine(home: Path, hub: HubServer, token: str = "") -> dict[str, str]:
+    """Variables of somebody's machine: a home of its own, and the Hub on loopback."""
+    return {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home / "hf"), "HF_TOKEN": token, "ZOO_HOME": str(home / "zoo"),
+            "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 def build(source: Path, out: Path) -> Path:

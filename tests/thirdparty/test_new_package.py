@@ -8,7 +8,7 @@ import re
 import ase.build
 import ase.io
 import pytest
-from environments import ROOT, call
+from environments import ROOT, call, machine
 
 from zoo.card import Card
 from zoo.errors import ZooError
@@ -50,7 +50,7 @@ def test_no_placeholder_is_left_and_the_card_is_valid(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def walked(environment, tmp_path_factory) -> dict[str, str]:
+def walked(environment, hub, tmp_path_factory) -> dict[str, str]:
     """Every command of the page in one shell's folder, and what it said."""
     python, place = environment(), tmp_path_factory.mktemp("afternoon")
     for name, words in {"zoo": "-m zoo", "pytest": "-m pytest"}.items():
@@ -61,7 +61,8 @@ def walked(environment, tmp_path_factory) -> dict[str, str]:
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     # The zoo is installed and the builder at hand: nothing is fetched.
     offline = {"PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    return {line: call("sh", "-c", line, cwd=place, PATH=path, **offline) for line in COMMANDS}
+    alice = machine(place / "home", hub, "hf_writer")
+    return {line: call("sh", "-c", line, cwd=place, PATH=path, **offline, **alice) for line in COMMANDS}
 
 
 @pytest.mark.slow
@@ -74,9 +75,17 @@ def test_the_page_can_be_walked(walked):
     assert "U0" in said["predictzoo"]
 
 
+@pytest.mark.slow
+def test_the_model_comes_to_the_hub_and_back(walked, hub):
+    assert {"card.yaml", "model.safetensors"} <= set(hub.state.there("alice/my-model-qm9"))
+    near, far = (walked[f"zoo predict {name} ethanol.xyz"] for name in ("runs/first", "hf:alice/my-model-qm9@v1.0"))
+    assert "U0" in far
+    assert far.splitlines()[-1] == near.splitlines()[-1]
+
+
 def test_every_command_the_page_mentions_exists():
     from zoo.cli import COMMANDS as KNOWN
 
     shown = {a or b for a, b in re.findall(r"`zoo (\w+)|^zoo (\w+)", PAGE, flags=re.M)}
-    assert {"new", "check", "train"} <= shown <= set(KNOWN)
+    assert {"new", "check", "train", "push"} <= shown <= set(KNOWN)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
-from environments import HERE, call
+from environments import HERE, call, machine
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +61,22 @@ def test_it_trains_evaluates_and_loads(python, trained, tmp_path):
         print(type(model.backbone).__module__, sorted(model.predict(ase.build.molecule("CH3CH2OH"))))
     """
     assert "zoo_egnn.model ['U0', 'gap'" in call(python, "-c", code, cwd=tmp_path)
+
+
+def test_it_is_pushed_and_loads_elsewhere_by_its_pin_alone(python, trained, hub, tmp_path):
+    said = call(python, "-m", "zoo", "push", trained, "zoo-org/egnn", "--tag", "v1.0", cwd=tmp_path,
+                **machine(tmp_path / "author", hub, "hf_writer"))
+    pin = re.search(r"zoo-org/egnn@[0-9a-f]{40}", said)[0]
+    assert {"card.yaml", "model.safetensors", "README.md"} <= set(hub.state.there("zoo-org/egnn"))
+    code = f"""if True:
+        import ase.build, zoo
+        atoms = ase.build.molecule("CH3CH2OH")
+        near, far = (zoo.load(name, verify="golden") for name in ({str(trained)!r}, "hf:{pin}"))
+        print("same" if near.predict(atoms) == far.predict(atoms) else "other")
+        print(type(far.backbone).__module__)
+    """
+    said = call(python, "-c", code, cwd=tmp_path, **machine(tmp_path / "reader", hub))
+    assert "same\nzoo_egnn.model\n" in said
 
 
 def test_weights_of_its_first_format_still_load(python, trained, tmp_path):
