@@ -180,6 +180,15 @@ def test_several_seeds_give_mean_and_deviation():
     assert lost.value("a", "U0") == (10.0, 3.0)
 
 
+def test_a_label_that_no_test_molecule_has(tmp_path):
+    found = comparison(cell("a", 10, 1.0), cell("b", 10, 2.0), targets=("U0", "gap"))
+    assert found.value("a", "gap") is None and found.unit("gap") == ""
+    with pytest.raises(zoo.ZooError, match="no mae of 'gap'"):
+        found.cells[0].metric("gap")
+    assert main_table(found).rows[0][-1] == "–"
+    write(found, tmp_path)
+
+
 def test_errors_are_told_once_each():
     broken = [Cell(model="b", size=size, seed=0, error="RuntimeError: boom\nmore") for size in (10, 100)]
     found = comparison(cell("a", 10, 1.0), cell("a", 100, 1.0), *broken, Cell(model="c", size=100, seed=0, error="x"),

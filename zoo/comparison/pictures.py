@@ -78,7 +78,8 @@ def _against_time(axis: Any, found: Comparison, target: str, styles: dict[str, d
         for cell in found.cells_of(model, found.sizes[-1]):
             seen = [entry for entry in cell.history if target in entry]
             axis.plot([e[time] for e in seen], [e[target] for e in seen], color=style["color"], lw=1.1, alpha=0.8)
-            axis.plot([getattr(cell, time)], [cell.metric(target)["value"]], ms=6, mec="white", mew=0.6, ls="", **style)
+            if (end := cell.find(target)) is not None:
+                axis.plot([getattr(cell, time)], [end["value"]], ms=6, mec="white", mew=0.6, ls="", **style)
 
 
 def _ticks(axis: Any, sizes: tuple[int, ...]) -> None:

@@ -52,11 +52,16 @@ class Cell:
         Raises:
             EvaluationError: it was not measured.
         """
-        for entry in self.metrics:
-            if (entry["target"], entry["metric"]) == (target, name):
-                return entry
-        raise EvaluationError(f"{self.model} with {self.size} molecules: no {name} of '{target}' was measured"
-                              f"{f': {self.error}' if self.error else ''}")
+        found = self.find(target, name)
+        if found is None:
+            raise EvaluationError(f"{self.model} with {self.size} molecules: no {name} of '{target}' was measured"
+                                  f"{f': {self.error}' if self.error else ''}")
+        return found
+
+    def find(self, target: str, name: str = "mae") -> Mapping[str, Any] | None:
+        """As :meth:`metric`; ``None`` after a failure, and where no test molecule has the label."""
+        entries = (e for e in self.metrics if (e["target"], e["metric"]) == (target, name))
+        return next(entries, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +109,8 @@ class Comparison:
 
         The mean over seeds and their standard deviation; for one seed, half the 95 % interval over test molecules.
         """
-        entries = [cell.metric(target) for cell in self.cells_of(model, self.sizes[-1] if size is None else size)]
+        cells = self.cells_of(model, self.sizes[-1] if size is None else size)
+        entries = [entry for cell in cells if (entry := cell.find(target)) is not None]
         if not entries:
             return None
         values = [entry["value"] for entry in entries]
@@ -115,7 +121,7 @@ class Comparison:
 
     def unit(self, target: str) -> str:
         """Unit of the errors of a target; empty while nothing was measured."""
-        return next((cell.metric(target)["unit"] for cell in self.cells if cell.error is None), "")
+        return next((entry["unit"] for cell in self.cells if (entry := cell.find(target)) is not None), "")
 
     @property
     def split(self) -> str:

@@ -21,7 +21,7 @@ def write(found: Comparison, out: Path) -> None:
     """Everything into ``out``; without matplotlib, everything but the pictures."""
     pictures = {}
     for target in found.targets:
-        if any(cell.error is None for cell in found.cells):
+        if any(cell.find(target) is not None for cell in found.cells):
             try:
                 pictures[target] = draw(found, target, out / f"{target}.png")
             except MissingExtraError:
