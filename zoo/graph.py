@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import StructureError
+from zoo.tracing import is_traced
 
 if TYPE_CHECKING:
     import ase
@@ -25,6 +26,7 @@ OPTIONAL_INPUTS = ("charge", "spin", "node_attrs", "node_vectors", "edge_attrs")
 """Fields that a card may list under ``inputs``."""
 
 _PER_NODE = ("z", "pos", "batch", "node_attrs", "node_vectors")
+_TOPOLOGY = frozenset(("z", "batch", "ptr", "edge_index", "edge_shift"))
 _PER_GRAPH = ("cell", "pbc", "charge", "spin")
 
 
@@ -68,6 +70,7 @@ class Graph:
     edge_len: Tensor | None = None
     cutoff: float | None = None
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _topology: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     # -- sizes -------------------------------------------------------------------------------------------------
 
@@ -101,18 +104,21 @@ class Graph:
         """(E,) index i of each edge's target, sorted."""
         return self.edge_index[1]
 
-    @cached_property
+    @property
     def edge_ptr(self) -> Tensor:
         """(N + 1,) first incoming edge of each atom."""
+        return self.once_for_edges("ptr", self._edge_ptr)
+
+    def _edge_ptr(self) -> Tensor:
         counts = torch.bincount(self.edge_index[1], minlength=self.num_nodes)
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
-    @cached_property
+    @property
     def reverse_edge(self) -> Tensor:
         """(E,) index of i→j (opposite image) for each edge j→i; raises ``StructureError`` if an edge has none."""
         from zoo.neighbors import reverse_edges
 
-        return reverse_edges(self)
+        return self.once_for_edges("reverse", lambda: reverse_edges(self))
 
     def triplets(self, *, cutoff: float | None = None) -> Triplets:
         """Pairs of edges k→j→i with k ≠ i as an image, see :func:`zoo.angular.triplets`; made once per graph."""
@@ -131,7 +137,8 @@ class Graph:
         """Dense tables of incoming edges, see :func:`zoo.angular.neighbourhoods`; made once per graph."""
         from zoo.angular import neighbourhoods
 
-        return self._once(("neighbourhoods", cutoff), lambda: neighbourhoods(self, cutoff=cutoff))
+        once = self.once_for_edges if cutoff is None else self._once
+        return once(("neighbourhoods", cutoff), lambda: neighbourhoods(self, cutoff=cutoff))
 
     def junctions(self, *, cutoff: float, cutoff_interaction: float) -> Junctions:
         """Where torsions are put together, see :func:`zoo.angular.junctions`; made once per graph."""
@@ -145,11 +152,20 @@ class Graph:
             self._cache[key] = make()
         return self._cache[key]
 
+    def once_for_edges(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What follows from the edges and the number of atoms alone: made once for all copies with the same edges."""
+        # What is recorded belongs to the recording.
+        known = self._cache if is_traced() else self._topology
+        if key not in known:
+            known[key] = make()
+        return known[key]
+
     # -- change ------------------------------------------------------------------------------------------------
 
     def replace(self, **changes: Any) -> Graph:
-        """A copy with some fields changed; derived indices belong to one instance and are made anew."""
-        return replace(self, **changes, _cache={})
+        """A copy with some fields changed; indices that derive from these are made anew."""
+        topology = {} if _TOPOLOGY & changes.keys() else self._topology
+        return replace(self, **changes, _cache={}, _topology=topology)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Graph:
         """Move to a device; ``dtype`` applies to floating-point fields only."""
@@ -159,8 +175,8 @@ class Graph:
                 return value
             return value.to(device=device, dtype=dtype if value.is_floating_point() else None)
 
-        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self) if f.name != "_cache"},
-                       _cache={})
+        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self) if f.name[0] != "_"},
+                       _cache={}, _topology={})
 
     # -- in and out --------------------------------------------------------------------------------------------
 
@@ -249,6 +265,11 @@ class Graph:
             edge_attrs=None if self.edge_attrs is None else self.edge_attrs[order],
             cutoff=None,
         )
+
+    def with_edges_of(self, other: Graph) -> Graph:
+        """This graph with the edges of ``other``, a graph of the same atoms, and what has been derived from them."""
+        return replace(self, edge_index=other.edge_index, edge_shift=other.edge_shift, edge_vec=None, edge_len=None,
+                       cutoff=other.cutoff, _cache={}, _topology=other._topology)
 
     def to_data(self) -> Data:
         """To a torch-geometric ``Data`` (one structure) or ``Batch``, with the zoo's field names and edges."""

@@ -23,6 +23,8 @@ class _Known:
     pbc: Tensor | None
     edge_index: Tensor | None
     edge_shift: Tensor | None
+    near: Tensor | None = None  # which of the edges were within the cut-off last
+    last: Graph | None = None  # a graph with these
 
 
 class VerletList:
@@ -60,8 +62,12 @@ class VerletList:
         assert known.edge_index is not None
         with torch.no_grad():
             near = edge_vectors(graph, graph.pos, graph.cell).square().sum(1) < self.cutoff**2
-        shift = None if known.edge_shift is None else known.edge_shift[near]
-        return graph.replace(edge_index=known.edge_index[:, near], edge_shift=shift)
+        if known.last is None or not torch.equal(near, known.near):
+            shift = None if known.edge_shift is None else known.edge_shift[near]
+            last = graph.replace(pos=graph.pos.detach(), edge_index=known.edge_index[:, near], edge_shift=shift)
+            known.near, known.last = near, last
+        # Mostly the edges of the step before, and then all that follows from them is there already.
+        return graph.with_edges_of(known.last)
 
     def _still_good(self, known: _Known, graph: Graph) -> bool:
         if self.skin == 0 or not torch.equal(known.ptr, graph.ptr):

@@ -26,7 +26,7 @@ def build(family: str, config: dict[str, Any], batch: dict[str, Tensor], exchang
     name = model.energy_target
 
     def fresh(pos: Tensor) -> Graph:
-        return graph.replace(pos=pos)
+        return graph.replace(pos=pos, edge_index=graph.edge_index)  # and nothing derived from the edges
 
     def energy(pos: Tensor) -> Tensor:
         return model(fresh(pos), standardised=True)[name]

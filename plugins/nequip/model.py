@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from zoo.graph import Graph
 from zoo.nn import BesselBasis, PolynomialEnvelope, gather, is_traced
 from zoo.plugin import ZooError
 
-from .convolution import Neighbours, arrange
+from .convolution import Block, Neighbours, arrange
 from .coupling import SphericalHarmonics
 from .irreps import Irrep, layer_irreps
 from .layers import InteractionLayer
@@ -140,23 +141,39 @@ class NequIP(nn.Module):
 
     def _neighbours(self, graph: Graph) -> tuple[Neighbours, Tensor | None]:
         """The edges, with radial functions once per pair; and the order of the atoms that the layers work in."""
-        representative, pair = _pairs(graph)
+        representative, pair = graph.once_for_edges("nequip pairs", lambda: _pairs(graph))
         length = graph.edge_len if representative is None else gather(graph.edge_len, representative)
         radial = self._radial(length)
         harmonics = self.harmonics(graph.edge_vec / graph.edge_len[:, None])
         if is_traced():
             return Neighbours(graph.source, graph.target, pair, radial, harmonics, None), None
-        ptr = graph.edge_ptr
         largest = max(layer.convolution.floats_per_slot for layer in self.layers)
-        order, atom, edge, blocks = arrange(ptr.diff(), ptr[:-1], largest)
+        slots = graph.once_for_edges(("nequip slots", largest), lambda: _slots(graph, pair, largest))
         # Empty slots name one edge more than there are: its harmonics are zero, and its atoms do not matter then.
-        harmonics = gather(torch.cat([harmonics, harmonics.new_zeros(1, harmonics.shape[1])]), edge)
-        place = torch.argsort(order)
-        source = gather(F.pad(place.index_select(0, graph.source), (0, 1)), edge)
-        return Neighbours(source, atom, gather(F.pad(pair, (0, 1)), edge), radial, harmonics, blocks), order
+        harmonics = gather(torch.cat([harmonics, harmonics.new_zeros(1, harmonics.shape[1])]), slots.edge)
+        return Neighbours(slots.source, slots.atom, slots.pair, radial, harmonics, slots.blocks), slots.order
 
     def _radial(self, length: Tensor) -> Tensor:
         return self.bessel(length) * self.envelope(length)[:, None]
+
+
+class _Slots(NamedTuple):
+    """Where the layers find things: all but ``order`` (N,) and ``blocks`` by slot, see :func:`.convolution.arrange`."""
+
+    order: Tensor
+    atom: Tensor
+    edge: Tensor
+    source: Tensor
+    pair: Tensor
+    blocks: list[Block]
+
+
+def _slots(graph: Graph, pair: Tensor, floats_per_slot: int) -> _Slots:
+    ptr = graph.edge_ptr
+    order, atom, edge, blocks = arrange(ptr.diff(), ptr[:-1], floats_per_slot)
+    place = torch.argsort(order)
+    source = gather(F.pad(place.index_select(0, graph.source), (0, 1)), edge)
+    return _Slots(order, atom, edge, source, gather(F.pad(pair, (0, 1)), edge), blocks)
 
 
 def _pairs(graph: Graph) -> tuple[Tensor | None, Tensor]:

@@ -19,6 +19,9 @@ from zoo.tracing import is_traced
 
 __all__ = ["MultilinearForm"]
 
+_FEW = 65_536
+"""Numbers an argument may have for the plain operations to be quicker: a small molecule alone."""
+
 
 class MultilinearForm(ABC):
     """T(a_0, a_1, …), linear in each argument, given by its partial derivatives."""
@@ -29,7 +32,7 @@ class MultilinearForm(ABC):
 
     @abstractmethod
     def plain(self, k: int, *others: Tensor) -> Tensor:
-        """The same in plain torch operations, for graphs that are recorded; differentiable by torch itself."""
+        """The same in plain operations that torch differentiates, for recorded graphs and for few numbers."""
 
     def __call__(self, *others: Tensor) -> Tensor:
         """∂T/∂a_0, differentiable any number of times."""
@@ -39,7 +42,9 @@ class MultilinearForm(ABC):
         """∂T/∂a_k, differentiable any number of times, in the widest dtype of the arguments."""
         dtype = reduce(torch.promote_types, (x.dtype for x in others))  # under autocast they differ
         others = tuple(x.to(dtype) for x in others)
-        return self.plain(k, *others) if is_traced() else _Partial.apply(self, k, *others)
+        if is_traced() or all(x.numel() <= _FEW for x in others):
+            return self.plain(k, *others)
+        return _Partial.apply(self, k, *others)
 
 
 class _Partial(torch.autograd.Function):

@@ -7,7 +7,8 @@ weighs and sums rows without writing them out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -46,11 +47,11 @@ class FilteredSum(MultilinearForm):
         if k == 1:
             g, h = others
             product = [g.index_select(0, i) * h.index_select(0, j) for i, j in _columns(p)]
-            return sum(product if h.dim() == 2 else [x.sum(1) for x in product])
+            return _total(product if h.dim() == 2 else [x.sum(1) for x in product])
         rows, W = others if k == 2 else others[::-1]
         W = W if rows.dim() == 2 else W[:, None]
         ends = [(j, i) if k == 2 else (i, j) for i, j in _columns(p)]
-        return sum(sum_by(W * rows.index_select(0, far), near, rows.shape[0]) for near, far in ends)
+        return _total(sum_by(W * rows.index_select(0, far), near, rows.shape[0]) for near, far in ends)
 
     def _spread(self, fan: Fan, W: Tensor, h: Tensor) -> Tensor:
         """Σ over an atom's edges of W ∘ (h at the far end)."""
@@ -132,6 +133,10 @@ class Filtered(MultilinearForm):
 def _columns(p: Pairs) -> Iterator[tuple[Tensor, Tensor]]:
     """Target and source of the first edge of every pair, then of the second."""
     return zip(p.target.unbind(1), p.source.unbind(1))
+
+
+def _total(terms: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.add, terms)
 
 
 def _blocks(fan: Fan, rows: Tensor) -> list[Block]:

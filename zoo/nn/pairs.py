@@ -107,8 +107,8 @@ class Pairs:
 
 
 def pairs(graph: Graph) -> Pairs:
-    """The pairs of a graph's edges, made once per graph."""
-    return graph._once("pairs", lambda: _make(graph))
+    """The pairs of a graph's edges, made once for all graphs with these edges."""
+    return graph.once_for_edges("pairs", lambda: _make(graph))
 
 
 def _make(graph: Graph) -> Pairs:
