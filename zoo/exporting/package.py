@@ -21,7 +21,7 @@ import torch
 from torch.export import ExportedProgram
 
 from zoo import weights
-from zoo.elements import SYMBOLS
+from zoo.elements import NUMBERS, SYMBOLS
 from zoo.errors import ExportError
 from zoo.exporting.loaded import load_function
 from zoo.exporting.parity import Parity, example, measure
@@ -133,6 +133,7 @@ def _write(program: ExportedProgram, path: Path, format: Format, description: Ma
     # What a C++ program can ask the package for. Threads are counted when it runs, not when it is compiled.
     short = {key: str(description[key]) for key in ("model", "cutoff", "dtype", "weights_sha256")}
     short["elements"] = " ".join(description["elements"])
+    short["atomic_numbers"] = " ".join(str(NUMBERS[symbol]) for symbol in description["elements"])
     configs = {"aot_inductor.metadata": short, "cpp.dynamic_threads": True}
     try:
         with warnings.catch_warnings():
