@@ -15,7 +15,6 @@ __all__ = ["draw"]
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, told apart by the colour-blind; shapes differ too."""
 _MARKERS = "os^Dv<>Ph"
-_READING = {"c": " lines: validation; markers: test"}
 
 
 def draw(found: Comparison, target: str, picture: Path) -> Path:
@@ -34,11 +33,12 @@ def draw(found: Comparison, target: str, picture: Path) -> Path:
     by_size.set(xlabel="training molecules", ylabel=of)
     by_parameters.set(xlabel="parameters", ylabel=of)
     by_time.set(xlabel=f"training, {'processor time' if found.by_processor else 'time'} / s",
-                ylabel=f"validation MAE of {target} / {found.unit(target)}")
-    for axis, letter in zip((by_size, by_parameters, by_time), "abc"):
+                ylabel=f"MAE of {target} / {found.unit(target)}")
+    titles = ("(a)", f"(b) {found.sizes[-1]:,} training molecules", "(c) the same; lines: validation, markers: test")
+    for axis, title in zip((by_size, by_parameters, by_time), titles):
         axis.set_xscale("log")
         axis.set_yscale("log")
-        axis.set_title(f"({letter}){_READING.get(letter, '')}", loc="left", fontsize=9)
+        axis.set_title(title, loc="left", fontsize=9)
         axis.grid(True, which="major", color="0.92", lw=0.6)
         axis.set_axisbelow(True)
         _plain(axis.yaxis)
