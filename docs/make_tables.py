@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 
 from zoo.card import Card
+from zoo.leaderboard import boards
+from zoo.leaderboard_tables import markdown
+from zoo.registry_file import read_registry
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("README.md", "docs/force-fields.md")
+FILES = ("README.md", "docs/force-fields.md", "docs/leaderboard.md")
 FAMILIES = ("schnet", "dimenet", "gemnet", "painn", "nequip")
 
 
@@ -45,7 +48,7 @@ def qm9_table() -> str:
         lines.append(f"| {target} | {unit} | {values} |")
     sizes = " | ".join(f"{c.weights.parameters:,}" if c.weights else "–" for c in cards)
     lines.append(f"| parameters | | {sizes} |")
-    lines.append("| hours on one shared CPU core | | " + " | ".join(
+    lines.append("| hours of training | | " + " | ".join(
         f"{c.training.hours:.2g}" if c.training.hours is not None else "–" for c in cards) + " |")
     return "\n".join(lines) + "\n"
 
@@ -72,7 +75,14 @@ def error(card: Card, target: str, kind: str) -> tuple[float | None, str | None]
     return None, None
 
 
-TABLES = {"qm9": qm9_table, "force-fields": force_field_table}
+def leaderboard() -> str:
+    """The boards of the bundled models: those of this tree's registry, whatever else is installed."""
+    listed = read_registry(ROOT / "registry.yaml").models.values()
+    cards = [(Card.load(path), "built-in") for path, _ in listed if path is not None and path.is_file()]
+    return "\n" + "\n".join(markdown(board) for board in boards(cards)) + "\n"
+
+
+TABLES = {"qm9": qm9_table, "force-fields": force_field_table, "leaderboard": leaderboard}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -54,6 +54,12 @@ class Standing:
             return training.epochs_done * split.train / (3600 * training.hours)
         return None
 
+    @property
+    def level(self) -> float | None:
+        """Share of errors that the intervals are to cover."""
+        section = self.card.uncertainty
+        return section.level if isinstance(section, Uncertainty) else None
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         card, weights = self.card, self.card.weights

@@ -120,8 +120,10 @@ def _intervals(board: Board) -> Sheet:
                          if known else _NONE)
         if any(cell != _NONE for cell in cells):
             rows.append([target, board.unit(target), *cells])
-    return Sheet("90 % intervals: share of errors within · Spearman's ρ with the absolute error · median half-width",
-                 ["target", "unit", *(m.name for m in models)], rows, left=2)
+    levels = dict.fromkeys(f"{100 * m.level:g} %" for m in models if m.level is not None)
+    title = f"Intervals for {', '.join(levels)} of all errors: share within · Spearman's ρ · median half-width"
+    return Sheet(title, ["target", "unit", *(m.name for m in models)], rows, left=2, notes=(
+        "Spearman's ρ is that of the half-width with the absolute error; `docs/uncertainty.md` says what they mean.",))
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------

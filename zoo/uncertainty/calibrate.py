@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 LEVEL = 0.9
-_ENOUGH = 100
+_ENOUGH = 30
 _BATCH = {"molecules": 128, "atoms": 2500, "edges": 60_000}
 
 Progress = Callable[[int, int], None]
