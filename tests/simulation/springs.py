@@ -15,12 +15,13 @@ from zoo.readouts import READOUTS
 class Morse(nn.Module):
     """h_i = ½ Σ_j D [(1 − exp(−a (d − r_i − r_j)))² − 1] s(d), s smooth at the cut-off; eV."""
 
-    def __init__(self, *, cutoff: float = 5.0, depth: float = 1.0, width: float = 1.8) -> None:
+    def __init__(self, *, cutoff: float = 5.0, depth: float = 1.0, width: float = 1.8,
+                 size: float = 1.0) -> None:
         super().__init__()
         self.cutoff, self.depth, self.width = cutoff, depth, width
         self.irreps_out = "1x0e"
         self.one = nn.Parameter(torch.ones(()))
-        self.register_buffer("radius", torch.tensor(covalent_radii[:100]), persistent=False)
+        self.register_buffer("radius", size * torch.tensor(covalent_radii[:100]), persistent=False)
 
     def forward(self, graph: Graph) -> Tensor:
         bond = self.radius[graph.z[graph.source]] + self.radius[graph.z[graph.target]]
@@ -38,4 +39,22 @@ def morse_model(elements: tuple[int, ...] = (1, 6, 7, 8, 14, 29), **config) -> M
     model = Model(backbone, {"energy": energy}, units={"energy": "eV"}, elements=elements).double().eval()
     for parameter in energy.net.parameters():
         nn.init.ones_(parameter)
+    return model
+
+
+class Spoilt(nn.Module):
+    """A backbone whose features of one element are not finite."""
+
+    def __init__(self, backbone: nn.Module, element: int) -> None:
+        super().__init__()
+        self.inner, self.element = backbone, element
+        self.cutoff, self.irreps_out = backbone.cutoff, backbone.irreps_out
+
+    def forward(self, graph: Graph) -> Tensor:
+        h = self.inner(graph)
+        return h * torch.where(graph.z == self.element, torch.nan, 1.0)[:, None].to(h)
+
+
+def spoilt(model: Model, *, element: int) -> Model:
+    model.backbone = Spoilt(model.backbone, element)
     return model

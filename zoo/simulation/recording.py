@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +55,11 @@ class Restart:
         if not path.is_file():
             raise ZooError(f"{path}: no such restart file; leave out --restart to begin")
         try:
-            with np.load(path, allow_pickle=False) as held:
+            # By way of memory: numpy leaves a file that it cannot read open.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as held:
                 arrays = {key: held[key] for key in held.files}
             meta = json.loads(str(arrays.pop("meta")))
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise ZooError(f"{path}: is no restart file of zoo md: {error}") from error
         if meta.get("format") != FORMAT:
             raise ZooError(f"{path}: restart format {meta.get('format')}, this zoo reads {FORMAT}")
