@@ -53,7 +53,7 @@ def test_bonds_through_a_boundary_are_followed_as_atoms_move():
     crystal = ase.build.bulk("Si", cubic=True)
     bonds = Bonds.of(crystal)
     assert len(bonds.kinds) == 16
-    far = crystal.positions + [7.0, -3.0, 11.0]
+    far = crystal.positions + np.array([7.0, -3.0, 11.0])
     np.testing.assert_allclose(bonds.lengths(torch.from_numpy(far)[None])[0], bonds.equilibrium)
 
 

@@ -39,7 +39,8 @@ def energy_drift(
     Returns:
         Plain data: ``drift_meV_per_atom``, the slope of a straight line through the energy times the length of the
         run; ``largest_deviation_meV_per_atom`` from the first energy; ``fluctuation_meV_per_atom``, rms about the
-        line; ``mean_temperature_K``; ``ms_per_step`` on this machine, by the clock, and ``cpu_ms_per_step`` of processor time.
+        line; ``mean_temperature_K``; ``ms_per_step`` by the clock and ``cpu_ms_per_step`` of processor
+        time on this machine.
     """
     warm, steps = round(1000 * equilibrate / timestep), round(1000 * picoseconds / timestep)
     copies: list[ase.Atoms] = [atoms] * seeds
