@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tiny import make_model, run_trainer
 
 from zoo.data import Store
 from zoo.errors import TrainingError
+from zoo.graph import Graph
 from zoo.training.checkpoint import Checkpoints, DiskFullError
 from zoo.training.feed import Feed
 from zoo.training.log import Log
@@ -93,6 +95,49 @@ def test_graphs_made_ahead_are_the_same(store: Store) -> None:
         assert torch.equal(a.pos, b.pos) and torch.equal(a.edge_index, b.edge_index) and torch.equal(a.ptr, b.ptr)
     ahead.ahead(batches[0])
     ahead.close()
+
+
+def test_a_store_larger_than_memory_is_read_from_its_file_by_a_thread(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not asked for is not read: the columns are the file, mapped, and the thread gathers rows of it."""
+    monkeypatch.setattr("zoo.data.files.ALWAYS_VERIFIED", 0)
+    folder = store.save(tmp_path / "store")
+    mapped = Store.load(folder)
+    assert not Feed(mapped, torch.float32, torch.device("cpu")).works_ahead  # small: nothing to gain
+    if sys.platform.startswith("linux"):
+        assert str(folder) in Path("/proc/self/maps").read_text()
+    monkeypatch.setattr("zoo.training.feed._host_memory", lambda: 1000.0)
+    feed = Feed(mapped, torch.float32, torch.device("cpu"))
+    assert feed.works_ahead
+    threads = []
+    gather = mapped.graph
+    monkeypatch.setattr(type(mapped), "graph", lambda self, *a, **k: threads.append(threading.current_thread().name)
+                        or gather(*a, **k))
+    rows = np.arange(5)
+    feed.ahead(rows)
+    assert torch.equal(feed(rows).pos, store.graph(torch.arange(5)).pos)
+    assert threads[0].startswith("zoo-feed")
+    feed.close()
+
+
+def test_every_part_of_a_step_but_the_first_of_all_is_made_ahead(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced: list[bytes] = []
+    asked: list[bytes] = []
+
+    class Watched(Feed):
+        def ahead(self, rows: np.ndarray) -> None:
+            announced.append(rows.tobytes())
+
+        def __call__(self, rows: np.ndarray) -> Graph:
+            asked.append(rows.tobytes())
+            return super().__call__(rows)
+
+    monkeypatch.setattr("zoo.training.loop.Feed", Watched)
+    run_trainer(store, tmp_path, steps=3, accumulate=2, eval_every=100)
+    assert asked[1:6] == announced[:5] and len(set(asked[:6])) == 6
 
 
 # -- log -----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""Graphs for the loop: gathered on the device, or, where the data do not fit there, made ahead on the host."""
+"""Graphs for the loop: gathered where the data are, or, where they do not fit into memory, made ahead by a thread."""
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -26,13 +27,15 @@ def fits(store: Store, device: torch.device) -> bool:
 class Feed:
     """Makes the graph of given rows on ``device``.
 
-    With the store on the same device it is an index gather and nothing is done ahead. Otherwise (data larger than the
-    accelerator's memory, mapped from disk) one thread gathers the rows announced by :meth:`ahead` into pinned memory.
+    With the store in the memory of the same device it is an index gather, and nothing is done ahead. A store that is
+    larger than half of it stays mapped from disk: one thread then gathers the rows announced by :meth:`ahead`, which
+    reads their pages while the step before is computed.
     """
 
     def __init__(self, store: Store, dtype: torch.dtype, device: torch.device, *, threaded: bool | None = None) -> None:
         self.store, self.dtype, self.device = store, dtype, device
-        threaded = store.device.type != device.type if threaded is None else threaded
+        if threaded is None:
+            threaded = store.device.type != device.type or _bytes(store) > _SHARE * _host_memory()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="zoo-feed") if threaded else None
         self._waiting: dict[bytes, Future[Graph]] = {}
 
@@ -47,6 +50,10 @@ class Feed:
         graph = started.result() if started is not None else self._gather(rows)
         return graph if graph.device == self.device or self._pool is None else graph.to(self.device)
 
+    @property
+    def works_ahead(self) -> bool:
+        return self._pool is not None
+
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
@@ -54,6 +61,13 @@ class Feed:
 
     def _gather(self, rows: np.ndarray) -> Graph:
         return self.store.graph(torch.from_numpy(rows), dtype=self.dtype)
+
+
+def _host_memory() -> float:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not told here
+        return float("inf")
 
 
 def _bytes(store: Store) -> int:

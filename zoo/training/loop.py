@@ -184,7 +184,9 @@ class Trainer:
         for index, (share, weight) in enumerate(shares):
             with self.ranks.accumulate(self.net, last=index == len(shares) - 1):
                 loss = weight * self.criterion.loss(self._forward(share), torch.from_numpy(share), counts)
-                if following and index == 0:
+                if index + 1 < len(shares):
+                    self.feed.ahead(shares[index + 1][0])
+                elif following:
                     self.feed.ahead(self._shares(following[0])[0][0])
                 # DDP averages gradients over ranks; the loss is already a share of the global mean.
                 (loss * self.ranks.world).backward()
