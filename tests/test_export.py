@@ -152,7 +152,7 @@ def test_gathers_in_order_are_taken_out_and_others_stay():
     x, index = torch.randn(5, 3), torch.tensor([4, 4, 0, 1, 1])
     module = make_fx(function, tracing_mode="symbolic")(x, index)
     assert remove_identity_gathers(module) == 2
-    left = [n.target for n in module.graph.nodes if "index" in str(n.target)]
+    left = [n.target for n in module.graph.nodes if n.op == "call_function" and "index" in str(n.target)]
     assert left == [torch.ops.aten.index_select.default, torch.ops.aten.index_add.default]
     for rows in (5, 4):
         torch.testing.assert_close(module(x[:rows], index[:rows] % rows), function(x[:rows], index[:rows] % rows))

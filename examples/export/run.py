@@ -5,6 +5,7 @@ Needs torch, ase (to read the file) and vesin (neighbour list); either format of
 
 import json
 import sys
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -12,11 +13,9 @@ import torch
 import vesin
 
 path, structure = sys.argv[1:3]
-description = json.load(open(f"{path}.json", encoding="utf-8"))
-if description["format"] == "aoti":
-    model = torch._inductor.aoti_load_package(path)
-else:
-    model = torch.export.load(path).module()
+description = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+is_library = description["format"] == "aoti"
+model = torch._inductor.aoti_load_package(path) if is_library else torch.export.load(path).module()
 
 atoms = ase.io.read(structure)
 unknown = set(atoms.get_chemical_symbols()) - set(description["elements"])
