@@ -66,7 +66,7 @@ def md(
         _tell_relaxed(screen, atoms)
     dynamics = Dynamics(field, [atoms] * replicas, timestep=timestep, ensemble=ensemble, temperature=temperature,
                         friction=friction, seed=seed)
-    watch = DomainWatch(field.card.domain, [atoms] * replicas) if field.card is not None else None
+    watch = DomainWatch(field.card.domain, [atoms] * replicas, model=field) if field.card is not None else None
     if watch is not None:
         _tell_limits(screen, watch)
     recorder = Recorder(files, dynamics, settings, resume=resume)

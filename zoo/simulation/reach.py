@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from zoo.card import Domain
+from zoo.card import Domain, Uncertainty
 from zoo.errors import DataError
+from zoo.model import Model
+from zoo.prediction import predict
 from zoo.simulation.bonds import Bonds
 from zoo.simulation.dynamics import Dynamics
+from zoo.uncertainty import find
 
 __all__ = ["DomainWatch", "training_reach"]
 
@@ -59,18 +62,21 @@ class DomainWatch:
     Args:
         domain: of the model's card.
         structures: as they start; their bonds are followed.
+        model: where it has error estimates, what they flag as unlike the training data is told too.
 
     Attributes:
         silent: there is nothing to compare with.
         seen: message key → number of looks at which it held.
     """
 
-    def __init__(self, domain: Domain, structures: Sequence[ase.Atoms]) -> None:
+    def __init__(self, domain: Domain, structures: Sequence[ase.Atoms], *, model: Model | None = None) -> None:
+        described = model is not None and model.card is not None and isinstance(model.card.uncertainty, Uncertainty)
+        self._flagged_by = model if model is not None and described and find(model) is not None else None
         self._spans = {kind: (span[0] * (1 - _BOND_MARGIN), span[1] * (1 + _BOND_MARGIN))
                        for kind, span in domain.bonds.items()}
         self._domain = domain
         self._bonds = [Bonds.of(atoms, stretch=_WIDE) for atoms in structures] if self._spans else []
-        self.silent = not self._spans and domain.max_force is None
+        self.silent = not self._spans and domain.max_force is None and self._flagged_by is None
         self.seen: dict[str, int] = {}
 
     def unknown_kinds(self) -> list[str]:
@@ -82,7 +88,7 @@ class DomainWatch:
     def look(self, dynamics: Dynamics) -> list[str]:
         """New warnings about the present step."""
         new = []
-        for key, message in [*self._lengths(dynamics), *self._forces(dynamics)]:
+        for key, message in [*self._lengths(dynamics), *self._forces(dynamics), *self._flags(dynamics)]:
             if key not in self.seen:
                 new.append(f"{dynamics.time / 1000:.3f} ps: {message}")
             self.seen[key] = self.seen.get(key, 0) + 1
@@ -114,6 +120,15 @@ class DomainWatch:
             return []
         return [("force", f"a force of {largest:.1f} eV/Å is larger than any the model was trained on "
                           f"({limit:.1f} eV/Å)")]
+
+    def _flags(self, dynamics: Dynamics) -> list[tuple[str, str]]:
+        if self._flagged_by is None:
+            return []
+        sound = [atoms for atoms, failed in zip(dynamics.atoms(), dynamics.failed.tolist()) if not failed]
+        predictions = predict(self._flagged_by, sound, uncertainty=True, on_error="keep") if sound else []
+        flagged = [reason for p in predictions if isinstance(p, dict) for reason in p["outside"] or ()]
+        # One word for all reasons: they differ in every step.
+        return [("unlike the training data", f"unlike the training data: {flagged[0]}")] if flagged else []
 
 
 def _largest_force(frame: ase.Atoms) -> float:
