@@ -1,4 +1,4 @@
-"""One sound backbone, and sixteen that each break one promise: what the kit must see."""
+"""One sound backbone, and others that each break one promise: what the kit must see."""
 
 from __future__ import annotations
 
@@ -189,6 +189,14 @@ class UnseededWeights(Sound):
 class DrawsNumbers(Sound):
     def features(self, s, v, graph):
         return s + 1e-30 * torch.rand_like(s), v
+
+
+class ReadsData(Sound):
+    """Looks at the distances to choose between two ways: a recorded graph could hold only one of them."""
+
+    def envelope(self, length):
+        smooth = super().envelope(length)
+        return smooth if bool((length.detach() < self.cutoff).any()) else smooth.clone()
 
 
 class NoAtoms(Sound):

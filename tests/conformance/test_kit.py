@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from zoo.cli import app
 from zoo.conformance import check
+from zoo.conformance.checks import Check, found
 from zoo.conformance.find import find
 from zoo.conformance.html import write_html
-from zoo.conformance.run import CHECKS, chosen
+from zoo.conformance.run import CHECKS, check_subjects, chosen
 from zoo.errors import PluginError, UnknownNameError, ZooError
 from zoo.loading import create, save
 
@@ -71,6 +72,37 @@ def test_sections_and_checks_can_be_chosen():
     assert len(chosen()) == len(CHECKS)
     assert {c.section for c in CHECKS} == {"registration", "shapes", "symmetry", "physics", "engineering", "card",
                                            "expressivity", "cost"}
+
+
+def test_subjects_of_one_design_share_what_depends_on_it_alone(saved):
+    asked = []
+
+    def measure(subject):
+        asked.append(subject.name)
+        return found(subject.name != "sound", "fine")
+
+    ours = [Check("engineering.seed", "a claim", measure, of_design=True)]
+    subjects = [find("hardcutoff")[0], find(saved)[0], find("sound")[0]]
+    assert subjects[0].design == subjects[1].design != subjects[2].design
+    rows = check_subjects("three", subjects, ours).rows
+    assert asked == ["hardcutoff", "sound"]
+    assert [(row.subject, row.status) for row in rows] == [("hardcutoff", "pass"), ("hard-qm9", "pass"),
+                                                           ("sound", "fail")]
+    assert rows[1].detail == "fine; measured on hardcutoff, of the same design"
+    asked.clear()
+    check_subjects("two", subjects[:2], [Check("engineering.seed", "a claim", measure)])
+    assert asked == ["hardcutoff", "hard-qm9"]
+
+
+def test_export_is_judged_where_it_is_declared(yard):
+    yard.simple("zoo-shy", """
+        @hookimpl
+        def zoo_architectures():
+            return [Architecture(name="shy", factory="broken:Sound")]
+    """)
+    row = check("shy", only=["engineering.export"]).rows[0]
+    assert row.status == "not applicable"
+    assert "declares export None" in row.detail
 
 
 # -- rows ----------------------------------------------------------------------------------------------------------

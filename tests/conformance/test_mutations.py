@@ -29,13 +29,14 @@ CATCHES = {
     "SharedTensor": "engineering.tensors",
     "UnseededWeights": "engineering.seed",
     "DrawsNumbers": "shapes.globals",
+    "ReadsData": "engineering.export",
     "NoAtoms": "shapes.no-edges",
 }
 SPARED = {
     "WrongForceSign": "symmetry.rotation", "WrongStressSign": "physics.forces", "ParityLeak": "symmetry.rotation",
     "MissingImage": "physics.forces", "HardCutoff": "physics.forces", "KinkedCutoff": "physics.smooth-value",
     "SinglePrecisionConstant": "physics.forces", "Squeezed": "shapes.one-structure", "BatchLeak": "symmetry.rotation",
-    "UnusedParameter": "symmetry.rotation",
+    "UnusedParameter": "symmetry.rotation", "ReadsData": "physics.forces",
 }
 """A row that the same fault must not disturb: the table points at the fault."""
 
