@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -114,6 +115,7 @@ def made_up(n: int, seed: int) -> tuple[Description, torch.Tensor]:
     return Description(heads, sums, counts, features, batch), residual
 
 
+@cache
 def fitted(missing: float = 0.0) -> ErrorModel:
     train, residual = made_up(2000, 0)
     geometry = Geometry(whitening(train.pooled.double().T @ train.pooled.double(), 2000), train.atoms.mean(0),
@@ -147,14 +149,14 @@ def test_beyond_the_training_data_intervals_widen_without_end() -> None:
     found = fitted()
     test, _ = made_up(50, 4)
     near = found(test).widths["a"]
-    previous = near
-    for far in (10.0, 100.0, 1000.0):
+    widths = {}
+    for far in (100.0, 1000.0):
         away = replace(test, pooled=test.pooled * far, atoms=test.atoms * far)
-        widths = found(away).widths["a"]
-        assert (widths > previous).all()
-        previous = widths
-    assert (previous > 20 * near).all()
-    assert all(any("as far" in reason for reason in reasons) for reasons in found(away).outside)
+        widths[far] = found(away).widths["a"]
+        assert all(any("as far" in reason for reason in reasons) for reasons in found(away).outside)
+    # Nothing that the networks see still changes; the distance alone does.
+    np.testing.assert_allclose(widths[1000.0] / widths[100.0], 10, rtol=0.15)
+    assert np.median(widths[1000.0] / near) > 100
 
 
 def test_the_file_gives_the_same_model_and_another_file_none(tmp_path: Path) -> None:

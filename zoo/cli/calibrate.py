@@ -25,19 +25,20 @@ def calibrate(
     from zoo.cli.evaluate import check_writable, into_card, progress, show
     from zoo.evaluation import evaluate as measure
     from zoo.training import machine
+    from zoo.uncertainty import FILE
     from zoo.uncertainty.calibrate import calibrate as fit
     from zoo.uncertainty.calibrate import write
 
     machine.prepare()
     model = loading.load(name, device=device)
+    assert model.card is not None, "a loaded model has a card"
     check_writable(model.card)
     error_model = fit(model, data=data, sample=sample, level=level, progress=progress())
-    model.card = write(error_model, model.card)
-    typer.echo(f"written beside the weights: {model.card.folder / model.card.uncertainty.file} "
-               f"({model.card.uncertainty.bytes:,} bytes)", err=True)
+    card = model.card = write(error_model, model.card)
+    typer.echo(f"error estimates written beside the weights: {FILE}, and into {card.path}", err=True)
     if evaluate:
         result = measure(model, data=data, progress=progress())
         show(result, breakdown=False)
-        into_card(model.card, result)
+        into_card(card, result)
     else:
         typer.echo(f"how well they hold on the test split: zoo evaluate {name} --write", err=True)

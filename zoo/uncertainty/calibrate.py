@@ -112,7 +112,9 @@ class _Sums:
 def _training(model: Model, store: Store, rows: Tensor, targets: list[str], progress: Progress | None
               ) -> tuple[Sample, Geometry]:
     width = model.layout.count(0, 1)
-    sums = _Sums(*(torch.zeros(*shape, dtype=torch.float64) for shape in ((width + 1,) * 2, (width,) * 2, (width,))))
+    pooled, atoms, mean = (torch.zeros(shape, dtype=torch.float64)
+                           for shape in ((width + 1,) * 2, (width,) * 2, (width,)))
+    sums = _Sums(pooled, atoms, mean)
     heads, residuals = [], []
     for description, residual in _passes(model, store, rows, targets, progress):
         sums.add(description)

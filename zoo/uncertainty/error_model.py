@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ FILE = "uncertainty.safetensors"
 
 _FORMAT = 1
 _FLOOR = 0.05  # of the typical error; below it, what a second opinion differs by says nothing
-_CLIP = 4.0  # standard deviations of an input beyond which a network would extrapolate
+CLIP = 4.0  # standard deviations of an input beyond which a network would extrapolate
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class ErrorModel:
 
     def network(self, given: Tensor) -> Tensor:
         """(B, T) logarithm of the expected error in units of ``scale``: the mean of the committee."""
-        x = ((given - self.mean) / self.spread).clamp(-_CLIP, _CLIP)
+        x = ((given - self.mean) / self.spread).clamp(-CLIP, CLIP)
         hidden = torch.nn.functional.silu(torch.einsum("bp,kpm->kbm", x, self.hidden) + self.hidden_bias[:, None])
         return (torch.einsum("kbm,kmt->kbt", hidden, self.out) + self.out_bias[:, None]).mean(0)
 
@@ -193,4 +192,9 @@ def inputs(description: Description, distance: Tensor, opinion: Tensor) -> Tenso
     """(B, P) inputs of the networks; ``opinion`` (B, T) in units of the typical error."""
     sums, atoms = description.pooled[:, :-1], description.pooled[:, -1:].clamp(min=1)
     return torch.cat([description.composition, atoms, sums, sums / atoms, distance.clamp(min=1e-6).log(),
-                      (opinion.abs() + _FLOOR).log()], 1)
+                      opinion_size(opinion)], 1)
+
+
+def opinion_size(opinion: Tensor) -> Tensor:
+    """(B, T) logarithm of how much a second opinion differs, in units of the typical error."""
+    return (opinion.abs() + _FLOOR).log()

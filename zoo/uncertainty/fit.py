@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from zoo.uncertainty.error_model import ErrorModel, Facts
+from zoo.uncertainty.error_model import CLIP, ErrorModel, Facts, opinion_size
 
 __all__ = ["Sample", "fit", "whitening"]
 
@@ -57,9 +57,10 @@ def fit(train: Sample, val: Sample, geometry: Geometry, distance: Tensor, facts:
     known = val.residual.isfinite()
     scale = torch.stack([column[have].abs().median() for column, have in zip(val.residual.T, known.T)]).clamp(min=1e-12)
     opinion, judged = _second_opinion(train.heads, train.residual / scale, val.heads, val.residual / scale, folds)
-    given = torch.cat([val.inputs, (judged.abs() + 0.05).log()], 1)
+    assert val.inputs is not None, "validation structures have inputs"
+    given = torch.cat([val.inputs, opinion_size(judged)], 1)
     mean, spread = given.mean(0), given.std(0).clamp(min=1e-6)
-    x = ((given - mean) / spread).clamp(-4, 4)
+    x = ((given - mean) / spread).clamp(-CLIP, CLIP)
     size = (val.residual / scale).abs().float()
     networks, log = _committee(x, size, known, folds, seed)
     ratios = (size / log.exp()).double()
@@ -67,8 +68,9 @@ def fit(train: Sample, val: Sample, geometry: Geometry, distance: Tensor, facts:
     return ErrorModel(
         facts=facts, whiten=geometry.whiten, atom_mean=geometry.atom_mean, atom_whiten=geometry.atom_whiten,
         edge=torch.quantile(distance, _EDGE, dim=0), opinion=opinion, mean=mean, spread=spread,
-        hidden=torch.stack([n[1].weight.T for n in networks]), hidden_bias=torch.stack([n[1].bias for n in networks]),
-        out=torch.stack([n[4].weight.T for n in networks]), out_bias=torch.stack([n[4].bias for n in networks]),
+        hidden=torch.stack([n["1.weight"].T for n in networks]),
+        hidden_bias=torch.stack([n["1.bias"] for n in networks]),
+        out=torch.stack([n["4.weight"].T for n in networks]), out_bias=torch.stack([n["4.bias"] for n in networks]),
         scale=scale, quantile=quantile)
 
 
@@ -94,14 +96,15 @@ def _second_opinion(train: Tensor, train_residual: Tensor, val: Tensor, val_resi
     regression without that fold. The ridge is the one that these explain most with."""
     spread = torch.cat([train, val]).std(0).clamp(min=1e-6)
     wanted = [r.nan_to_num(0.0).clamp(-_LARGEST, _LARGEST) for r in (train_residual, val_residual)]
-    sums = [_normal(train / spread, wanted[0])]
-    sums += [_normal(val[folds == k] / spread, wanted[1][folds == k]) for k in range(_FOLDS)]
-    matrix, vector = sum(s[0] for s in sums), sum(s[1] for s in sums)
+    parts = [_normal(val[folds == k] / spread, wanted[1][folds == k]) for k in range(_FOLDS)]
+    matrix, vector = _normal(train / spread, wanted[0])
+    for part, right in parts:
+        matrix, vector = matrix + part, vector + right
     best: tuple[float, float, Tensor] | None = None
     for ridge in _RIDGES:
         added = ridge * (len(train) + len(val)) * torch.eye(len(matrix), dtype=matrix.dtype)
         judged = torch.empty_like(wanted[1])
-        for k, (part, right) in enumerate(sums[1:]):
+        for k, (part, right) in enumerate(parts):
             judged[folds == k] = (val[folds == k] / spread).double() @ _solve(matrix - part + added, vector - right)
         left = float((wanted[1] - judged).square().mean(0).div(wanted[1].square().mean(0).clamp(min=1e-12)).mean())
         if best is None or left < best[0]:
@@ -130,16 +133,18 @@ def _solve(matrix: Tensor, vector: Tensor) -> Tensor:
 # -- committee -----------------------------------------------------------------------------------------------------
 
 
-def _committee(x: Tensor, size: Tensor, known: Tensor, folds: Tensor, seed: int) -> tuple[list[nn.Sequential], Tensor]:
-    """A network per fold, trained without it and stopped by it; and (n, T) what each says of its fold."""
+def _committee(x: Tensor, size: Tensor, known: Tensor, folds: Tensor, seed: int
+               ) -> tuple[list[dict[str, Tensor]], Tensor]:
+    """The weights of a network per fold, trained without it and stopped by it; (n, T) what each says of its fold."""
     judged = torch.empty_like(size)
     networks = []
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         for k in range(_FOLDS):
             torch.manual_seed(seed + k)
-            networks.append(_network(x, size, known, folds == k))
+            net = _network(x, size, known, folds == k)
             with torch.no_grad():
-                judged[folds == k] = networks[-1](x[folds == k])
+                judged[folds == k] = net(x[folds == k])
+            networks.append(dict(net.state_dict()))
     return networks, judged
 
 
