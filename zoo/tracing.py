@@ -26,7 +26,7 @@ def is_traced() -> bool:
 
 def is_recorded() -> bool:
     """Whether the data must not be looked at, inside :func:`traced` alone: ``torch.compile`` breaks its graph there."""
-    return _TRACED.get()
+    return not torch.compiler.is_compiling() and _TRACED.get()
 
 
 @contextmanager
