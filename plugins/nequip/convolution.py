@@ -2,355 +2,25 @@
 
     mid_i = Σ_j Σ_paths w(d_ij) · C (x_j ⊗ Y(x_ij))          (Batzner et al. 2022, eq. 4; "uvu" couplings)
 
-The Clebsch-Gordan tensor C does not depend on the edge, so it acts after the sum, on atoms instead of edges:
-
-    A_i[m2; m1, c] = Σ_j Y_j[m2] · w_j[c] · x_j[m1, c],     mid_i[m3] = Σ_{m1 m2} C[m3, m2, m1] A_i[m2; m1]
-
-For one path and atom the first is a small matrix product over the neighbours. It is a form in (Y, w, x), linear in
-each, and so are its derivatives: with the cotangent G of A they all come from Σ G·Y·w·x. :class:`_Sum` and
-:class:`_Gradient` hold them, block of atoms by block of atoms, and recompute the products instead of keeping them.
+The Clebsch-Gordan tensor C does not depend on the edge, so it acts after the sum over neighbours
+(:class:`.path_sums.PathSums`), on atoms instead of edges: mid_i[m3] = Σ_{m1 m2} C[m3, m2, m1] A_i[m2; m1].
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from zoo.nn import gather, sum_by
 
 from .coupling import ExactConstants, coupling_matrix
 from .irreps import Irrep, Multiplicities, paths
+from .neighbours import Neighbours
+from .path_sums import Path, PathSums, Plan
 
-__all__ = ["Block", "Convolution", "Features", "Neighbours", "arrange"]
+__all__ = ["Convolution", "Features"]
 
 Features = dict[Irrep, Tensor]
-
-_BLOCK_FLOATS = {"cpu": 1 << 17}
-_BLOCK_FLOATS_ELSEWHERE = 1 << 26
-"""Size of the largest product of a block; on a CPU such that it stays in the cache until it is summed."""
-
-
-class Block(NamedTuple):
-    """Atoms ``lo:hi``, each with ``width`` neighbour slots, at slots ``start:stop`` = (hi − lo)·width."""
-
-    lo: int
-    hi: int
-    start: int
-    stop: int
-    width: int
-
-
-@dataclass
-class Neighbours:
-    """What the layers read of the S edges, or of the S padded neighbour slots made of them.
-
-    Attributes:
-        source, target: (S,) atoms j and i.
-        pair: (S,) row of ``radial``, shared by the two directions of a pair.
-        radial: (P, num_bessel) enveloped Bessel basis.
-        harmonics: (S, (lmax + 1)²); zero in an empty slot.
-        blocks: how atoms own slots; ``None`` for plain edges.
-    """
-
-    source: Tensor
-    target: Tensor
-    pair: Tensor
-    radial: Tensor
-    harmonics: Tensor
-    blocks: list[Block] | None
-
-
-def arrange(degree: Tensor, first_edge: Tensor, floats_per_slot: int) -> tuple[Tensor, Tensor, Tensor, list[Block]]:
-    """Order atoms by their number of neighbours and give every block of them slots of equal width.
-
-    Args:
-        degree, first_edge: (N,) number of incoming edges of each atom, and the first of them.
-        floats_per_slot: of the largest product, see :attr:`Convolution.floats_per_slot`.
-
-    Returns:
-        order (N,): the atoms by degree; atom (S,): place in this order that owns each slot; edge (S,): the edge in
-        each slot, E where it is empty; the blocks.
-    """
-    limit = max(1, _BLOCK_FLOATS.get(degree.device.type, _BLOCK_FLOATS_ELSEWHERE) // floats_per_slot)
-    degree, order = torch.sort(degree)
-    sizes = degree.tolist()
-    blocks, lo, start = [], sum(d == 0 for d in sizes), 0
-    while lo < len(sizes):
-        hi = min(len(sizes), lo + max(1, limit // sizes[lo]))
-        while hi > lo + 1 and (hi - lo) * sizes[hi - 1] > limit:
-            hi = max(lo + 1, lo + limit // sizes[hi - 1])
-        slots = sizes[hi - 1]
-        blocks.append(Block(lo, hi, start, start + (hi - lo) * slots, slots))
-        lo, start = hi, blocks[-1].stop
-    slots = torch.zeros_like(degree)
-    for block in blocks:
-        slots[block.lo : block.hi] = block.width
-    atom = torch.repeat_interleave(slots, output_size=start)
-    first_slot = slots.cumsum(0) - slots
-    place = torch.arange(start, device=degree.device) - first_slot.index_select(0, atom)
-    edge = first_edge.index_select(0, order).index_select(0, atom) + place
-    num_edges = int(degree.sum())
-    return order, atom, torch.where(place < degree.index_select(0, atom), edge, num_edges), blocks
-
-
-class _Path(NamedTuple):
-    """A path as the kernels see it: number of its source irrep, degree of its harmonic, its columns in the weights."""
-
-    source: int
-    l: int
-    columns: slice
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Everything but tensors with gradients that the two functions below need."""
-
-    paths: tuple[_Path, ...]
-    blocks: list[Block]
-    source: Tensor
-    pair: Tensor
-
-
-class _Scratch:
-    """Memory by name that one block after the other uses: a fresh allocation would be cold."""
-
-    def __init__(self, like: Tensor) -> None:
-        self.like = like
-        self.held: dict[str, Tensor] = {}
-
-    def empty(self, name: str, *shape: int) -> Tensor:
-        size = math.prod(shape)
-        if name not in self.held or self.held[name].shape[0] < size:
-            self.held[name] = self.like.new_empty(size)
-        return self.held[name][:size].view(shape)
-
-    def rows(self, name: str, x: Tensor, index: Tensor) -> Tensor:
-        return torch.index_select(x, 0, index, out=self.empty(name, index.shape[0], *x.shape[1:]))
-
-
-class _Operands:
-    """One block's rows of harmonics, weights and features; any of them may be absent (``None``), as zero is."""
-
-    def __init__(
-        self, scratch: _Scratch, name: str, plan: _Plan, block: Block, harmonics: Any, weights: Any, features: Any
-    ) -> None:
-        slots = slice(block.start, block.stop)
-        pair, source = plan.pair[slots], plan.source[slots]
-        self.scratch, self.block, self.slots = scratch, block, block.stop - block.start
-        self.harmonics = None if harmonics is None else harmonics[slots].unflatten(0, (-1, block.width))
-        self.weights = None if weights is None else scratch.rows(f"{name} w", weights, pair)
-        self.features = [
-            None if x is None else scratch.rows(f"{name} x{k}", x, source) for k, x in enumerate(features)
-        ]
-
-    def y(self, path: _Path) -> Tensor:
-        """(atoms, width, 2l + 1)."""
-        return self.harmonics[:, :, path.l**2 : (path.l + 1) ** 2]
-
-    def w(self, path: _Path) -> Tensor:
-        """(slots, 1, channels)."""
-        return self.weights[:, None, path.columns]
-
-    def x(self, path: _Path) -> Tensor:
-        """(slots, 2l1 + 1, channels)."""
-        return self.features[path.source]
-
-    def product(self, path: _Path, *, x: _Operands | None = None, w: _Operands | None = None) -> Tensor:
-        """x·w, or with one factor of other operands: (slots, m1, channels)."""
-        left = (x or self).x(path)
-        return torch.mul(left, (w or self).w(path), out=self.scratch.empty("product", *left.shape))
-
-    def add_harmonics(self, path: _Path, g: Tensor, product: Tensor) -> None:
-        self.y(path).add_(torch.bmm(g, self.by_atom(product).transpose(1, 2)).transpose(1, 2))
-
-    def by_atom(self, product: Tensor) -> Tensor:
-        """(slots, m1, channels) → (atoms, width, m1·channels)."""
-        return product.view(self.block.hi - self.block.lo, self.block.width, -1)
-
-    def back(self, name: str, path: _Path, g: Tensor) -> Tensor:
-        """Σ_m2 Y·G: (slots, m1, channels)."""
-        shape = (self.block.hi - self.block.lo, self.block.width, g.shape[2])
-        out = torch.bmm(self.y(path), g, out=self.scratch.empty(name, *shape))
-        return out.view(self.slots, -1, path.columns.stop - path.columns.start)
-
-
-class _Sum(torch.autograd.Function):
-    """A[m2; m1, c] = Σ over slots of Y·w·x, one output (N, 2l + 1, m1·channels) per path."""
-
-    @staticmethod
-    def forward(ctx: Any, plan: _Plan, harmonics: Tensor, weights: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
-        ctx.plan = plan
-        ctx.save_for_backward(harmonics, weights, *features)
-        ctx.set_materialize_grads(False)
-        harmonics, weights, *features = (x.detach() for x in (harmonics, weights, *features))
-        out = _new_sums(plan, features)
-        scratch = _Scratch(weights)
-        for block in plan.blocks:
-            part = _Operands(scratch, "", plan, block, harmonics, weights, features)
-            for path, total in zip(plan.paths, out):
-                product = part.by_atom(part.product(path))
-                torch.bmm(part.y(path).transpose(1, 2), product, out=total[block.lo : block.hi])
-        return tuple(out)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        harmonics, weights, *features = ctx.saved_tensors
-        if any(g is None for g in grads):
-            grads = [zero.zero_() if g is None else g for g, zero in zip(grads, _new_sums(ctx.plan, features))]
-        asked = [needed and _asked(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[1:])]
-        return None, *_Gradient.apply(ctx.plan, asked, harmonics, weights, *features, *grads)
-
-
-class _Gradient(torch.autograd.Function):
-    """Gradients of Σ G·A in harmonics, weights and features, as far as asked: (Y, w, x…, G…) → (gY, gw, gx…)."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, plan: _Plan, asked: list[bool], harmonics: Tensor, weights: Tensor, *rest: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        ctx.plan = plan
-        ctx.save_for_backward(harmonics, weights, *rest)
-        ctx.set_materialize_grads(False)
-        harmonics, weights, *rest = (x.detach() for x in (harmonics, weights, *rest))
-        features, grads = _split(plan, rest)
-        total = _Totals(asked, harmonics, weights, features)
-        scratch = _Scratch(weights)
-        for block in plan.blocks:
-            part = _Operands(scratch, "", plan, block, harmonics, weights, features)
-            out = total.of(scratch, plan, block)
-            for path, grad in zip(plan.paths, grads):
-                g = grad[block.lo : block.hi]
-                if out.harmonics is not None:
-                    out.add_harmonics(path, g, part.product(path))
-                if out.weights is not None or out.features[path.source] is not None:
-                    _reduce(((part.back("back", path, g), part),), path, out)
-            total.add(plan, out)
-        return total.harmonics, total.weights, *total.features
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: Any, t_y: Tensor | None, t_w: Tensor | None, *t_x: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
-        """Gradients of S(G, tY, w, x) + S(G, Y, tw, x) + S(G, Y, w, tx), S = Σ G·Y·w·x, in Y, w, x and G."""
-        plan = ctx.plan
-        harmonics, weights, *rest = ctx.saved_tensors
-        features, grads = _split(plan, rest)
-        asked = [needed and _asked(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[2:])]
-        total = _Totals(asked, harmonics, weights, features)
-        grad_g = _new_sums(plan, features)
-        scratch = _Scratch(weights)
-        for block in plan.blocks:
-            part = _Operands(scratch, "", plan, block, harmonics, weights, features)
-            tangent = _Operands(scratch, "t", plan, block, t_y, t_w, t_x)
-            out = total.of(scratch, plan, block)
-            for path, grad, sums in zip(plan.paths, grads, grad_g):
-                g, sums = grad[block.lo : block.hi], sums[block.lo : block.hi]
-                back = back_moved = None
-                moved = _first_order(part, tangent, path)
-                if moved is None:
-                    sums.zero_()
-                else:
-                    torch.bmm(part.y(path).transpose(1, 2), part.by_atom(moved), out=sums)
-                    if out.harmonics is not None:
-                        out.add_harmonics(path, g, moved)
-                    back = part.back("back", path, g)
-                if t_y is not None:
-                    sums.baddbmm_(tangent.y(path).transpose(1, 2), part.by_atom(part.product(path)))
-                    back_moved = tangent.back("back moved", path, g)
-                _reduce(((back, tangent), (back_moved, part)), path, out)
-            total.add(plan, out)
-        return None, None, total.harmonics, total.weights, *total.features, *grad_g
-
-
-class _Totals:
-    """Gradients of harmonics, weights and features under construction; those not asked for are ``None``."""
-
-    def __init__(self, asked: list[bool], harmonics: Tensor, weights: Tensor, features: Any) -> None:
-        self.harmonics = torch.zeros_like(harmonics) if asked[0] else None
-        self.weights = torch.zeros_like(weights) if asked[1] else None
-        self.features = [torch.zeros_like(x) if a else None for a, x in zip(asked[2:], features)]
-
-    def of(self, scratch: _Scratch, plan: _Plan, block: Block) -> _Operands:
-        """One block's share: harmonics in place, weights unset, features zero."""
-        out = _Operands(scratch, "", plan, block, self.harmonics, None, [None] * len(self.features))
-        if self.weights is not None:
-            out.weights = scratch.empty("out w", out.slots, self.weights.shape[1])
-        for k, x in enumerate(self.features):
-            if x is not None:
-                out.features[k] = scratch.empty(f"out x{k}", out.slots, *x.shape[1:]).zero_()
-        return out
-
-    def add(self, plan: _Plan, out: _Operands) -> None:
-        slots = slice(out.block.start, out.block.stop)
-        if self.weights is not None:
-            self.weights.index_add_(0, plan.pair[slots], out.weights)
-        for total, x in zip(self.features, out.features):
-            if total is not None:
-                total.index_add_(0, plan.source[slots], x)
-
-
-def _asked(ctx: Any, k: int) -> bool:
-    """Whether this backward pass goes on into the k-th tensor argument: forces leave the first layer's features alone.
-
-    ``needs_input_grad`` says only that some pass might. Where the engine, asked privately, does not say: yes.
-    """
-    try:
-        return torch._C._will_engine_execute_node(ctx.next_functions[k][0])
-    except (AttributeError, RuntimeError):
-        return True
-
-
-def _new_sums(plan: _Plan, features: Any) -> list[Tensor]:
-    """One (N, 2l + 1, m1·channels) per path: zero for atoms without neighbours, which come first, unset for others."""
-    sums = []
-    for path in plan.paths:
-        n, dim, channels = features[path.source].shape
-        sums.append(features[0].new_empty(n, 2 * path.l + 1, dim * channels))
-        sums[-1][: plan.blocks[0].lo if plan.blocks else n].zero_()
-    return sums
-
-
-def _split(plan: _Plan, rest: Any) -> tuple[Any, Any]:
-    return rest[: -len(plan.paths)], rest[-len(plan.paths) :]
-
-
-def _first_order(part: _Operands, tangent: _Operands, path: _Path) -> Tensor | None:
-    """x·tw + tx·w."""
-    moved = None
-    if tangent.weights is not None:
-        moved = part.product(path, w=tangent)
-    if tangent.features[path.source] is not None:
-        if moved is None:
-            return part.product(path, x=tangent)
-        moved.addcmul_(tangent.x(path), part.w(path))
-    return moved
-
-
-def _reduce(terms: tuple[tuple[Tensor | None, _Operands], ...], path: _Path, out: _Operands) -> None:
-    """Σ back·x over m1 is the gradient of the block's weights, Σ back·w over paths is added to that of its features.
-
-    Each term is a ``back`` (slots, m1, channels) and the operands it meets.
-    """
-    product = None
-    for back, part in terms:
-        if back is None:
-            continue
-        if out.features[path.source] is not None and part.weights is not None:
-            out.features[path.source].addcmul_(back, part.w(path))
-        if out.weights is not None and part.features[path.source] is not None:
-            # After the features are done with it, back itself can hold the product.
-            x = part.x(path)
-            product = back.mul_(x) if product is None else product.addcmul_(back, x)
-    if product is not None:
-        torch.sum(product, 1, keepdim=True, out=out.w(path))
-    elif out.weights is not None:
-        out.w(path).zero_()
 
 
 class Convolution(ExactConstants):
@@ -373,7 +43,7 @@ class Convolution(ExactConstants):
         sources, own, column = list(irreps_in), [], 0
         for path in self.paths:
             self.irreps_mid[path.target] += irreps_in[path.source]
-            own.append(_Path(sources.index(path.source), path.l, slice(column, column + irreps_in[path.source])))
+            own.append(Path(sources.index(path.source), path.l, slice(column, column + irreps_in[path.source])))
             column += irreps_in[path.source]
         self.own_paths = tuple(own)
         self.num_weights = column
@@ -383,8 +53,8 @@ class Convolution(ExactConstants):
         """Features (N, 2l + 1, C) per irrep and ``weights`` (P, num_weights) → mid features (N, 2l + 1, C')."""
         if neighbours.blocks is None:
             return self._plain(features, weights, neighbours)
-        plan = _Plan(self.own_paths, neighbours.blocks, neighbours.source, neighbours.pair)
-        sums = _Sum.apply(plan, neighbours.harmonics, weights, *features.values())
+        plan = Plan(self.own_paths, neighbours.blocks, neighbours.source, neighbours.pair)
+        sums = PathSums.apply(plan, neighbours.harmonics, weights, *features.values())
         return self._couple(sums)
 
     def _couple(self, sums: tuple[Tensor, ...]) -> Features:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from zoo.nn import silu
 
-from .convolution import Convolution, Features, Neighbours
+from .convolution import Convolution, Features
 from .irreps import Irrep, Multiplicities, paths
+from .neighbours import Neighbours
 
 __all__ = ["InteractionLayer", "IrrepLinear", "RadialNetwork", "SelfConnection"]
 

@@ -14,10 +14,10 @@ from zoo.graph import Graph
 from zoo.nn import BesselBasis, PolynomialEnvelope, gather, is_traced
 from zoo.plugin import ZooError
 
-from .convolution import Block, Neighbours, arrange
 from .coupling import SphericalHarmonics
 from .irreps import Irrep, layer_irreps
 from .layers import InteractionLayer
+from .neighbours import Block, Neighbours, arrange
 
 __all__ = ["NequIP"]
 
@@ -158,7 +158,7 @@ class NequIP(nn.Module):
 
 
 class _Slots(NamedTuple):
-    """Where the layers find things: all but ``order`` (N,) and ``blocks`` by slot, see :func:`.convolution.arrange`."""
+    """Where the layers find things: all but ``order`` (N,) and ``blocks`` by slot, see :func:`.neighbours.arrange`."""
 
     order: Tensor
     atom: Tensor

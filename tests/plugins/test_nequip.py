@@ -9,11 +9,12 @@ import torch
 from e3nn import o3
 from peer_reference import load
 from torch import Tensor
-from zoo_plugins.nequip import convolution
-from zoo_plugins.nequip.convolution import Convolution, Neighbours, arrange
+from zoo_plugins.nequip import neighbours as slots
+from zoo_plugins.nequip.convolution import Convolution
 from zoo_plugins.nequip.coupling import SphericalHarmonics
 from zoo_plugins.nequip.irreps import Irrep, layer_irreps, paths
 from zoo_plugins.nequip.model import NequIP
+from zoo_plugins.nequip.neighbours import Neighbours, arrange
 
 from zoo.errors import ZooError
 from zoo.graph import Graph
@@ -132,7 +133,7 @@ def arranged(graph: Graph, harmonics: Tensor, *, fused: bool):
 @pytest.mark.parametrize("fused", [True, False])
 def test_tensor_product_is_that_of_e3nn(double, fused, monkeypatch):
     """Its "uvu" paths of random weights, summed over neighbours; unequal channels tell the paths apart."""
-    monkeypatch.setitem(convolution._BLOCK_FLOATS, "cpu", 24)
+    monkeypatch.setitem(slots._BLOCK_FLOATS, "cpu", 24)
     irreps_in = {EVEN: 2, AXIAL: 1, VECTOR: 3, Irrep(2, -1): 2}
     irreps_out = {EVEN: 9, VECTOR: 9, Irrep(2, 1): 9, ODD: 9}
     own = Convolution(irreps_in, irreps_out, 2)
@@ -160,7 +161,7 @@ def test_tensor_product_is_that_of_e3nn(double, fused, monkeypatch):
 
 def test_fused_convolution_differentiates_twice_in_everything(double, monkeypatch):
     """Three blocks, empty slots, an atom without neighbours, weights that two directions share."""
-    monkeypatch.setitem(convolution._BLOCK_FLOATS, "cpu", 6)
+    monkeypatch.setitem(slots._BLOCK_FLOATS, "cpu", 6)
     irreps_in, irreps_out = {EVEN: 2, VECTOR: 2, AXIAL: 1}, {EVEN: 3, VECTOR: 2}
     own = Convolution(irreps_in, irreps_out, 1)
     pos = torch.cat([cloud(5), torch.tensor([[40.0, 0, 0]])])
@@ -262,7 +263,7 @@ def test_one_structure_in_a_large_batch_of_uneven_degrees_is_itself(monkeypatch)
     pos = torch.cat([cloud(n, seed=n) + torch.tensor([100.0 * n, 0, 0]) for n in range(1, 9)])
     z = torch.arange(len(pos)) % 3 + 6
     whole = model(graph_of(pos, z=z))
-    monkeypatch.setitem(convolution._BLOCK_FLOATS, "cpu", 300)
+    monkeypatch.setitem(slots._BLOCK_FLOATS, "cpu", 300)
     torch.testing.assert_close(model(graph_of(pos, z=z)), whole, atol=1e-13, rtol=1e-12)
     start = sum(range(1, 8))
     torch.testing.assert_close(model(graph_of(pos[start:], z=z[start:])), whole[start:], atol=1e-13, rtol=1e-12)
