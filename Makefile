@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test fast lint docs bench peers publish clean
+.PHONY: demo test fast lint docs conformance bench peers publish clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,9 @@ lint: $(VENV)/.installed
 
 docs: $(VENV)/.installed  ## tables in the documentation, from the cards
 	$(BIN)/python docs/make_tables.py
+
+conformance: $(VENV)/.installed  ## docs/conformance.md, from checking everything that comes with the zoo
+	$(BIN)/python docs/make_conformance.py
 
 peers: $(VENV)/.installed  ## re-create tests/reference/*.safetensors from the other packages
 	$(BIN)/python tests/reference/make.py

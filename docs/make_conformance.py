@@ -122,11 +122,13 @@ def _reasons(rows: Rows) -> list[str]:
             reason = row["detail"].partition("; measured on")[0]
             subjects = why.setdefault((reason, row["check"]), [])
             subjects += [name for name in (row["subject"],) if name not in subjects]
-    merged: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    everything = {row["subject"] for row in rows}
+    merged: dict[tuple[str, str], list[str]] = {}
     for (reason, check), subjects in why.items():
-        merged.setdefault((reason, tuple(subjects)), []).append(check)
-    return [*(f"- {', '.join(f'`{c}`' for c in checks)} of {', '.join(subjects)}: {reason}"
-              for (reason, subjects), checks in merged.items()), ""]
+        whose = "everything" if set(subjects) == everything else ", ".join(f"`{name}`" for name in subjects)
+        merged.setdefault((reason, whose), []).append(check)
+    return [*(f"- {', '.join(f'`{c}`' for c in checks)} of {whose}: {reason}"
+              for (reason, whose), checks in merged.items()), ""]
 
 
 def _nearest(rows: Rows) -> list[str]:

@@ -40,7 +40,8 @@ class Architecture:
         upgrade: ``"package.module:function"``, called as ``upgrade(state, from_format) -> state``.
         presets: named constructor keywords, such as ``{"paper": {...}, "small": {...}}``.
         readout: defaults of the paper's head, e.g. ``{"hidden": [64], "activation": "ssp", "bias": True}``.
-        signature: what the conformance kit checks: ``{"body_order": 2, "parity": "even", "lmax": 0}``.
+        signature: what the conformance kit checks: ``{"body_order": 2, "parity": "even", "lmax": 0}``; ``smooth: 2``
+            and ``export: True`` where second derivatives are continuous and ``torch.export`` works.
         inputs: optional graph fields that the backbone reads (``charge``, ``spin``, ``node_attrs``, …).
         citation: references of the paper(s), one string each.
     """

@@ -263,8 +263,9 @@ def registry_of(card_folder: Path, name: str) -> tuple[Path, str]:
         # An entry of the user's own whose card is gone may be written over.
         stale = other.registry == path and other.card_path is not None and not other.card_path.is_file()
         if not stale and (not own or (other.registry != path and _installed(card))):
-            raise CardError(f"'{name}' is a model of {other.origin} ({other.registry}) already: copy the card folder, "
-                            f"give the copy another name and push that")
+            raise CardError(f"'{name}' is a model of {other.origin} ({other.registry}) already. If that package is "
+                            "yours, copy card and weights into its source tree, over the card registered there, and "
+                            "push that folder; else copy the card folder, give the copy another name and push that")
     return path, card.as_posix()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,17 @@ def test_it_trains_evaluates_and_loads(python, trained, tmp_path):
 
 
 def test_it_is_pushed_and_loads_elsewhere_by_its_pin_alone(python, trained, hub, tmp_path):
-    said = call(python, "-m", "zoo", "push", trained, "zoo-org/egnn", "--tag", "v1.0", cwd=tmp_path,
-                **machine(tmp_path / "author", hub, "hf_writer"))
+    author = machine(tmp_path / "author", hub, "hf_writer")
+    said = call(python, "-m", "zoo", "push", trained, "zoo-org/egnn", cwd=tmp_path, status=2, **author)
+    assert "copy card and weights into its source tree" in said
+    # As its author has it: the source tree, with card and weights where its registry says.
+    source = shutil.copytree(HERE / "zoo-egnn" / "src", tmp_path / "src", ignore=shutil.ignore_patterns("*.pyc"))
+    folder = source / "zoo_egnn" / "cards" / "egnn-qm9"
+    for name in ("card.yaml", "model.safetensors"):
+        shutil.copy(trained / name, folder)
+    said = call(python, "-m", "zoo", "push", folder, "zoo-org/egnn", "--tag", "v1.0", cwd=tmp_path, **author)
     pin = re.search(r"zoo-org/egnn@[0-9a-f]{40}", said)[0]
+    assert f"hub: {pin}" in (source / "zoo_egnn" / "registry.yaml").read_text()
     assert {"card.yaml", "model.safetensors", "README.md"} <= set(hub.state.there("zoo-org/egnn"))
     code = f"""if True:
         import ase.build, zoo
