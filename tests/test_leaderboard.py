@@ -80,6 +80,16 @@ def test_intervals_of_other_weights_are_not_shown() -> None:
     assert sheet.rows == [["U0", "meV", "91.0% · 0.42 · 25"]]
 
 
+@pytest.mark.parametrize(("weights", "words"), [(SHA, "intervals for 90% of all errors"), (OTHER, "other weights")])
+def test_show_says_how_intervals_held(weights: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    from zoo.cli import main
+
+    card("painn-qm9", uncertainty=uncertainty(weights)).save(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["show", str(tmp_path / "card.yaml")])
+    assert not stop.value.code and words in capsys.readouterr().out
+
+
 def test_parts_of_the_split_and_what_training_cost() -> None:
     breakdown = [{"split": "test", "by": "heavy_atoms", "groups": ["8", "9"], "n": [40, 60],
                   "mae": {"U0": [10.0, 14.0], "mu": [None, 0.03]}}]

@@ -90,7 +90,7 @@ def _print_card(card: Any) -> None:
     if card.metrics:
         out.print(Text("\nmeasured", style="bold"))
         out.print(_metrics(card))
-    for title, text in (("limits", card.limits), ("uncertainty", card.uncertainty), ("stability", card.stability),
+    for title, text in (("limits", card.limits), ("uncertainty", _uncertainty(card)), ("stability", card.stability),
                         ("notes", card.notes)):
         if text:
             out.print(Text(f"\n{title}", style="bold"))
@@ -99,6 +99,22 @@ def _print_card(card: Any) -> None:
         out.print(Text(f"\nexempt from {exemption.check}: {exemption.reason}"), soft_wrap=True)
     out.print(Text("\nuse", style="bold"))
     out.print(Text(_usage(card)), soft_wrap=True)
+
+
+def _uncertainty(card: Any) -> str | None:
+    """What the card says of its error estimates, in words; nothing of estimates of other weights."""
+    section = card.uncertainty
+    if section is None or isinstance(section, str):
+        return section
+    if card.weights is None or section.weights != card.weights.sha256:
+        return f"calibrated for other weights ({section.weights[:12]}…) and not used: zoo calibrate {card.name}"
+    lines = [f"intervals for {section.level:.0%} of all errors, fitted on {section.train:,} training and "
+             f"{section.val:,} validation structures"]
+    for held in section.measured:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in held.coverage.items())
+        ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in held.spearman.items())
+        lines += [f"on {held.split} ({held.n:,}) they hold {shares}", f"Spearman with the error: {ranks}"]
+    return "\n".join(lines)
 
 
 def _about(card: Any) -> list[tuple[str, str]]:
@@ -210,7 +226,7 @@ def _split(split: Any) -> str | None:
 def _training(training: Any) -> str:
     parts = [
         training.device,
-        None if training.hours is None else f"{training.hours:.2f} h",
+        None if training.hours is None else f"{training.all_hours:.2f} h",
         None if training.epochs_done is None else f"{training.epochs_done:g} epochs",
         training.date,
     ]
