@@ -29,8 +29,8 @@ class Finding:
 class Check:
     """A named claim and the function that measures it; a function that raises is a claim that fails.
 
-    ``of_design``: what is found depends on :attr:`Subject.design` alone, not on weights or targets, so that subjects
-    of one design share it.
+    ``of_design``: what is found depends on :attr:`Subject.design` alone, not on weights, elements or targets, so that
+    subjects of one design share it.
     """
 
     name: str

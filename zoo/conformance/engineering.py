@@ -83,9 +83,9 @@ def gradients(subject: Subject) -> Finding:
 def overfit(subject: Subject) -> Finding:
     """U0 of eight molecules, without the mean contribution of each element, by Adam on the squared error."""
     store = open_dataset("qm9-sample")
+    if (reason := _unlike(store, subject)) is not None:
+        return not_applicable(reason)
     model = with_energy(subject)
-    if not set(store.elements) <= set(model.elements):
-        return not_applicable(f"the sample has {', '.join(SYMBOLS[z] for z in store.elements)}, not all in the domain")
     graph, wanted = _eight(store, model)
     optimizer = torch.optim.Adam(model.parameters(), lr=_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS, eta_min=_RATE * 1e-2)
@@ -104,6 +104,15 @@ def overfit(subject: Subject) -> Finding:
     return below(best, 0.01, f"of the standard deviation after {step} steps", dtype="float32")
 
 
+def _unlike(store: Store, subject: Subject) -> str | None:
+    """Why a model of the subject's design cannot be trained on the sample."""
+    if subject.card.inputs:
+        return f"the sample has no {', '.join(subject.card.inputs)}, which the model reads"
+    if not set(store.elements) <= set(subject.model.elements):
+        return f"the sample has {', '.join(SYMBOLS[z] for z in store.elements)}, not all in the domain"
+    return None
+
+
 def _eight(store: Store, model: Model) -> tuple[Graph, Tensor]:
     rows = named_rows(store, "train")
     counts, labels = store.composition()[rows].double(), store.labels_of(rows, ["U0"])["U0"].double()
@@ -119,6 +128,8 @@ def resume(subject: Subject) -> Finding:
     """Four steps, and two steps, a break, and two more: the same weights, bit by bit."""
     from zoo.training import train
 
+    if (reason := _unlike(open_dataset("qm9-sample"), subject)) is not None:
+        return not_applicable(reason)
     card = _tiny_run(subject)
     with tempfile.TemporaryDirectory() as folder:
         whole, broken = Path(folder, "whole"), Path(folder, "broken")

@@ -54,10 +54,10 @@ class Subject:
 
     @cached_property
     def design(self) -> str:
-        """What makes the network but for its weights and targets: backbone, its keywords, elements, inputs; as JSON."""
-        described, card = self.architecture, self.card
-        return json.dumps([described.name, self.plugin.package, described.format, self.keywords(),
-                           sorted(card.domain.elements), sorted(card.inputs)], sort_keys=True, default=str)
+        """What makes the network but for its weights, elements and targets: backbone, its keywords, inputs; as JSON."""
+        keywords = {name: value for name, value in self.keywords().items() if name != "elements"}
+        return json.dumps([self.architecture.name, self.plugin.package, self.architecture.format, keywords,
+                           sorted(self.card.inputs)], sort_keys=True, default=str)
 
     def keywords(self) -> dict[str, Any]:
         """Of the backbone: those of the card, and the defaults of the others."""
