@@ -1,0 +1,115 @@
+"""zoo relax, zoo md and zoo lab on the command line, with a small untrained model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import ase.build
+import ase.io
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from zoo.card import Card
+from zoo.errors import ZooError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A card folder: repulsion of nuclei as a prior holds the untrained model together long enough."""
+    from zoo.loading import create, save
+
+    path = tmp_path_factory.mktemp("simulated")
+    torch.manual_seed(0)
+    save(create("schnet", preset="small", elements=["H", "O", "Cu"], name="sim", cutoff=3.5), path / "sim",
+         domain={"elements": ["H", "O", "Cu"], "pbc": True, "bonds": {"H-O": [0.9, 1.05]}, "max_force": 50.0})
+    ase.io.write(path / "water.xyz", ase.build.molecule("H2O"))
+    return path
+
+
+def zoo(*arguments):
+    from zoo.cli import app
+
+    return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=True)
+
+
+def md(folder, output, *more):
+    return zoo("md", folder / "water.xyz", "--model", folder / "sim", "--output", output, "--every", 5, "--temperature",
+               50, *more)
+
+
+def test_relax_writes_structures_and_says_which_did_not_converge(folder, tmp_path):
+    output = tmp_path / "done.extxyz"
+    done = zoo("relax", folder / "water.xyz", "--model", folder / "sim", "--steps", 3, "--fmax", 1e-6, "-o", output,
+               "--json")
+    assert done.exit_code == 1
+    (row,) = json.loads(done.stdout)["results"]
+    assert row["converged"] is False and row["steps"] == 3 and row["largest_move_A"] > 0
+    assert ase.io.read(output).get_potential_energy() == pytest.approx(row["energy_eV"], abs=1e-6)
+    easy = zoo("relax", folder / "water.xyz", "--model", folder / "sim", "--fmax", 1000, "-o", output)
+    assert easy.exit_code == 0 and "H2O" in easy.stdout
+
+
+def test_dynamics_in_two_parts_is_dynamics_in_one(folder, tmp_path):
+    whole = md(folder, tmp_path / "whole.extxyz", "--steps", 20)
+    assert whole.exit_code == 0, whole.output
+    assert md(folder, tmp_path / "parts.extxyz", "--steps", 9).exit_code == 0
+    again = md(folder, tmp_path / "parts.extxyz", "--steps", 20)
+    assert isinstance(again.exception, ZooError) and "--restart" in str(again.exception)
+    other = md(folder, tmp_path / "parts.extxyz", "--steps", 20, "--restart", "--timestep", 1.0)
+    assert isinstance(other.exception, ZooError) and "timestep" in str(other.exception)
+    assert md(folder, tmp_path / "parts.extxyz", "--steps", 20, "--restart").exit_code == 0
+    for suffix in (".extxyz", ".csv"):
+        assert (tmp_path / f"parts{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+    assert len(ase.io.read(tmp_path / "whole.extxyz", ":")) == 5
+    assert (tmp_path / "whole.png").stat().st_size > 5000
+
+
+def test_leaving_the_training_data_is_said(folder, tmp_path):
+    done = md(folder, tmp_path / "hot.extxyz", "--steps", 60, "--temperature", 30000)
+    assert "warning" in done.output and "H-O bond" in done.output
+
+
+def test_an_unknown_element_is_refused(folder, tmp_path):
+    ase.io.write(tmp_path / "methane.xyz", ase.build.molecule("CH4"))
+    done = zoo("md", tmp_path / "methane.xyz", "--model", folder / "sim", "--output", tmp_path / "x.extxyz")
+    assert isinstance(done.exception, ZooError) and "C (atom 0)" in str(done.exception)
+    assert not (tmp_path / "x.extxyz").exists()
+
+
+def test_figures_go_into_the_card(folder, tmp_path):
+    ase.io.write(tmp_path / "copper.cif", ase.build.bulk("Cu"))
+    done = zoo("lab", "drift", folder / "sim", folder / "water.xyz", "--picoseconds", 0.005, "--equilibrate", 0,
+               "--temperature", 10, "--write")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["length_ps"] == 0.005 and report["dtype"] == "float64"
+    done = zoo("lab", "stability", folder / "sim", folder / "water.xyz", "--picoseconds", 0.02, "--seeds", 2, "--write")
+    assert done.exit_code == 0, done.output
+    written = Card.load(folder / "sim").stability
+    assert written["nve"] == report and set(written["nvt"]["at"]) == {"300 K", "600 K"}
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_can_go_on(folder, tmp_path):
+    command = [sys.executable, "-m", "zoo", "md", str(folder / "water.xyz"), "--model", str(folder / "sim"), "--output",
+               str(tmp_path / "t.extxyz"), "--every", "5", "--temperature", "50", "--steps"]
+    process = subprocess.Popen([*command, "1000000"], stderr=subprocess.PIPE, text=True, env={**os.environ})
+    log = tmp_path / "t.csv"
+    patience = time.monotonic() + 120
+    while time.monotonic() < patience and not (log.exists() and (tmp_path / "t.extxyz").stat().st_size > 8_000):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and "--restart" in said
+    frames = ase.io.read(tmp_path / "t.extxyz", ":")
+    last = int(frames[-1].info["step"])
+    done = subprocess.run([*command, str(last + 20), "--restart"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    steps = [int(frame.info["step"]) for frame in ase.io.read(tmp_path / "t.extxyz", ":")]
+    assert steps == list(range(0, last + 21, 5))
