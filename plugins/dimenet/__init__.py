@@ -42,7 +42,7 @@ def zoo_architectures() -> list[Architecture]:
             summary="invariant messages with distances and angles (DimeNet++)",
             presets={"paper": PAPER, "small": SMALL},
             readout={"hidden": [], "bias": False},
-            signature={"body_order": 3, "parity": "even", "lmax": 0},
+            signature={"body_order": 3, "parity": "even", "lmax": 0, "export": True},
             citation=(
                 "J. Gasteiger, S. Giri, J. T. Margraf, S. Günnemann, Fast and Uncertainty-Aware Directional Message "
                 "Passing for Non-Equilibrium Molecules, arXiv:2011.14115 (2020)",

@@ -42,7 +42,7 @@ def zoo_architectures() -> list[Architecture]:
                 },
             },
             readout={"hidden": [], "bias": False},
-            signature={"body_order": None, "parity": "full", "lmax": None, "smooth": 2},
+            signature={"body_order": None, "parity": "full", "lmax": None, "smooth": 2, "export": True},
             citation=(
                 "S. Batzner, A. Musaelian, L. Sun, M. Geiger, J. P. Mailoa, M. Kornbluth, N. Molinari, T. E. Smidt, "
                 "B. Kozinsky, E(3)-equivariant graph neural networks for data-efficient and accurate interatomic "
