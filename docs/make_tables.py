@@ -49,7 +49,7 @@ def qm9_table() -> str:
     sizes = " | ".join(f"{c.weights.parameters:,}" if c.weights else "–" for c in cards)
     lines.append(f"| parameters | | {sizes} |")
     lines.append("| hours of training | | " + " | ".join(
-        f"{c.training.hours:.2g}" if c.training.hours is not None else "–" for c in cards) + " |")
+        f"{c.training.all_hours:.2g}" if c.training.hours is not None else "–" for c in cards) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -64,7 +64,7 @@ def force_field_table() -> str:
         found = [error(card, target, "rmse")[0] for target in (next(iter(card.targets)), "forces", "stress")]
         errors = " | ".join(f"{value:.3g}" if value is not None else "–" for value in found)
         lines.append(f"| `{card.name}` | {errors} | {card.data.split.train} | {card.weights.parameters:,} | "
-                     f"{card.training.hours:.2g} |")
+                     f"{card.training.all_hours:.2g} |")
     return "\n".join(lines) + "\n"
 
 

@@ -199,10 +199,11 @@ class Metric(Section):
 
 
 class Training(Section):
-    """How the run went."""
+    """How the run went; ``earlier_hours`` are those of the runs whose weights it started from."""
 
     device: str | None = None
     hours: float | None = Field(None, ge=0)
+    earlier_hours: float | None = Field(None, ge=0)
     epochs_done: float | None = Field(None, ge=0)
     steps_done: int | None = Field(None, ge=0)
     molecules_per_second: float | None = Field(None, ge=0)
@@ -210,6 +211,11 @@ class Training(Section):
     commit: str | None = None
     date: str | None = None
     versions: dict[str, str] = {}
+
+    @property
+    def all_hours(self) -> float | None:
+        """Of this run and of those before it."""
+        return None if self.hours is None else self.hours + (self.earlier_hours or 0.0)
 
 
 class Breakdown(Section):

@@ -65,7 +65,7 @@ class Standing:
         card, weights = self.card, self.card.weights
         return {
             "name": self.name, "architecture": card.architecture, "origin": self.origin, "split": self.split,
-            "parameters": weights.parameters if weights else None, "hours": card.training.hours,
+            "parameters": weights.parameters if weights else None, "hours": card.training.all_hours,
             "device": card.training.device, "training_molecules_per_second": self.rate and float(f"{self.rate:.3g}"),
             "metrics": [m.model_dump(exclude_none=True) for m in self.metrics.values()],
             "breakdown": [b.model_dump() for b in card.breakdown if b.split == self.split],

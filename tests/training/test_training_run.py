@@ -137,8 +137,10 @@ def test_a_warm_start_begins_where_the_other_ended(trained: Path, tmp_path: Path
                    overrides=[f"from={trained}", "freeze=[backbone.*]", "budget.steps=3", "lr=1e-6"])
     after = zoo.load(folder).state_dict()
     assert all(torch.equal(v, after[n]) for n, v in source.state_dict().items() if n.startswith("backbone"))
-    maes = [Card.load(run).training.best_validation["gap.mae"] for run in (trained, folder)]
-    assert maes[1] < 1.1 * maes[0], "the readouts were taken over, and their references refitted"
+    before, now = (Card.load(run).training for run in (trained, folder))
+    assert now.best_validation["gap.mae"] < 1.1 * before.best_validation["gap.mae"], (
+        "the readouts were taken over, and their references refitted")
+    assert now.earlier_hours == before.hours > 0 and now.all_hours == now.hours + before.hours
 
 
 def test_a_warm_start_needs_the_same_backbone(trained: Path) -> None:

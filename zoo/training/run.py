@@ -21,7 +21,7 @@ from zoo.data.identity import SPLIT_FILE, write_split
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.data.store import Store
 from zoo.errors import MissingExtraError, TrainingError, ZooError
-from zoo.loading import save
+from zoo.loading import resolve, save
 from zoo.model import Model
 from zoo.training import machine
 from zoo.training.curve import write_curve
@@ -229,6 +229,8 @@ def _training(trainer: Trainer, here: Ranks) -> dict[str, Any]:
                "versions": {"geometric-zoo": version("geometric-zoo"), "torch": str(torch.__version__)}}
     from zoo.evaluation import commit
 
+    if trainer.recipe.warm_start and (before := resolve(trainer.recipe.warm_start).card.training) and before.hours:
+        section["earlier_hours"] = round(before.all_hours, 4)
     return section | ({"commit": commit()} if commit() else {})
 
 
