@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import atomic_numbers
-from e3nn import o3
-from mace.calculators import MACECalculator
-from mace.modules import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, ScaleShiftMACE
 from md_worker import Engine
+
+torch.serialization.add_safe_globals([slice])  # e3nn 0.4 keeps one among its constants, which torch now refuses
+
+from e3nn import o3  # noqa: E402
+from mace.calculators import MACECalculator  # noqa: E402
+from mace.modules import (  # noqa: E402
+    RealAgnosticInteractionBlock,
+    RealAgnosticResidualInteractionBlock,
+    ScaleShiftMACE,
+)
 
 
 def build(family: str, config: dict[str, Any], symbols: list[str], now: Callable[[], float]) -> Engine:
