@@ -57,7 +57,7 @@ def zoo_architectures() -> list[Architecture]:
             summary="invariant messages with distances, angles and torsions (GemNet-Q, GemNet-T)",
             presets={"paper": PAPER, "paper-t": PAPER | {"quadruplets": False}, "small": SMALL},
             readout={"hidden": [], "bias": False},
-            signature={"body_order": 4, "parity": "even", "lmax": 0},
+            signature={"body_order": 4, "parity": "even", "lmax": 0, "export": True},
             citation=(
                 "J. Gasteiger, F. Becker, S. Günnemann, GemNet: Universal Directional Graph Neural Networks for "
                 "Molecules, NeurIPS 2021, arXiv:2106.08903",
