@@ -22,6 +22,7 @@ from zoo.comparison.contestants import Contestant
 from zoo.comparison.ground import Ground
 from zoo.comparison.question import Question, recipe_of
 from zoo.comparison.result import Cell
+from zoo.errors import EvaluationError
 from zoo.loading import create
 from zoo.training.recipe import apply_overrides
 from zoo.training.run import Options, run
@@ -66,7 +67,9 @@ def _perform(task: Task, question: Question, ground: Ground, out: Path, device: 
         if outcome is not None and outcome.reason == "signal":
             return None
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        return read_cell(folder, task, card, reused=False)
+        if (made := read_cell(folder, task, card, reused=False)) is None:
+            raise EvaluationError(f"nothing was measured: no test molecule has a label {', '.join(question.labels)}")
+        return made
     except Exception as error:
         # Whatever a stranger's network does, the others are still compared.
         if folder is not None and task.contestant.error is None:
