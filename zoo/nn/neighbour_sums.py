@@ -7,8 +7,7 @@ weighs and sums rows without writing them out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import reduce
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -44,14 +43,15 @@ class FilteredSum(MultilinearForm):
 
     def plain(self, k: int, *others: Tensor) -> Tensor:
         p = self.pairs
+        near, far = (p.source, p.target) if k == 2 else (p.target, p.source)
         if k == 1:
             g, h = others
-            product = [g.index_select(0, i) * h.index_select(0, j) for i, j in _columns(p)]
-            return _total(product if h.dim() == 2 else [x.sum(1) for x in product])
+            product = g.index_select(0, near.flatten()) * h.index_select(0, far.flatten())
+            return product.unflatten(0, (-1, near.shape[1])).flatten(1, -2).sum(1)
         rows, W = others if k == 2 else others[::-1]
-        W = W if rows.dim() == 2 else W[:, None]
-        ends = [(j, i) if k == 2 else (i, j) for i, j in _columns(p)]
-        return _total(sum_by(W * rows.index_select(0, far), near, rows.shape[0]) for near, far in ends)
+        message = rows.index_select(0, far.flatten()).unflatten(0, (-1, far.shape[1]))
+        message = message * (W[:, None] if rows.dim() == 2 else W[:, None, None])
+        return sum_by(message.flatten(0, 1), near.flatten(), rows.shape[0])
 
     def _spread(self, fan: Fan, W: Tensor, h: Tensor) -> Tensor:
         """Σ over an atom's edges of W ∘ (h at the far end)."""
@@ -128,15 +128,6 @@ class Filtered(MultilinearForm):
             m = _take(g, block.edge, message).mul_(_take(W, block.pair, filters))
             out[block.atoms] = _sum_runs(m, block.ptr)
         return out
-
-
-def _columns(p: Pairs) -> Iterator[tuple[Tensor, Tensor]]:
-    """Target and source of the first edge of every pair, then of the second."""
-    return zip(p.target.unbind(1), p.source.unbind(1))
-
-
-def _total(terms: Iterable[Tensor]) -> Tensor:
-    return reduce(torch.add, terms)
 
 
 def _blocks(fan: Fan, rows: Tensor) -> list[Block]:
