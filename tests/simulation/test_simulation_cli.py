@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import ase.build
 import ase.io
@@ -95,21 +91,23 @@ def test_figures_go_into_the_card(folder, tmp_path):
     assert written["nve"] == report and set(written["nvt"]["at"]) == {"300 K", "600 K"}
 
 
-@pytest.mark.slow
-def test_an_interrupted_run_can_go_on(folder, tmp_path):
-    command = [sys.executable, "-m", "zoo", "md", str(folder / "water.xyz"), "--model", str(folder / "sim"), "--output",
-               str(tmp_path / "t.extxyz"), "--every", "5", "--temperature", "50", "--steps"]
-    process = subprocess.Popen([*command, "1000000"], stderr=subprocess.PIPE, text=True, env={**os.environ})
-    log = tmp_path / "t.csv"
-    patience = time.monotonic() + 120
-    while time.monotonic() < patience and not (log.exists() and (tmp_path / "t.extxyz").stat().st_size > 8_000):
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 130 and "--restart" in said
-    frames = ase.io.read(tmp_path / "t.extxyz", ":")
-    last = int(frames[-1].info["step"])
-    done = subprocess.run([*command, str(last + 20), "--restart"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_can_go_on(folder, tmp_path, monkeypatch, number):
+    from zoo.simulation.recording import Recorder
+
+    record = Recorder.record
+
+    def record_and_interrupt(recorder):
+        record(recorder)
+        if recorder._dynamics.steps_done == 15:
+            signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(Recorder, "record", record_and_interrupt)
+    done = md(folder, tmp_path / "t.extxyz", "--steps", 100_000)
+    assert done.exit_code == 130 and "--restart" in done.output
+    assert signal.getsignal(number) is before
+    monkeypatch.setattr(Recorder, "record", record)
+    assert md(folder, tmp_path / "t.extxyz", "--steps", 25, "--restart").exit_code == 0
     steps = [int(frame.info["step"]) for frame in ase.io.read(tmp_path / "t.extxyz", ":")]
-    assert steps == list(range(0, last + 21, 5))
+    assert steps == [0, 5, 10, 15, 20, 25]
