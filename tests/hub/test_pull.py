@@ -107,6 +107,7 @@ def test_a_plugin_may_offer_another_source(newest: Client) -> None:
         "import sys, types\nfrom zoo import host\nmade = types.ModuleType('made')\n"
         "import shutil\nmade.fetch = lambda rest, folder: shutil.copytree(rest, folder / 'x', dirs_exist_ok=True)\n"
         "sys.modules['made'] = made\nhost.fetchers = lambda: {'drawer': 'made:fetch'}\n"
+        "host.provider = lambda name, kind: types.SimpleNamespace(package='made')\n"
     )
     models.write_folder(newest.home / "mine", WEIGHTS)
     found = newest.run(snippet + RESOLVE, f"drawer:{newest.home}/mine").ok()
