@@ -40,7 +40,7 @@ def plan(rows: np.ndarray, sizes: Mapping[str, np.ndarray], limits: Mapping[str,
 def _even(sums: list[np.ndarray], caps: list[int]) -> list[int]:
     """Ends of as many batches as the caps force, with the caps lowered until the last batch is as full as the rest."""
     best = _greedy(sums, caps)
-    if len(best) == 1:
+    if len(best) <= 1:
         return best
     # No share below the mean of the limit that binds can hold everything in as many batches.
     low, high = max(s[-1] / (len(best) * cap) for s, cap in zip(sums, caps)), 1.0

@@ -127,6 +127,10 @@ def _open(card: Card, recipe: Recipe, model: Model, options: Options, here: Rank
         elif here.first == (turn == 0):
             found = open_for_card(card, cutoff=float(model.backbone.cutoff), labels=recipe.losses, path=options.data)
         here.sum(torch.zeros(1, device=here.device))
+    for part, what in (("train", "train on"), ("val", "choose the best weights by")):
+        if not len(found.rows[part]):
+            raise TrainingError(f"{found.name} holds no structure of the {'training' if part == 'train' else 'validation'} "
+                                f"split of this card: there is nothing to {what}")
     used = torch.cat([found.rows["train"], found.rows["val"]])
     check_elements(found.store, used, model.elements, found.name)
     return found
