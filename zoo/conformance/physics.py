@@ -21,8 +21,9 @@ from zoo.units import factor
 
 __all__ = ["CHECKS"]
 
-# Lengths of vectors of features are stiff where they nearly vanish: wider steps would see their curvature.
-_STEP = 2e-5
+# Lengths of vectors of features are stiff where they nearly vanish, and wider steps see their curvature; energies far
+# from the training data are large, and narrower steps see their rounding. A wrong derivative agrees with no step.
+_STEPS = (1e-4, 2e-5, 4e-6)
 _DERIVATIVE = 1e-5
 _EXACT = 1e-9
 _CROSSING = 1e-6
@@ -34,8 +35,8 @@ def forces(subject: Subject) -> Iterator[Finding]:
     for of, atoms in (("molecule", specimens.molecule(model.elements)), ("crystal", specimens.crystal(model.elements))):
         exact = _forces(subject, atoms)
         for direction in _directions(exact.shape, 2):
-            numeric = -_slope(subject, lambda t, d=direction, a=atoms: _displaced(a, t * d))
-            error = abs(numeric - float((exact * torch.from_numpy(direction)).sum()))
+            slope = -float((exact * torch.from_numpy(direction)).sum())
+            error = _off(subject, lambda t, d=direction, a=atoms: _displaced(a, t * d), slope)
             size = float(np.linalg.norm(direction)) * max(rms(exact), 1e-6 * _scale(model))
             yield below(error / size, _DERIVATIVE, of=of, dtype="float64")
 
@@ -57,8 +58,8 @@ def stress(subject: Subject) -> Iterator[Finding]:
         exact = model(subject.graph(atoms), ["stress"])["stress"][0].double()
     for direction in _directions((3, 3), 2):
         strain = (direction + direction.T) / 2
-        numeric = _slope(subject, lambda t, s=strain: _strained(atoms, t * s)) / atoms.get_volume()
-        error = abs(numeric - float((exact * torch.from_numpy(strain)).sum()))
+        slope = float((exact * torch.from_numpy(strain)).sum()) * atoms.get_volume()
+        error = _off(subject, lambda t, s=strain: _strained(atoms, t * s), slope) / atoms.get_volume()
         yield below(error / (float(np.linalg.norm(strain)) * max(rms(exact), 1e-9 * _scale(model))), _DERIVATIVE,
                     of="crystal", dtype="float64")
 
@@ -198,13 +199,16 @@ def _forces(subject: Subject, atoms: ase.Atoms) -> Tensor:
         return subject.energy_model(subject.graph(atoms), ["forces"])["forces"].double()
 
 
-def _slope(subject: Subject, at: Callable[[float], ase.Atoms]) -> float:
-    """dE/dt at t = 0 in eV: (4 D(h/2) − D(h)) / 3 with central differences D, in one batch."""
+def _off(subject: Subject, at: Callable[[float], ase.Atoms], slope: float) -> float:
+    """How far dE/dt at t = 0 is from ``slope``, eV: (4 D(h/2) − D(h)) / 3 with central differences D, at the best h."""
     model = subject.energy_model
-    steps = (_STEP, -_STEP, _STEP / 2, -_STEP / 2)
-    energy = _network(subject, [at(t) for t in steps]).double()
-    wide, narrow = (energy[0] - energy[1]) / (2 * _STEP), (energy[2] - energy[3]) / _STEP
-    return float((4 * narrow - wide) / 3) * _scale(model)
+    frames = [at(t) for h in _STEPS for t in (h, -h, h / 2, -h / 2)]
+    energy = _network(subject, frames).double().view(len(_STEPS), 4)
+    found = []
+    for h, (a, b, c, d) in zip(_STEPS, energy, strict=True):
+        wide, narrow = (a - b) / (2 * h), (c - d) / h
+        found.append(abs(float((4 * narrow - wide) / 3) * _scale(model) - slope))
+    return min(found)
 
 
 def _directions(shape: tuple[int, ...], count: int) -> list[np.ndarray]:
