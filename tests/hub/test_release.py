@@ -19,7 +19,7 @@ COMPARE = """
 import ase.build, torch, zoo
 here, there = zoo.load("tree/cards/" + args[0]), zoo.load(args[1])
 a, b = here.state_dict(), there.state_dict()
-atoms = [ase.build.molecule(name) for name in ("CH3CH2OH", "C6H6", "NH3")]
+atoms = [ase.build.molecule(name) for name in ("CH3CH2OH", "C6H6", "CH4")]
 result = {"weights": list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a),
           "predictions": here.predict(atoms) == there.predict(atoms), "card": here.card == there.card}
 """
@@ -73,7 +73,7 @@ def test_every_model_comes_back_bit_for_bit(torch_client: Client, hub: HubServer
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", [name for name in TRAINED if name.endswith("-qm9")])
 def test_a_pulled_model_measures_the_same(torch_client: Client, hub: HubServer, name: str) -> None:
     pin = publish(torch_client, hub)[name]
     options = {"data": str(ROOT / "zoo/data/samples/qm9"), "split": "test"}
