@@ -18,11 +18,12 @@ def test_the_result_is_that_of_one_call(rows):
     with torch.no_grad():
         torch.testing.assert_close(blockwise(function, x, y), x[:, :8] * y.sum(1))
     assert sum(calls) == rows
-    assert max(calls) <= 1024
+    threads = torch.get_num_threads()
+    assert max(calls) <= 1024 * threads
     calls.clear()
     with torch.no_grad():
         blockwise(function, x, y, width=64_000)
-    assert max(calls) <= 1
+    assert max(calls) <= threads
 
 
 def test_with_gradients_it_is_one_call():
