@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from sides import Side, python_of
 
 from zoo.data import open_sample
 
@@ -79,37 +78,6 @@ COMPARISONS = (
 )  # fmt: skip
 
 
-class Worker:
-    """A side in its process."""
-
-    def __init__(self, python: Path, side: str, comparison: Comparison, config: dict[str, Any], batch: Path,
-                 exchange: Path, options: argparse.Namespace) -> None:
-        command = [str(python), "-W", "ignore", str(HERE / "peers" / "worker.py"), side, comparison.family, str(batch),
-                   str(exchange), "--config", json.dumps(config), "--threads", str(options.threads), "--device",
-                   options.device]
-        command += ["--processor-time"] * options.processor_time
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        environment |= {"OMP_NUM_THREADS": str(options.threads)}
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=environment)
-        self.about = self._reply()
-
-    def ask(self, task: str, steps: int = 1) -> dict[str, Any]:
-        self.process.stdin.write(json.dumps({"task": task, "steps": steps}) + "\n")
-        self.process.stdin.flush()
-        return self._reply()
-
-    def _reply(self) -> dict[str, Any]:
-        for line in self.process.stdout:
-            if line.startswith("@@"):
-                return json.loads(line[2:])
-        raise SystemExit(f"{' '.join(self.process.args[3:5])} ended with status {self.process.wait()}")
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def make_batch(path: Path, molecules: int) -> dict[str, int]:
     """Test molecules of the QM9 sample with edges and triplets. Returns their numbers."""
     store = open_sample(cutoff=CUTOFF)
@@ -127,25 +95,29 @@ def make_batch(path: Path, molecules: int) -> dict[str, int]:
 
 def compare(comparison: Comparison, batch: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Both sides, all tasks, by turns."""
-    python = options.peers / comparison.environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not python.exists():
-        raise SystemExit(f"{python} is not there: python tests/reference/make.py --install-only")
     exchange = batch.with_name(f"{comparison.family}.safetensors")
-    peer = Worker(python, f"side_{comparison.environment}", comparison, comparison.config, batch, exchange, options)
-    ours = Worker(Path(sys.executable), "side_zoo", comparison,
-                  {"importer": comparison.importer, "given": comparison.given}, batch, exchange, options)
+
+    def start(environment: str, config: dict[str, Any]) -> Side:
+        python = None if environment == "zoo" else python_of(environment, options)
+        arguments = [f"side_{environment}", comparison.family, str(batch), str(exchange), "--config",
+                     json.dumps(config), "--device", options.device]
+        return Side(f"{comparison.family} of {environment}", python, "worker.py", arguments, options)
+
+    # The peer first: the zoo takes over the weights that it leaves.
+    peer = start(comparison.environment, comparison.config)
+    ours = start("zoo", {"importer": comparison.importer, "given": comparison.given})
     sides = {"zoo": ours, "peer": peer}
     try:
-        difference = disagreement(ours.ask("answer"), peer.ask("answer"))
+        difference = disagreement(*(side.ask(task="answer", steps=1) for side in sides.values()))
         tasks = {task: take_turns(sides, task, options) for task in options.tasks}
-        memory = {name: round(worker.ask("memory")["peak_gb"], 2) for name, worker in sides.items()}
+        memory = {name: round(side.ask(task="memory", steps=1)["peak_gb"], 2) for name, side in sides.items()}
     finally:
-        for worker in sides.values():
-            worker.close()
+        for side in sides.values():
+            side.close()
     return {
         "family": comparison.family, "peer": comparison.peer, "config": comparison.config,
-        "parameters": {name: worker.about["parameters"] for name, worker in sides.items()},
-        "versions": {name: worker.about["versions"] for name, worker in sides.items()},
+        "parameters": {name: side.about["parameters"] for name, side in sides.items()},
+        "versions": {name: side.about["versions"] for name, side in sides.items()},
         "disagreement": difference, "tasks": tasks, "peak_memory_gb": memory,
     }  # fmt: skip
 
@@ -161,17 +133,17 @@ def disagreement(a: dict[str, list], b: dict[str, list]) -> dict[str, float]:
     return found
 
 
-def take_turns(sides: dict[str, Worker], task: str, options: argparse.Namespace) -> dict[str, Any]:
+def take_turns(sides: dict[str, Side], task: str, options: argparse.Namespace) -> dict[str, Any]:
     """Warm up, then rounds in which each side does about ``--seconds`` of steps."""
     steps = {}
-    for name, worker in sides.items():
-        warm = worker.ask(task, 2)["seconds"][-1]
+    for name, side in sides.items():
+        warm = side.ask(task=task, steps=2)["seconds"][-1]
         steps[name] = max(1, round(options.seconds / warm))
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     ratios = []
     for turn in range(options.rounds):
         order = list(sides) if turn % 2 else list(sides)[::-1]
-        taken = {name: sides[name].ask(task, steps[name])["seconds"] for name in order}
+        taken = {name: sides[name].ask(task=task, steps=steps[name])["seconds"] for name in order}
         ratios.append(median(taken["peer"]) / median(taken["zoo"]))
         for name in sides:
             seconds[name] += taken[name]

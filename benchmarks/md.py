@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,7 @@ from statistics import median
 from typing import Any
 
 from bench_peers import HERE, ROOT, _machine
+from sides import Side, python_of
 
 FEMTOSECONDS = 0.5
 CUTOFF = 5.0
@@ -60,61 +59,34 @@ PAIRINGS = (
 )  # fmt: skip
 
 
-class Engine:
-    """An engine in its process."""
-
-    def __init__(self, name: str, family: str, config: dict[str, Any], options: argparse.Namespace) -> None:
-        self.name = name
-        python = Path(sys.executable)
-        if name != "zoo":
-            python = options.peers / name / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-        command = [str(python), "-W", "ignore", str(HERE / "peers" / "md_worker.py"), f"md_{name}", family,
-                   json.dumps(config), "--threads", str(options.threads), "--memory", str(options.memory)]
-        command += ["--processor-time"] * options.processor_time
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        environment |= {"OMP_NUM_THREADS": str(options.threads)}
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=environment)
-        self._reply()
-
-    def run(self, structure: str, steps: int) -> dict[str, Any]:
-        self.process.stdin.write(json.dumps({"structure": structure, "steps": steps}) + "\n")
-        self.process.stdin.flush()
-        return self._reply()
-
-    def _reply(self) -> dict[str, Any]:
-        for line in self.process.stdout:
-            if line.startswith("@@"):
-                return json.loads(line[2:])
-        raise SystemExit(f"{self.name} ended with status {self.process.wait()}")
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
+def engine(name: str, family: str, config: dict[str, Any], options: argparse.Namespace) -> Side:
+    python = None if name == "zoo" else python_of(name, options)
+    return Side(name, python, "md_worker.py", [f"md_{name}", family, json.dumps(config), "--memory",
+                                               str(options.memory)], options)
 
 
-def measure(engines: list[Engine], structure: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def measure(engines: list[Side], structure: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """What each engine did, by turns; peers are left out of the largest cell."""
     rows, steps = {}, {}
     engines = [e for e in engines if e.name == "zoo" or structure != "si-100000"]
-    for engine in engines:
-        first = engine.run(structure, 1)
-        second = engine.run(structure, 1) if "steps" in first else first
+    for side in engines:
+        first = side.ask(structure=structure, steps=1)
+        second = side.ask(structure=structure, steps=1) if "steps" in first else first
         if "steps" not in second:
-            rows[engine.name] = {"out_of_memory": True}
+            rows[side.name] = {"out_of_memory": True}
             continue
-        rows[engine.name] = {"atoms": first["atoms"], "versions": first["versions"], "steps": []}
-        steps[engine.name] = max(1, round(options.seconds / second["steps"][-1]["seconds"]))
+        rows[side.name] = {"atoms": first["atoms"], "versions": first["versions"], "steps": []}
+        steps[side.name] = max(1, round(options.seconds / second["steps"][-1]["seconds"]))
     for turn in range(options.rounds):
-        for engine in engines if turn % 2 else engines[::-1]:
-            if engine.name in steps:
-                answer = engine.run(structure, steps[engine.name])
+        for side in engines if turn % 2 else engines[::-1]:
+            if side.name in steps:
+                answer = side.ask(structure=structure, steps=steps[side.name])
                 if "steps" not in answer:
-                    rows[engine.name] = {"out_of_memory": True}
-                    del steps[engine.name]
+                    rows[side.name] = {"out_of_memory": True}
+                    del steps[side.name]
                     continue
-                rows[engine.name]["steps"] += answer["steps"]
-                rows[engine.name]["peak_gb"] = round(answer["peak_gb"], 2)
+                rows[side.name]["steps"] += answer["steps"]
+                rows[side.name]["peak_gb"] = round(answer["peak_gb"], 2)
     return rows
 
 
@@ -175,7 +147,7 @@ def main() -> None:
         if pairing.family not in options.families:
             continue
         configs = {"zoo": pairing.zoo} | ({} if options.alone else pairing.peers)
-        engines = [Engine(name, pairing.family, config, options) for name, config in configs.items()]
+        engines = [engine(name, pairing.family, config, options) for name, config in configs.items()]
         try:
             for structure in options.structures:
                 print(f"{pairing.family}, {structure} …", file=sys.stderr, flush=True)
@@ -185,8 +157,8 @@ def main() -> None:
                 options.json.parent.mkdir(parents=True, exist_ok=True)
                 options.json.write_text(json.dumps(report, indent=1) + "\n")
         finally:
-            for engine in engines:
-                engine.close()
+            for side in engines:
+                side.close()
     print(markdown(report))
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from zoo import yaml_loader
 from zoo.errors import CardError
+from zoo.files import write_text
 from zoo.yaml_loader import load_yaml, parse_yaml
-from zoo.yaml_writer import dump_yaml, write_text
+from zoo.yaml_writer import dump_yaml
 
 COMMIT = "1234567890123456789012345678901234567890"
 

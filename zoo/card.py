@@ -32,8 +32,9 @@ from zoo.card_parts import (
 )
 from zoo.card_section import Section, explain, problem
 from zoo.errors import CardError, WeightsError
+from zoo.files import write_text
 from zoo.yaml_loader import Document, load_yaml, parse_yaml
-from zoo.yaml_writer import dump_yaml, write_text
+from zoo.yaml_writer import dump_yaml
 
 __all__ = ["CARD_FILE", "DERIVATIVES", "SCHEMA", "UPGRADES", "Breakdown", "Calibration", "Card", "Data", "Domain",
            "Exemption", "Golden", "Metric", "Name", "Priors", "References", "Requires", "Split", "Structure",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import DataError, MissingExtraError
+from zoo.files import replacing
 
 if TYPE_CHECKING:
     from zoo.evaluation import TargetResult
@@ -86,7 +87,6 @@ def grid(count: int) -> tuple[Any, Sequence[Any]]:
 
 def write(figure: Any, picture: Path) -> Path:
     """Save a figure as PNG; the file appears whole or not at all."""
-    partial = picture.with_name(f".{picture.name}.partial.png")
-    figure.savefig(partial, dpi=120)
-    partial.replace(picture)
+    with replacing(picture) as staging:
+        figure.savefig(staging, dpi=120, format="png")
     return picture

@@ -16,8 +16,9 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from zoo.card import CARD_FILE, Name
 from zoo.card_section import Section, explain
 from zoo.errors import CardError
+from zoo.files import write_text
 from zoo.yaml_loader import Document, load_yaml, parse_yaml
-from zoo.yaml_writer import dump_yaml, write_text
+from zoo.yaml_writer import dump_yaml
 
 __all__ = ["REGISTRY_FILE", "Include", "RegistryFile", "home", "parse_pin", "read_registry", "write_include",
            "write_pin", "write_pins"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import ase
 import ase.io
 
-from zoo.errors import MissingExtraError, StructureError
+from zoo.errors import MissingExtraError, StructureError, ZooError
+from zoo.files import replacing
 from zoo.unpack import unpacked
 
-__all__ = ["Read", "from_smiles", "read_structures"]
+__all__ = ["Read", "from_smiles", "read_structures", "write_structures"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,15 @@ def _read_file(path: Path) -> Iterator[Read]:
         error = StructureError(f"{path}: holds no structure")
     if error is not None:
         yield Read(f"{path.name}#{len(frames)}" if frames else path.name, None, error)
+
+
+def write_structures(path: Path, frames: Sequence[ase.Atoms]) -> None:
+    """Extended XYZ; raises ``ZooError`` when it cannot be written."""
+    try:
+        with replacing(path) as staging:
+            ase.io.write(staging, frames, format="extxyz")
+    except OSError as error:
+        raise ZooError(f"{path}: cannot be written: {error}") from error
 
 
 def from_smiles(smiles: str, *, seed: int = 0) -> ase.Atoms:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import WeightsError
+from zoo.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -152,14 +152,9 @@ def save(module: nn.Module, path: Path, *, metadata: Mapping[str, Any]) -> Weigh
         other = owners.setdefault(value.data_ptr(), name) if value.numel() else name
         if other != name:
             raise WeightsError(f"{other} and {name} share memory: register a tensor once, or clone it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as staging:
         # Bytes first: safetensors' own writer leaves a file that only its owner can read.
-        partial.write_bytes(to_bytes(state, metadata={METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)}))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        staging.write_bytes(to_bytes(state, metadata={METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)}))
     parameters = sum(p.numel() for p in module.parameters())
     return WeightsFile(path.name, sha256_of(path), path.stat().st_size, parameters)
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from zoo.errors import CardError
 from zoo.yaml_loader import is_plain_text
 
-__all__ = ["dump_yaml", "write_text"]
+__all__ = ["dump_yaml"]
 
 WIDTH = 110
 
@@ -34,23 +31,6 @@ def dump_yaml(data: Mapping[str, Any]) -> str:
         CardError: a value or key that plain YAML has no words for.
     """
     return "".join(f"{line}\n" for line in _block(data, 0))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with open(staging, "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            staging.chmod(path.stat().st_mode & 0o777)
-        staging.replace(path)
-    except BaseException:
-        staging.unlink(missing_ok=True)
-        raise
 
 
 def _block(value: Any, indent: int) -> list[str]:

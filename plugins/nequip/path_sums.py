@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from zoo.nn.multilinear import leads_on
+
 from .neighbours import Block
 
 __all__ = ["Path", "PathSums", "Plan"]
@@ -126,7 +128,7 @@ class PathSums(torch.autograd.Function):
         harmonics, weights, *features = ctx.saved_tensors
         if any(g is None for g in grads):
             grads = [zero.zero_() if g is None else g for g, zero in zip(grads, _new_sums(ctx.plan, features))]
-        asked = [needed and _asked(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[1:])]
+        asked = [needed and leads_on(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[1:])]
         return None, *_Gradient.apply(ctx.plan, asked, harmonics, weights, *features, *grads)
 
 
@@ -165,7 +167,7 @@ class _Gradient(torch.autograd.Function):
         plan = ctx.plan
         harmonics, weights, *rest = ctx.saved_tensors
         features, grads = _split(plan, rest)
-        asked = [needed and _asked(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[2:])]
+        asked = [needed and leads_on(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[2:])]
         total = _Totals(asked, harmonics, weights, features)
         grad_g = _new_sums(plan, features)
         scratch = _Scratch(weights)
@@ -217,17 +219,6 @@ class _Totals:
         for total, x in zip(self.features, out.features):
             if total is not None:
                 total.index_add_(0, plan.source[slots], x)
-
-
-def _asked(ctx: Any, k: int) -> bool:
-    """Whether this backward pass goes on into the k-th tensor argument: forces leave the first layer's features alone.
-
-    ``needs_input_grad`` says only that some pass might. Where the engine, asked privately, does not say: yes.
-    """
-    try:
-        return torch._C._will_engine_execute_node(ctx.next_functions[k][0])
-    except (AttributeError, RuntimeError):
-        return True
 
 
 def _new_sums(plan: Plan, features: Any) -> list[Tensor]:

@@ -8,6 +8,7 @@ from zoo_plugins.schnet.model import SchNet
 
 from zoo.graph import Graph
 from zoo.neighbors import add_edges
+from zoo.nn import FilteredSum, OuterSum
 
 
 @pytest.fixture
@@ -89,3 +90,16 @@ def test_the_default_grid_is_for_many_pairs_in_float32(side, dtype, uses):
     model.table.register_forward_hook(lambda *_: read.append(True))
     features(model, 2.1 * torch.cartesian_prod(*[torch.arange(float(side), dtype=dtype)] * 3))
     assert bool(read) == uses
+
+
+def test_many_pairs_on_a_grid_are_not_taken_for_a_small_molecule(monkeypatch):
+    """The table is small, what is read from it is not: plain operations would take longer than no grid at all."""
+    def plain(*_):
+        raise AssertionError("plain operations on thousands of pairs")
+
+    for form in (OuterSum, FilteredSum):
+        monkeypatch.setattr(form, "plain", plain)
+    model = small(channels=128, num_filters=128, num_radial=8)
+    pos = 2.1 * torch.cartesian_prod(*[torch.arange(8.0)] * 3)
+    assert model.table.num_nodes * 128 < 65_536
+    features(model, pos)

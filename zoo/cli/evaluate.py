@@ -43,10 +43,11 @@ def evaluate(
     from zoo import loading
     from zoo.errors import EvaluationError
     from zoo.evaluation import evaluate as measure
+    from zoo.files import write_text
     from zoo.training import machine
     from zoo.training.recipe import apply_overrides
     from zoo.uncertainty import stale
-    from zoo.yaml_writer import dump_yaml, write_text
+    from zoo.yaml_writer import dump_yaml
 
     if write and (limit is not None or allow_overlap):
         raise EvaluationError("--write takes whole splits that were not trained on: leave out --limit and "

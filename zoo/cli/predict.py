@@ -268,7 +268,7 @@ def _cell(value: Any) -> Any:
 
 def _write(path: Path, rows: list[Row]) -> None:
     """All predicted structures with their values, as extended XYZ; the file appears whole."""
-    import ase.io
+    from zoo.structures import write_structures
 
     frames = []
     for row in rows:
@@ -284,14 +284,7 @@ def _write(path: Path, rows: list[Row]) -> None:
             if row.outside:
                 atoms.info["outside"] = "; ".join(row.outside)
             frames.append(atoms)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        ase.io.write(partial, frames, format="extxyz")
-        partial.replace(path)
-    except OSError as error:
-        raise ZooError(f"{path}: cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_structures(path, frames)
 
 
 def _notes(model: Model, rows: list[Row], *, output: Path | None, smiles: bool, quiet: bool) -> None:

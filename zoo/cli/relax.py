@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.errors import ZooError
-
 if TYPE_CHECKING:
     import ase
 
@@ -39,7 +37,7 @@ def relax(
     from zoo.cli import errors
     from zoo.loading import load
     from zoo.simulation import relax as run
-    from zoo.structures import read_structures
+    from zoo.structures import read_structures, write_structures
 
     reads = list(read_structures(files))
     for read in reads:
@@ -57,7 +55,7 @@ def relax(
 
         relaxed = run(field, frames, fmax=fmax, steps=steps, cell=cell, max_atoms=max_atoms, progress=tell)
     output = output or files[0].with_name(f"{files[0].name.split('.')[0]}-relaxed.extxyz")
-    _write(output, relaxed)
+    write_structures(output, relaxed)
     rows = [_row(read.label, before, after) for read, before, after in zip(reads, frames, relaxed)]
     if as_json:
         typer.echo(json.dumps({"model": model, "fmax": fmax, "results": rows}, indent=1))
@@ -94,16 +92,3 @@ def _show(model: Model, rows: list[dict[str, Any]]) -> None:
         table.add_row(row["structure"], row["formula"], f"{row['energy_eV']:.4f}", f"{row['fmax_eV_A']:.4f}",
                       f"{row['largest_move_A']:.3f}", str(row["steps"]), "" if row["converged"] else "not converged")
     console().print(table)
-
-
-def _write(path: Path, frames: list[ase.Atoms]) -> None:
-    import ase.io
-
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        ase.io.write(partial, frames, format="extxyz")
-        partial.replace(path)
-    except OSError as error:
-        raise ZooError(f"{path}: cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo.data.store import Store
 from zoo.errors import DataError
+from zoo.files import replacing
 
 __all__ = ["SPLIT_FILE", "fingerprints", "read_split", "write_split"]
 
@@ -51,9 +52,8 @@ def write_split(folder: Path, store: Store, rows: dict[str, Tensor]) -> Path:
 
     prints = torch.from_numpy(fingerprints(store))
     path = folder / SPLIT_FILE
-    partial = path.with_suffix(".partial")
-    save_file({name: prints[part.cpu()].sort().values for name, part in rows.items()}, partial)
-    partial.replace(path)
+    with replacing(path) as staging:
+        save_file({name: prints[part.cpu()].sort().values for name, part in rows.items()}, staging)
     return path
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import HubError, WeightsError
+from zoo.files import write_text
 from zoo.hub.address import Address
 from zoo.registry_file import home
-from zoo.yaml_writer import write_text
 
 __all__ = ["CachedRepository", "Verdicts", "cache_folder", "check_etag", "discard", "etag_of", "repositories"]
 

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from zoo.errors import MissingExtraError
+from zoo.files import replacing
 
 if TYPE_CHECKING:
     from zoo.lab.equivariance import Equivariance
@@ -84,8 +85,7 @@ def _pyplot() -> Any:
 
 def _write(figure: Any, picture: Path) -> Path:
     picture = Path(picture)
-    partial = picture.with_name(f".{picture.stem}.partial.png")
-    figure.savefig(partial, dpi=150)
-    partial.replace(picture)
+    with replacing(picture) as staging:
+        figure.savefig(staging, dpi=150, format="png")
     figure.clear()
     return picture

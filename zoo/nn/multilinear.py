@@ -17,14 +17,19 @@ from torch import Tensor
 
 from zoo.tracing import is_traced
 
-__all__ = ["MultilinearForm"]
+__all__ = ["MultilinearForm", "leads_on"]
 
-_FEW = 65_536
-"""Numbers an argument may have for the plain operations to be quicker: a small molecule alone."""
+_FEW = 131_072
+"""Numbers the products of a form may have for the plain operations to be quicker: a small molecule alone."""
 
 
 class MultilinearForm(ABC):
     """T(a_0, a_1, …), linear in each argument, given by its partial derivatives."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """Of the products that :meth:`plain` makes: edges or pairs. The arguments may be much smaller than these."""
 
     @abstractmethod
     def partial(self, k: int, *others: Tensor) -> Tensor:
@@ -42,7 +47,7 @@ class MultilinearForm(ABC):
         """∂T/∂a_k, differentiable any number of times, in the widest dtype of the arguments."""
         dtype = reduce(torch.promote_types, (x.dtype for x in others))  # under autocast they differ
         others = tuple(x.to(dtype) for x in others)
-        if is_traced() or all(x.numel() <= _FEW for x in others):
+        if is_traced() or self.rows * max(x.shape[-1] for x in others) <= _FEW:
             return self.plain(k, *others)
         return _Partial.apply(self, k, *others)
 
@@ -62,13 +67,13 @@ class _Partial(torch.autograd.Function):
         grads: list[Tensor | None] = []
         for position in range(len(arguments) - 1):
             m = position if position < ctx.k else position + 1
-            wanted = ctx.needs_input_grad[2 + position] and _leads_to_what_is_asked(ctx, position)
+            wanted = ctx.needs_input_grad[2 + position] and leads_on(ctx, position)
             grads.append(_Partial.apply(ctx.form, m, *arguments[:m], *arguments[m + 1 :]) if wanted else None)
         return None, None, *grads
 
 
-def _leads_to_what_is_asked(ctx: Any, position: int) -> bool:
-    """Whether this backward pass continues into an input: ``autograd.grad`` for forces leaves most weights alone.
+def leads_on(ctx: Any, position: int) -> bool:
+    """Whether this backward pass goes on into a tensor argument: ``autograd.grad`` for forces leaves weights alone.
 
     ``needs_input_grad`` says only that some pass might. Where the engine, asked privately, does not say: yes.
     """

@@ -31,6 +31,10 @@ class FilteredSum(MultilinearForm):
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
 
+    @property
+    def rows(self) -> int:
+        return self.pairs.incoming.far.shape[0]
+
     def partial(self, k: int, *others: Tensor) -> Tensor:
         if k == 0:
             W, h = others
@@ -86,6 +90,10 @@ class Filtered(MultilinearForm):
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
+
+    @property
+    def rows(self) -> int:
+        return self.pairs.incoming.far.shape[0]
 
     def partial(self, k: int, *others: Tensor) -> Tensor:
         return (self._of_g, self._of_W, self._of_h)[k](*others)

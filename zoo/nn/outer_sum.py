@@ -44,6 +44,10 @@ class OuterSum(MultilinearForm):
         self.is_sorted = is_sorted
         self.overlapping = overlapping
 
+    @property
+    def rows(self) -> int:
+        return self.target.shape[0]
+
     def partial(self, k: int, *others: Tensor) -> Tensor:
         return (self._of_g, self._of_x, self._of_m)[k](*others)
 

@@ -16,6 +16,7 @@ import ase.io
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.files import replacing
 from zoo.simulation.dynamics import Dynamics
 
 __all__ = ["COLUMNS", "Recorder", "Restart", "files_of", "read_log"]
@@ -68,13 +69,9 @@ class Restart:
     def write(self, path: Path) -> None:
         """It appears whole or not at all."""
         meta = json.dumps({"format": FORMAT, "settings": self.settings, "lengths": self.lengths})
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("wb") as out:
-            arrays: dict[str, Any] = {"meta": np.array(meta), **self.state}
-            np.savez(out, **arrays)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(path)
+        arrays: dict[str, Any] = {"meta": np.array(meta), **self.state}
+        with replacing(path) as staging:
+            np.savez(staging, **arrays)
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Raises ``ZooError`` when the run that is to go on was another one; names the first difference."""

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from zoo.files import write_text
 from zoo.leaderboard import CURVE_FILE
-from zoo.yaml_writer import write_text
 
 __all__ = ["write_curve"]
 

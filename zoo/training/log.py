@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zoo.files import write_text
 from zoo.host import emit
 
 __all__ = ["Log"]
@@ -126,9 +127,7 @@ def _drop_after(path: Path, step: int) -> None:
             continue
         if line.get("step", 0) <= step:
             kept.append(text)
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, "".join(line + "\n" for line in kept))
 
 
 def _tensorboard(folder: Path) -> Any:

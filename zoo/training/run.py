@@ -129,8 +129,8 @@ def _open(card: Card, recipe: Recipe, model: Model, options: Options, here: Rank
         here.sum(torch.zeros(1, device=here.device))
     for part, what in (("train", "train on"), ("val", "choose the best weights by")):
         if not len(found.rows[part]):
-            raise TrainingError(f"{found.name} holds no structure of the {'training' if part == 'train' else 'validation'} "
-                                f"split of this card: there is nothing to {what}")
+            raise TrainingError(f"{found.name} holds no structure of the split '{part}' of this card: there is nothing "
+                                f"to {what}")
     used = torch.cat([found.rows["train"], found.rows["val"]])
     check_elements(found.store, used, model.elements, found.name)
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from zoo.elements import SYMBOLS
 from zoo.errors import WeightsError
+from zoo.files import replacing
 from zoo.uncertainty.describe import Description
 from zoo.weights import METADATA_KEY, read_header
 
@@ -143,13 +143,9 @@ class ErrorModel:
         from safetensors.torch import save as to_bytes
 
         tensors = {f.name: getattr(self, f.name).contiguous() for f in fields(self) if f.name not in ("facts", "path")}
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            partial.write_bytes(to_bytes(tensors, metadata={METADATA_KEY: json.dumps(asdict(self.facts),
-                                                                                     sort_keys=True)}))
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        metadata = {METADATA_KEY: json.dumps(asdict(self.facts), sort_keys=True)}
+        with replacing(path) as staging:
+            staging.write_bytes(to_bytes(tensors, metadata=metadata))
 
     @classmethod
     def load(cls, path: Path) -> ErrorModel:
