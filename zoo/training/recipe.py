@@ -86,7 +86,7 @@ class Recipe(_Block):
 
     Attributes:
         losses: per target name, and ``forces``, ``stress``; targets not named are trained with ``Loss()``.
-        optimizer: ``adamw``; ``soap``, which needs far fewer steps for some milliseconds more each; or
+        optimizer: ``adamw``; ``soap``, which needs far fewer steps and some more time for each; or
             ``schedulefree`` (needs neither a schedule nor ``ema``).
         lr, betas, eps, weight_decay: of the optimiser; no decay on biases and other one-dimensional parameters.
             Betas are (0.9, 0.999) if not given, (0.95, 0.95) for soap.

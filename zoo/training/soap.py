@@ -27,7 +27,7 @@ class Soap(torch.optim.Optimizer):
 
     Args:
         params: parameters or groups; a group with ``diagonal=True`` is left to Adam.
-        lr: step size; about three times Adam's is usual.
+        lr: step size; the published runs take about three times Adam's.
         betas: decay of the mean and of the second moments, the latter also of L and R.
         every: steps between refreshed bases.
     """
