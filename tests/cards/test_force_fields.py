@@ -93,7 +93,7 @@ def test_a_card_trains_on_the_sample(tmp_path):
     """Data of one's own, in a file, with the card's recipe shortened; and the split file goes with the run."""
     out = tmp_path / "run"
     zoo.train(str(CARDS / "painn-acac" / "card.yaml"), out=out, data=FRAMES, device="cpu", quiet=True, overrides=[
-        "budget={steps: 30}", "eval_every=30", "config.channels=8", "batch.molecules=4"])
+        "budget={steps: 30}", "eval_every=30", "config.channels=8", "batch.molecules=4", "from=null"])
     card = Card.load(out)
     assert (out / card.data.split.file).read_bytes() == (CARDS / "painn-acac" / "split.safetensors").read_bytes()
     assert card.priors.zbl is not None and card.training.steps_done == 30

@@ -131,6 +131,13 @@ class KinkedCutoff(Sound):
         return 1 - length / self.cutoff
 
 
+class BentCutoff(Sound):
+    """Forces are continuous, but the second derivative jumps; it claims otherwise."""
+
+    def envelope(self, length):
+        return (1 - (length / self.cutoff).clamp(max=1)) ** 2
+
+
 class SinglePrecisionConstant(Sound):
     """Vectors through a rotated frame and back, with a rotation of seven digits."""
 

@@ -14,7 +14,7 @@ FAULTS = [name for name, cls in inspect.getmembers(broken, inspect.isclass)
 @pytest.fixture
 def zoo_of_faults(yard):
     """``sound`` and each fault in lower case as architectures of the package ``zoo-faults``."""
-    offers = ", ".join(f"Architecture(name={name.lower()!r}, factory='broken:{name}', signature={{'export': True}})"
+    offers = ", ".join(f"Architecture(name={name.lower()!r}, factory='broken:{name}', signature={{'export': True, 'smooth': 2}})"
                        for name in ["Sound", *FAULTS])
     yard.simple("zoo-faults", f"""
         @hookimpl

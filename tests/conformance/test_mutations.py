@@ -20,6 +20,7 @@ CATCHES = {
     "BatchLeak": "physics.batch",
     "HardCutoff": "physics.smooth-value",
     "KinkedCutoff": "physics.smooth-force",
+    "BentCutoff": "physics.smooth-hessian",
     "SinglePrecisionConstant": "symmetry.precision",
     "Squeezed": "shapes.one-atom",
     "StaleCache": "shapes.memory",
@@ -35,6 +36,7 @@ CATCHES = {
 SPARED = {
     "WrongForceSign": "symmetry.rotation", "WrongStressSign": "physics.forces", "ParityLeak": "symmetry.rotation",
     "MissingImage": "physics.forces", "HardCutoff": "physics.forces", "KinkedCutoff": "physics.smooth-value",
+    "BentCutoff": "physics.smooth-force",
     "SinglePrecisionConstant": "physics.forces", "Squeezed": "shapes.one-structure", "BatchLeak": "symmetry.rotation",
     "UnusedParameter": "symmetry.rotation", "ReadsData": "physics.forces",
 }

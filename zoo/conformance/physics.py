@@ -96,10 +96,18 @@ def smooth_force(subject: Subject) -> Iterator[Finding]:
 def smooth_hessian(subject: Subject) -> Iterator[Finding]:
     """The jump of the second derivative along the path; judged where ``signature`` says ``smooth: 2``."""
     claimed = subject.architecture.signature.get("smooth", 1)
+
+    def difference(radius: float, apart: float) -> tuple[float, float]:
+        """Second derivative at ``radius + apart`` less that at ``radius − apart``, and the size of the forces."""
+        sides = [_crossing(subject, radius + sign * apart, width=1e-4) for sign in (-1, 1)]
+        before, after = (float(side["slopes"][1] - side["slopes"][0]) / 2e-4 for side in sides)
+        return after - before, sides[0]["force size"]
+
     for name, radius in _radii(subject):
-        before, after = _crossing(subject, radius - 3e-4, width=1e-4), _crossing(subject, radius + 3e-4, width=1e-4)
-        curvature = [float(o["slopes"][1] - o["slopes"][0]) / 2e-4 for o in (before, after)]
-        jump = abs(curvature[1] - curvature[0]) / before["force size"]
+        near, size = difference(radius, 3e-4)
+        far, _ = difference(radius, 6e-4)
+        # The third derivative (of either side) grows with the distance; the jump is what is left at none.
+        jump = abs(2 * near - far) / size
         of = f"{name} {radius:g} Å"
         if isinstance(claimed, int) and claimed >= 2:
             yield below(jump, 1e-2, "in forces per Å", of=of)
