@@ -17,8 +17,7 @@ from zoo.graph import Graph
 from zoo.loading import build
 from zoo.model import Model
 from zoo.prediction import check_structure, to_graphs
-from zoo.units import factor
-from zoo.verlet import VerletList
+from zoo.surface import Surface
 
 __all__ = ["ZooCalculator"]
 
@@ -36,16 +35,19 @@ class ZooCalculator(Calculator):
             anew each time.
         dtype: ``"float64"`` computes with a float64 copy of the model, for vibrations, long NVE and tight
             relaxations; as the model is, if absent.
+        compile: compute with a library that torch's compiler makes of the model, once, in a minute or two; steps of
+            small systems are several times as fast. See :func:`zoo.exporting.compiled.compiled`.
 
     Raises:
         ZooError: the model has no energy, or there is no such dtype.
+        ExportError: ``compile``, and the model cannot be compiled.
         StructureError: see :func:`zoo.prediction.predict`.
     """
 
     discard_results_on_any_change = True
 
     def __init__(self, model: Model, *, skin: float = 0.5, dtype: torch.dtype | str | None = None,
-                 **options: Any) -> None:
+                 compile: bool = False, **options: Any) -> None:
         if model.energy_target is None:
             raise ZooError(f"a calculator needs an energy, and the targets are {', '.join(model.readouts)}")
         self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
@@ -54,17 +56,14 @@ class ZooCalculator(Calculator):
         super().__init__(**options)
         # Gradients with respect to weights are never asked for here.
         self.model = (model if dtype is None else _in(model, dtype)).eval().requires_grad_(False)
-        cutoff: Any = model.backbone.cutoff
-        self._list = VerletList(cutoff, skin)
-        self._energy: str = model.energy_target
+        self._surface = Surface(self.model, skin=skin, compile=compile)
         self._inputs = () if model.card is None else tuple(model.card.inputs)
-        self._to_ev = factor(model.units[self._energy], "eV")
         self._checked = False
 
     @property
     def skin(self) -> float:
         """Å of the Verlet list."""
-        return self._list.skin
+        return self._surface.list.skin
 
     def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last calculation; the model's further inputs are looked at too."""
@@ -79,16 +78,13 @@ class ZooCalculator(Calculator):
         assert self.atoms is not None
         graph = self._graph(self.atoms, system_changes)
         periodic = graph.pbc is not None and bool(graph.pbc.all())
-        derivatives = ["forces", "stress"] if periodic and "stress" in properties else ["forces"]
-        with torch.no_grad():
-            graph = self._list.edges(graph)
-            out = self.model(graph, derivatives)
-            if "energies" in properties:
-                self.results["energies"] = _numpy(self.model.atomic_energies(graph) * self._to_ev)
-        energy = float(out[self._energy][0]) * self._to_ev
-        self.results |= {"energy": energy, "free_energy": energy, "forces": _numpy(out["forces"])}
-        if "stress" in out:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(_numpy(out["stress"][0]))
+        out = self._surface(graph, stress=periodic and "stress" in properties, atomic="energies" in properties)
+        energy = float(out.energy[0])
+        self.results |= {"energy": energy, "free_energy": energy, "forces": _numpy(out.forces)}
+        if out.atomic is not None:
+            self.results["energies"] = _numpy(out.atomic)
+        if out.stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(_numpy(out.stress[0]))
 
     def _graph(self, atoms: ase.Atoms, changes: Any) -> Graph:
         """The structure, checked in full when it is new and for what a step can break when it has only moved."""

@@ -11,8 +11,7 @@ from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.graph import Graph
 from zoo.model import Model
 from zoo.prediction import check_structure, to_graphs
-from zoo.units import factor
-from zoo.verlet import VerletList
+from zoo.surface import Surface
 
 try:
     import torch_sim
@@ -32,6 +31,7 @@ class ZooTorchSim(ModelInterface):
             need float64.
         compute_stress: for crystals; as the card's domain says, if absent. TorchSim may switch it.
         skin: Å of the Verlet list.
+        compile: see :class:`zoo.surface.Surface`.
 
     Raises:
         ZooError: the model has no energy.
@@ -39,20 +39,17 @@ class ZooTorchSim(ModelInterface):
     """
 
     def __init__(self, model: Model, *, dtype: torch.dtype = torch.float64, compute_stress: bool | None = None,
-                 skin: float = 0.5) -> None:
+                 skin: float = 0.5, compile: bool = False) -> None:
         super().__init__()
         if model.energy_target is None:
             raise ZooError(f"a simulation needs an energy, and the targets are {', '.join(model.readouts)}")
         self.model = model.eval().requires_grad_(False)
-        self._energy: str = model.energy_target
-        self._to_ev = factor(model.units[self._energy], "eV")
         self._device, self._dtype = model.device, dtype
         periodic = model.card is None or model.card.domain.pbc
         self._compute_stress = periodic if compute_stress is None else compute_stress
         self._compute_forces = True
         self._memory_scales_with = "n_atoms_x_density"
-        cutoff: Any = model.backbone.cutoff
-        self._list = VerletList(cutoff, skin)
+        self._surface = Surface(self.model, skin=skin, compile=compile)
         self._checked: tuple[Any, ...] | None = None
 
     @property
@@ -76,10 +73,9 @@ class ZooTorchSim(ModelInterface):
         if isinstance(state, dict):
             state = torch_sim.SimState(**{"masses": torch.ones_like(state["positions"][:, 0]), **state})
         graph = self._graph(state)
-        derivatives = [name for name in ("forces", "stress") if getattr(self, f"_compute_{name}")]
-        with torch.no_grad():
-            out = self.model(self._list.edges(graph), derivatives)
-        results = {"energy": out[self._energy] * self._to_ev} | {name: out[name] for name in derivatives}
+        out = self._surface(graph, stress=self._compute_stress)
+        wanted = ["energy", *(name for name in ("forces", "stress") if getattr(self, f"_compute_{name}"))]
+        results = {name: getattr(out, name) for name in wanted}
         return {name: value.detach().to(state.positions) for name, value in results.items()}
 
     def _graph(self, state: Any) -> Graph:

@@ -18,7 +18,7 @@ def build(family: str, config: dict[str, Any], symbols: list[str], now: Callable
     model = zoo.create(family, elements=symbols, preset="paper", **config)
     calculator = model.calculator(skin=0.5)
     spent = [0.0]
-    edges = calculator._list.edges
+    edges = calculator._surface.list.edges
 
     def timed(graph: Graph) -> Graph:
         begin = now()
@@ -26,5 +26,5 @@ def build(family: str, config: dict[str, Any], symbols: list[str], now: Callable
         spent[0] += now() - begin
         return graph
 
-    calculator._list.edges = timed
+    calculator._surface.list.edges = timed
     return Engine(calculator, {"geometric-zoo": version("geometric-zoo")}, lambda: spent[0])

@@ -14,7 +14,8 @@ FAULTS = [name for name, cls in inspect.getmembers(broken, inspect.isclass)
 @pytest.fixture
 def zoo_of_faults(yard):
     """``sound`` and each fault in lower case as architectures of the package ``zoo-faults``."""
-    offers = ", ".join(f"Architecture(name={name.lower()!r}, factory='broken:{name}', signature={{'export': True, 'smooth': 2}})"
+    claims = {"export": True, "smooth": 2}
+    offers = ", ".join(f"Architecture(name={name.lower()!r}, factory='broken:{name}', signature={claims})"
                        for name in ["Sound", *FAULTS])
     yard.simple("zoo-faults", f"""
         @hookimpl

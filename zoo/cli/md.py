@@ -41,6 +41,8 @@ def md(
     restart: Annotated[bool, typer.Option("--restart", help="Go on from the restart file.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the model for this machine first: a minute or "
+                                                             "two, once, for faster steps.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; warnings stay.")] = False,
 ) -> None:
     """Molecular dynamics. Ctrl-C ends it after the present step, with everything written and a restart file."""
@@ -62,10 +64,10 @@ def md(
     if resume is not None:
         resume.check(settings)
     elif relax:
-        atoms = relaxed(field, atoms)
+        atoms = relaxed(field, atoms, compile=compile)
         _tell_relaxed(screen, atoms)
     dynamics = Dynamics(field, [atoms] * replicas, timestep=timestep, ensemble=ensemble, temperature=temperature,
-                        friction=friction, seed=seed)
+                        friction=friction, seed=seed, compile=compile)
     watch = DomainWatch(field.card.domain, [atoms] * replicas, model=field) if field.card is not None else None
     if watch is not None:
         _tell_limits(screen, watch)

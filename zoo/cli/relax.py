@@ -29,6 +29,8 @@ def relax(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64",
     max_atoms: Annotated[int, typer.Option(help="Atoms per batch.")] = 4096,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the model for this machine first: a minute or "
+                                                             "two, once, for faster steps.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Relax molecules or crystals with FIRE. Ends with status 1 when some structure did not converge."""
@@ -53,7 +55,8 @@ def relax(
         def tell(done: int, of: int, force: float) -> None:
             bar.update(task, completed=done, force=f"{force:.3f} eV/Å")
 
-        relaxed = run(field, frames, fmax=fmax, steps=steps, cell=cell, max_atoms=max_atoms, progress=tell)
+        relaxed = run(field, frames, fmax=fmax, steps=steps, cell=cell, max_atoms=max_atoms, compile=compile,
+                      progress=tell)
     output = output or files[0].with_name(f"{files[0].name.split('.')[0]}-relaxed.extxyz")
     write_structures(output, relaxed)
     rows = [_row(read.label, before, after) for read, before, after in zip(reads, frames, relaxed)]

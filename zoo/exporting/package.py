@@ -30,7 +30,7 @@ from zoo.exporting.signature import INPUTS, MINIMUM, OUTPUTS, STRESS, arguments
 from zoo.loading import build, load
 from zoo.model import Model
 
-__all__ = ["FORMATS", "export"]
+__all__ = ["FORMATS", "describe", "export"]
 
 Format = Literal["torch-export", "aoti"]
 FORMATS: tuple[Format, ...] = ("torch-export", "aoti")
@@ -80,7 +80,7 @@ def export(
     # Where the file will be, so that a rename brings it there.
     folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=path.parent))
     try:
-        description = _describe(model, format, stress)
+        description = describe(model, format, stress)
         partial = folder / path.name
         start = time.perf_counter()
         _write(program, partial, format, description)
@@ -145,7 +145,8 @@ def _write(program: ExportedProgram, path: Path, format: Format, description: Ma
                           f"{type(error).__name__}: {line[0]}") from error
 
 
-def _describe(model: Model, format: Format, stress: bool) -> dict[str, Any]:
+def describe(model: Model, format: Format, stress: bool) -> dict[str, Any]:
+    """What is known of an export before it is made; goes into the file beside it."""
     card = model.card
     return {
         "schema": 1,

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.model import Model
+from zoo.simulation.batch import batch_of, free_atoms
 from zoo.simulation.noise import Noise
-from zoo.simulation.surface import Evaluation, Surface, batch_of, free_atoms
+from zoo.surface import Evaluation, Surface
 
 __all__ = ["Dynamics", "Ensemble"]
 
@@ -42,6 +43,7 @@ class Dynamics:
         friction: 1/fs, Langevin only.
         seed: one for all (structure b gets ``seed + b``), or one each.
         skin: Å of the Verlet list.
+        compile: see :class:`zoo.surface.Surface`.
 
     Raises:
         StructureError: what the model cannot take, see :func:`zoo.prediction.predict`.
@@ -64,12 +66,13 @@ class Dynamics:
         friction: float = 0.01,
         seed: int | Sequence[int] = 0,
         skin: float = 0.5,
+        compile: bool = False,
     ) -> None:
         frames = [structures] if isinstance(structures, ase.Atoms) else list(structures)
         _check(frames, timestep, ensemble, temperature, friction)
         self.structures = [atoms.copy() for atoms in frames]
         self.ensemble, self.timestep, self.friction = ensemble, float(timestep), float(friction)
-        self.surface = Surface(model, skin=skin)
+        self.surface = Surface(model, skin=skin, compile=compile)
         self.graph = batch_of(model, frames)
         device, count = self.graph.device, len(frames)
         seeds = [seed + b for b in range(count)] if isinstance(seed, int) else list(seed)

@@ -18,7 +18,8 @@ from zoo.graph import Graph
 from zoo.model import Model
 from zoo.neighbors import add_edges
 from zoo.prediction import MIN_DISTANCE
-from zoo.simulation.surface import Evaluation, Surface, batch_of, free_atoms
+from zoo.simulation.batch import batch_of, free_atoms
+from zoo.surface import Evaluation, Surface
 
 __all__ = ["relax"]
 
@@ -36,6 +37,7 @@ def relax(
     cell: bool = False,
     skin: float = 0.5,
     max_atoms: int = _MAX_ATOMS,
+    compile: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Any:
     """Relax structures with FIRE (Bitzek et al. 2006), all in one batch; a structure that has converged leaves it.
@@ -47,6 +49,7 @@ def relax(
         steps: at most so many.
         cell: let the cell relax as well, to zero stress.
         max_atoms: atoms in one batch.
+        compile: see :class:`zoo.surface.Surface`.
         progress: called after each step with the numbers of structures done and all, and the largest force left.
 
     Returns:
@@ -63,7 +66,7 @@ def relax(
         return []
     if cell and not all(atoms.pbc.all() for atoms in frames):
         raise StructureError("relaxing the cell needs structures that are periodic in three dimensions")
-    surface = Surface(model, skin=skin)
+    surface = Surface(model, skin=skin, compile=compile)
     done: list[ase.Atoms] = []
     for part in _parts(frames, max_atoms):
         def report(now: int, largest: float, before: int = len(done)) -> None:

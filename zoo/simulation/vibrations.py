@@ -8,7 +8,8 @@ import torch
 from ase.vibrations.data import VibrationsData
 
 from zoo.model import Model
-from zoo.simulation.surface import Surface, batch_of, frozen
+from zoo.simulation.batch import batch_of
+from zoo.surface import Surface, frozen
 
 __all__ = ["hessian", "vibrations"]
 

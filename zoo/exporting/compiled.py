@@ -1,0 +1,103 @@
+"""A model as a library compiled for this machine, kept for the next time.
+
+What Python and autograd cost on the way through a network is a large part of a step of dynamics for a small system; a
+compiled library has neither. Compiling takes a minute or two, once for each model, dtype and machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.errors import ExportError
+from zoo.exporting.loaded import load_exported, load_function
+from zoo.exporting.package import describe, export
+from zoo.exporting.parity import measure
+from zoo.exporting.signature import pad
+from zoo.graph import Graph
+from zoo.model import Model
+from zoo.nn import sum_by
+from zoo.registry_file import home
+
+__all__ = ["CompiledModel", "compiled", "compiled_folder"]
+
+
+def compiled_folder() -> Path:
+    """Where libraries are kept: ``$ZOO_HOME/compiled``. It may be deleted at any time."""
+    return home() / "compiled"
+
+
+def compiled(model: Model) -> CompiledModel:
+    """The library of a model; it is compiled if there is none for these weights, this torch and this processor.
+
+    One that is there is compared with the model before it is used, as one that is new is.
+
+    Raises:
+        ExportError: the model has no energy, reads other inputs, cannot be recorded or compiled; or its numbers differ.
+    """
+    stress = model.card is None or bool(model.card.domain.pbc)
+    known = describe(model, "aoti", stress)
+    config = None if model.card is None else model.card.model_dump(mode="json", include={"config", "targets", "priors"})
+    key = hashlib.sha256(json.dumps([known, config, _processor()], sort_keys=True, default=str).encode()).hexdigest()
+    path = compiled_folder() / f"{known['model']}-{known['dtype']}-{key[:16]}.pt2"
+    try:
+        measure(model, load_exported(path).function, stress=stress)
+    except (ExportError, OSError, RuntimeError, ValueError):
+        # Not there yet, cut off, or of other code: made anew.
+        export(model, path, "aoti", stress=stress)
+    return CompiledModel(path, float(model.backbone.cutoff), stress)
+
+
+class CompiledModel:
+    """Energies and derivatives of a graph with edges. Copies and pickles load the file again."""
+
+    def __init__(self, path: Path, cutoff: float, stress: bool) -> None:
+        self.path, self.cutoff, self.stress = path, cutoff, stress
+        self._function: Callable[..., Any] | None = None
+
+    def can(self, graph: Graph, *, stress: bool) -> bool:
+        """Whether this batch is within its powers: of several structures, it has no stress."""
+        return not stress or (self.stress and graph.num_graphs == 1)
+
+    def __call__(self, graph: Graph, *, stress: bool = False) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """Energies (B,) eV, forces (N, 3) eV/Å, stress (B, 3, 3) eV/Å³ or ``None``, energies of atoms (N,) eV."""
+        if self._function is None:
+            self._function = load_function(self.path, "aoti")
+        inputs, n = pad(_one_graph(graph, stress), self.cutoff)
+        with torch.no_grad():
+            _, forces, atomic, *rest = self._function(*inputs)
+        forces, atomic = forces[:n], atomic[:n]
+        energy = sum_by(atomic, graph.batch, graph.num_graphs)
+        return energy, forces, rest[0][None] if stress else None, atomic
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_function": None}
+
+
+def _one_graph(graph: Graph, stress: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """A batch as one structure. Lattices differ: translations are given in Å, on a cell of 1 Å."""
+    pos = graph.pos.double()
+    assert graph.edge_index is not None
+    if graph.cell is None or graph.edge_shift is None:
+        return graph.z, pos, pos.new_zeros(3, 3), graph.edge_index, pos.new_zeros(graph.num_edges, 3)
+    shift = graph.edge_shift.double()
+    if graph.num_graphs == 1:
+        return graph.z, pos, graph.cell[0].double(), graph.edge_index, shift
+    cell = graph.cell.double().index_select(0, graph.batch.index_select(0, graph.target))
+    shift = torch.einsum("ei,eij->ej", shift, cell)
+    return graph.z, pos, torch.eye(3, dtype=pos.dtype, device=pos.device), graph.edge_index, shift
+
+
+def _processor() -> str:
+    """What machine code depends on: the instructions that this processor has."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return torch.backends.cpu.get_cpu_capability()
+    return next((line for line in lines if line.lower().startswith(("flags", "features"))), "")

@@ -1,0 +1,52 @@
+"""Structures as one batch that moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ase
+import torch
+from torch import Tensor
+
+from zoo.errors import StructureError
+from zoo.graph import Graph
+from zoo.model import Model
+from zoo.prediction import check_structure, to_graphs
+
+__all__ = ["batch_of", "free_atoms"]
+
+
+def batch_of(model: Model, structures: Sequence[ase.Atoms]) -> Graph:
+    """Checked structures as one float64 batch on the model's device.
+
+    Raises:
+        StructureError: something the model cannot take, see :func:`zoo.prediction.predict`; names the structure.
+    """
+    for number, atoms in enumerate(structures):
+        if not isinstance(atoms, ase.Atoms):
+            raise StructureError(f"structure {number} is a {type(atoms).__name__}: expected ase.Atoms")
+        name = f"structure {number}" if len(structures) > 1 else "the structure"
+        check_structure(model, to_graphs(model, atoms)[1][0], name)
+    inputs = () if model.card is None else tuple(model.card.inputs)
+    return Graph.from_atoms(list(structures), dtype=torch.float64, device=model.device, inputs=inputs)
+
+
+def free_atoms(structures: Sequence[ase.Atoms]) -> Tensor:
+    """(N,) bool: atoms that no ``FixAtoms`` holds.
+
+    Raises:
+        StructureError: another kind of constraint, which ASE's own optimisers and dynamics know with
+            ``model.calculator()``.
+    """
+    from ase.constraints import FixAtoms
+
+    parts = []
+    for number, atoms in enumerate(structures):
+        free = torch.ones(len(atoms), dtype=torch.bool)
+        for constraint in atoms.constraints:
+            if not isinstance(constraint, FixAtoms):
+                raise StructureError(f"structure {number} has a {type(constraint).__name__}; a batch knows FixAtoms "
+                                     "only: use ASE with model.calculator() for others")
+            free[torch.as_tensor(constraint.get_indices())] = False
+        parts.append(free)
+    return torch.cat(parts)
