@@ -2,7 +2,7 @@
 
     python tests/reference/make.py --install-only     once: the peers' environments
     python benchmarks/md.py                           Markdown on standard output, JSON beside it
-    python benchmarks/md.py --structures acac 3bpa --families painn
+    python benchmarks/md.py --structures acac 3bpa --families painn --compile
     python benchmarks/md.py --threads 1 --processor-time          on a busy machine
 
 Acetylacetone (15 atoms), 3-(benzyloxy)pyridin-2-amine (27) and cells of silicon. Both sides of a family have the same
@@ -24,6 +24,7 @@ from typing import Any
 from bench_peers import HERE, ROOT, _machine
 from sides import Side, python_of
 
+OURS = ("zoo", "zoo, compiled")
 FEMTOSECONDS = 0.5
 CUTOFF = 5.0
 
@@ -60,15 +61,17 @@ PAIRINGS = (
 
 
 def engine(name: str, family: str, config: dict[str, Any], options: argparse.Namespace) -> Side:
-    python = None if name == "zoo" else python_of(name, options)
-    return Side(name, python, "md_worker.py", [f"md_{name}", family, json.dumps(config), "--memory",
-                                               str(options.memory)], options)
+    ours = name in OURS
+    python = None if ours else python_of(name, options)
+    module = "md_zoo" if ours else f"md_{name}"
+    return Side(name, python, "md_worker.py", [module, family, json.dumps(config), "--memory", str(options.memory)],
+                options)
 
 
 def measure(engines: list[Side], structure: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """What each engine did, by turns; peers are left out of the largest cell."""
     rows, steps = {}, {}
-    engines = [e for e in engines if e.name == "zoo" or structure != "si-100000"]
+    engines = [e for e in engines if e.name in OURS or structure != "si-100000"]
     for side in engines:
         first = side.ask(structure=structure, steps=1)
         second = side.ask(structure=structure, steps=1) if "steps" in first else first
@@ -107,21 +110,26 @@ def summary(family: str, structure: str, engine: str, row: dict[str, Any]) -> di
 def markdown(report: dict[str, Any]) -> str:
     lines = [f"{report['machine']}, {report['threads']} threads, {report['clock']} time, float32, "
              f"{FEMTOSECONDS} fs a step\n",
-             "| structure | family | engine | ms/step | ns/day | zoo faster by | list | peak GB |",
-             "|---|---|---|---|---|---|---|---|"]
-    ours = {(row["family"], row["structure"]): row for row in report["rows"] if row["engine"] == "zoo"}
+             "| structure | family | engine | ms/step | ns/day | zoo faster by | compiled | list | peak GB |",
+             "|---|---|---|---|---|---|---|---|---|"]
+    ours = {(row["engine"], row["family"], row["structure"]): row for row in report["rows"] if row["engine"] in OURS}
     for row in report["rows"]:
         start = f"| {row['structure']} | {row['family']} | {row['engine']} "
         if "ms_per_step" not in row:
-            lines.append(start + f"| more than {report['memory']} GB | | | | |")
+            lines.append(start + f"| more than {report['memory']} GB | | | | | |")
             continue
-        zoo = ours.get((row["family"], row["structure"]), {})
-        compared = row["engine"] != "zoo" and "ms_per_step" in zoo
-        ratio = f"{row['ms_per_step'] / zoo['ms_per_step']:.2f}×" if compared else ""
+        ratios = [_ratio(row, ours.get((engine, row["family"], row["structure"]), {})) for engine in OURS]
         share = f"{row['list_share']:.1%}" if "list_share" in row else ""
-        lines.append(start + f"| {row['ms_per_step']:.4g} | {row['ns_per_day']:.3g} | {ratio} | {share} "
+        lines.append(start + f"| {row['ms_per_step']:.4g} | {row['ns_per_day']:.3g} | {' | '.join(ratios)} | {share} "
                              f"| {row['peak_gb']} |")
     return "\n".join(lines)
+
+
+def _ratio(row: dict[str, Any], zoo: dict[str, Any]) -> str:
+    """How many times faster the zoo is than a row; nothing for a row of its own."""
+    if "ms_per_step" not in zoo or zoo["engine"] == row["engine"]:
+        return ""
+    return f"{row['ms_per_step'] / zoo['ms_per_step']:.2f}×"
 
 
 def main() -> None:
@@ -130,6 +138,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", choices=[p.family for p in PAIRINGS],
                         default=[p.family for p in PAIRINGS])
     parser.add_argument("--alone", action="store_true", help="the zoo without its peers")
+    parser.add_argument("--compile", action="store_true", help="the zoo's compiled calculator as well")
     parser.add_argument("--rounds", type=int, default=6, help="turns of each engine")
     parser.add_argument("--seconds", type=float, default=2.0, help="about so long is a turn, but at least one step")
     parser.add_argument("--threads", type=int, default=2)
@@ -146,7 +155,10 @@ def main() -> None:
     for pairing in PAIRINGS:
         if pairing.family not in options.families:
             continue
-        configs = {"zoo": pairing.zoo} | ({} if options.alone else pairing.peers)
+        configs = {"zoo": pairing.zoo}
+        if options.compile:
+            configs["zoo, compiled"] = pairing.zoo | {"compile": True}
+        configs |= {} if options.alone else pairing.peers
         engines = [engine(name, pairing.family, config, options) for name, config in configs.items()]
         try:
             for structure in options.structures:

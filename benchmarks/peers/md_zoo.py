@@ -1,4 +1,4 @@
-"""The zoo's ASE calculator, float32, Verlet list with a skin of 0.5 Å."""
+"""The zoo's ASE calculator, float32, Verlet list with a skin of 0.5 Å; compiled, where the configuration says so."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from zoo.graph import Graph
 
 def build(family: str, config: dict[str, Any], symbols: list[str], now: Callable[[], float]) -> Engine:
     torch.manual_seed(0)
+    config = dict(config)
+    compile = config.pop("compile", False)
     model = zoo.create(family, elements=symbols, preset="paper", **config)
-    calculator = model.calculator(skin=0.5)
+    calculator = model.calculator(skin=0.5, compile=compile)
     spent = [0.0]
     edges = calculator._surface.list.edges
 
