@@ -51,7 +51,8 @@ def compiled(model: Model) -> CompiledModel:
     except (ExportError, OSError, RuntimeError, ValueError):
         # Not there yet, cut off, or of other code: made anew.
         export(model, path, "aoti", stress=stress)
-    return CompiledModel(path, float(model.backbone.cutoff), stress)
+    cutoff: Any = model.backbone.cutoff
+    return CompiledModel(path, float(cutoff), stress)
 
 
 class CompiledModel:
