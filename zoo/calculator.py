@@ -36,7 +36,7 @@ class ZooCalculator(Calculator):
         dtype: ``"float64"`` computes with a float64 copy of the model, for vibrations, long NVE and tight
             relaxations; as the model is, if absent.
         compile: compute with a library that torch's compiler makes of the model, once, in a minute or two; steps of
-            small systems are several times as fast. See :func:`zoo.exporting.compiled.compiled`.
+            a small model on a small molecule are faster. See :func:`zoo.exporting.compiled.compiled`.
 
     Raises:
         ZooError: the model has no energy, or there is no such dtype.

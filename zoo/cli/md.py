@@ -42,7 +42,7 @@ def md(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the model for this machine first: a minute or "
-                                                             "two, once, for faster steps.")] = False,
+                                                             "two, once; pays for small systems.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; warnings stay.")] = False,
 ) -> None:
     """Molecular dynamics. Ctrl-C ends it after the present step, with everything written and a restart file."""

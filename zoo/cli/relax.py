@@ -30,7 +30,7 @@ def relax(
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64",
     max_atoms: Annotated[int, typer.Option(help="Atoms per batch.")] = 4096,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the model for this machine first: a minute or "
-                                                             "two, once, for faster steps.")] = False,
+                                                             "two, once; pays for small systems.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Relax molecules or crystals with FIRE. Ends with status 1 when some structure did not converge."""
