@@ -116,6 +116,11 @@ def test_a_learning_curve_is_thinned_and_read_back(tmp_path: Path) -> None:
     (board,) = of(Card.load(tmp_path))
     (sheet,) = [s for s in sheets(board) if s.title.startswith("Learning")]
     assert sheet.rows[-1] == ["2", "1"], "200 meV / 200 after two hours"
+    later = card("painn-qm9", training={"hours": 2.0, "earlier_hours": 3.0})
+    later.save(tmp_path)
+    (board,) = of(Card.load(tmp_path))
+    assert curve_of(Card.load(tmp_path))[-1]["hours"] == pytest.approx(5), "after those of the runs before"
+    assert {sheet.title: sheet for sheet in sheets(board)}["Cost of training"].rows[0][3] == "5"
     (tmp_path / "curve.csv").write_text("nonsense")
     assert curve_of(made) == []
 

@@ -48,10 +48,8 @@ class ZooCalculator(Calculator):
 
     def __init__(self, model: Model, *, skin: float = 0.5, dtype: torch.dtype | str | None = None,
                  compile: bool = False, **options: Any) -> None:
-        if model.energy_target is None:
-            raise ZooError(f"a calculator needs an energy, and the targets are {', '.join(model.readouts)}")
         self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
-        if model.card is None or model.card.domain.pbc:
+        if model.knows_crystals:
             self.implemented_properties.append("stress")
         super().__init__(**options)
         # Gradients with respect to weights are never asked for here.

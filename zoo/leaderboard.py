@@ -145,11 +145,15 @@ def _identity(card: Card) -> Any:
 
 
 def curve_of(card: Card) -> list[dict[str, float]]:
-    """Rows of ``curve.csv`` beside a card; none if it is not there or is something else."""
+    """Rows of ``curve.csv`` beside a card; none if it is not there or is something else.
+
+    Their hours go on from those of the runs that the last one started from.
+    """
     path = None if card.folder is None else card.folder / CURVE_FILE
     if path is None or not path.is_file():
         return []
-    return _rows(path)
+    before = card.training.earlier_hours or 0.0
+    return [row | {"hours": before + row["hours"]} for row in _rows(path)]
 
 
 def _rows(path: Path) -> list[dict[str, float]]:

@@ -98,8 +98,9 @@ def _cost(board: Board) -> Sheet:
     for model in board.models:
         card, training = model.card, model.card.training
         rows.append([model.name, training.device or _NONE, f"{card.weights.parameters:,}" if card.weights else _NONE,
-                     _number(training.hours), _number(training.epochs_done), _number(model.rate, 3)])
+                     _number(training.all_hours), _number(training.epochs_done), _number(model.rate, 3)])
     return Sheet("Cost of training", header, rows, left=2, notes=(
+        "Hours are those of all runs that led to the weights, epochs those of the last one.",
         "Structures a second are those of training, on the device beside them. `zoo check NAME` measures speed, memory "
         "and scaling of prediction, with the ratio to SchNet on the same machine.",))
 
@@ -165,8 +166,8 @@ def _curves(board: Board) -> Sheet | None:
     rows = [[_number(h, 2), *(_number(_best(m.curve, key, h, scale)) for m in models)] for h in hours]
     return Sheet(f"Learning: lowest MAE of {target} on validation after so many hours, {board.unit(target)}",
                  ["hours", *(m.name for m in models)], rows, notes=(
-                     "Of the last run of each model, on the device above; every target by step and hour stands in "
-                     "`curve.csv` beside the card.",))
+                     "Of the last run of each model, on the device above, after the hours of the runs that it started "
+                     "from; every target by step and hour stands in `curve.csv` beside the card.",))
 
 
 def _best(curve: Sequence[dict[str, float]], key: str, hours: float, scale: float) -> float | None:

@@ -208,6 +208,11 @@ class Model(nn.Module):
 
         return predict(self, structures, **options)
 
+    @property
+    def knows_crystals(self) -> bool:
+        """Whether periodic structures are in the domain; a model without a card has none to leave."""
+        return self.card is None or bool(self.card.domain.pbc)
+
     def calculator(self, **options: Any) -> Any:
         """An ASE calculator, see :class:`zoo.calculator.ZooCalculator`."""
         from zoo.calculator import ZooCalculator

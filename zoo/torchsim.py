@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.errors import MissingExtraError, StructureError, ZooError
+from zoo.errors import MissingExtraError, StructureError
 from zoo.graph import Graph
 from zoo.model import Model
 from zoo.prediction import check_structure, to_graphs
@@ -41,15 +41,12 @@ class ZooTorchSim(ModelInterface):
     def __init__(self, model: Model, *, dtype: torch.dtype = torch.float64, compute_stress: bool | None = None,
                  skin: float = 0.5, compile: bool = False) -> None:
         super().__init__()
-        if model.energy_target is None:
-            raise ZooError(f"a simulation needs an energy, and the targets are {', '.join(model.readouts)}")
+        self._surface = Surface(model, skin=skin, compile=compile)
         self.model = model.eval().requires_grad_(False)
         self._device, self._dtype = model.device, dtype
-        periodic = model.card is None or model.card.domain.pbc
-        self._compute_stress = periodic if compute_stress is None else compute_stress
+        self._compute_stress = model.knows_crystals if compute_stress is None else compute_stress
         self._compute_forces = True
         self._memory_scales_with = "n_atoms_x_density"
-        self._surface = Surface(self.model, skin=skin, compile=compile)
         self._checked: tuple[Any, ...] | None = None
 
     @property
@@ -73,9 +70,12 @@ class ZooTorchSim(ModelInterface):
         if isinstance(state, dict):
             state = torch_sim.SimState(**{"masses": torch.ones_like(state["positions"][:, 0]), **state})
         graph = self._graph(state)
-        out = self._surface(graph, stress=self._compute_stress)
-        wanted = ["energy", *(name for name in ("forces", "stress") if getattr(self, f"_compute_{name}"))]
-        results = {name: getattr(out, name) for name in wanted}
+        wanted = [name for name in ("forces", "stress") if getattr(self, f"_compute_{name}")]
+        if wanted:
+            out = self._surface(graph, stress=self._compute_stress)
+            results = {name: getattr(out, name) for name in ("energy", *wanted)}
+        else:
+            results = {"energy": self._surface.energy(graph)}
         return {name: value.detach().to(state.positions) for name, value in results.items()}
 
     def _graph(self, state: Any) -> Graph:

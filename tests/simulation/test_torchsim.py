@@ -72,6 +72,19 @@ def test_numbers_are_those_of_predict_and_follow_every_change():
 
 
 @needs_torchsim
+def test_without_derivatives_the_energy_is_the_same():
+    crystal = ase.build.bulk("Si", cubic=True)
+    crystal.rattle(0.05, seed=0)
+    model = ZooTorchSim(morse_model())
+    state = state_of([crystal])
+    expected = model(state)
+    model.compute_forces = model.compute_stress = False
+    alone = model(state)
+    assert set(alone) == {"energy"} and set(expected) == {"energy", "forces", "stress"}
+    torch.testing.assert_close(alone["energy"], expected["energy"])
+
+
+@needs_torchsim
 def test_a_molecule_has_no_stress_and_unknown_elements_are_refused():
     water = ase.build.molecule("H2O", vacuum=5.0)
     state = state_of([water])

@@ -19,7 +19,7 @@ from zoo.errors import ExportError
 from zoo.exporting.loaded import load_exported, load_function
 from zoo.exporting.package import describe, export
 from zoo.exporting.parity import measure
-from zoo.exporting.signature import pad
+from zoo.exporting.signature import Arguments, arguments, pad, unpad
 from zoo.graph import Graph
 from zoo.model import Model
 from zoo.nn import sum_by
@@ -41,18 +41,21 @@ def compiled(model: Model) -> CompiledModel:
     Raises:
         ExportError: the model has no energy, reads other inputs, cannot be recorded or compiled; or its numbers differ.
     """
-    stress = model.card is None or bool(model.card.domain.pbc)
+    stress = model.knows_crystals
     known = describe(model, "aoti", stress)
     config = None if model.card is None else model.card.model_dump(mode="json", include={"config", "targets", "priors"})
     key = hashlib.sha256(json.dumps([known, config, _processor()], sort_keys=True, default=str).encode()).hexdigest()
     path = compiled_folder() / f"{known['model']}-{known['dtype']}-{key[:16]}.pt2"
+    cutoff: Any = model.backbone.cutoff
+    library = CompiledModel(path, float(cutoff), stress)
     try:
-        measure(model, load_exported(path).function, stress=stress)
+        library.function = load_exported(path).function
+        measure(model, library.function, stress=stress)
     except (ExportError, OSError, RuntimeError, ValueError):
         # Not there yet, cut off, or of other code: made anew.
+        library.function = None
         export(model, path, "aoti", stress=stress)
-    cutoff: Any = model.backbone.cutoff
-    return CompiledModel(path, float(cutoff), stress)
+    return library
 
 
 class CompiledModel:
@@ -60,7 +63,7 @@ class CompiledModel:
 
     def __init__(self, path: Path, cutoff: float, stress: bool) -> None:
         self.path, self.cutoff, self.stress = path, cutoff, stress
-        self._function: Callable[..., Any] | None = None
+        self.function: Callable[..., Any] | None = None
 
     def can(self, graph: Graph, *, stress: bool) -> bool:
         """Whether this batch is within its powers: of several structures, it has no stress."""
@@ -68,31 +71,27 @@ class CompiledModel:
 
     def __call__(self, graph: Graph, *, stress: bool = False) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """Energies (B,) eV, forces (N, 3) eV/Å, stress (B, 3, 3) eV/Å³ or ``None``, energies of atoms (N,) eV."""
-        if self._function is None:
-            self._function = load_function(self.path, "aoti")
-        inputs, n = pad(_one_graph(graph, stress), self.cutoff)
+        if self.function is None:
+            self.function = load_function(self.path, "aoti")
+        inputs, n = pad(_one_graph(graph), self.cutoff)
         with torch.no_grad():
-            _, forces, atomic, *rest = self._function(*inputs)
-        forces, atomic = forces[:n], atomic[:n]
+            out = unpad(self.function(*inputs), n)
+        atomic = out["atomic_energies"]
         energy = sum_by(atomic, graph.batch, graph.num_graphs)
-        return energy, forces, rest[0][None] if stress else None, atomic
+        return energy, out["forces"], out["stress"][None] if stress else None, atomic
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_function": None}
+        return self.__dict__ | {"function": None}
 
 
-def _one_graph(graph: Graph, stress: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _one_graph(graph: Graph) -> Arguments:
     """A batch as one structure. Lattices differ: translations are given in Å, on a cell of 1 Å."""
-    pos = graph.pos.double()
-    assert graph.edge_index is not None
-    if graph.cell is None or graph.edge_shift is None:
-        return graph.z, pos, pos.new_zeros(3, 3), graph.edge_index, pos.new_zeros(graph.num_edges, 3)
-    shift = graph.edge_shift.double()
-    if graph.num_graphs == 1:
-        return graph.z, pos, graph.cell[0].double(), graph.edge_index, shift
-    cell = graph.cell.double().index_select(0, graph.batch.index_select(0, graph.target))
-    shift = torch.einsum("ei,eij->ej", shift, cell)
-    return graph.z, pos, torch.eye(3, dtype=pos.dtype, device=pos.device), graph.edge_index, shift
+    z, pos, cell, edge_index, shift = arguments(graph)
+    if graph.num_graphs > 1 and graph.cell is not None:
+        cells = graph.cell.double().index_select(0, graph.batch.index_select(0, graph.target))
+        shift = torch.einsum("ei,eij->ej", shift, cells)
+        cell = torch.eye(3, dtype=pos.dtype, device=pos.device)
+    return z, pos, cell, edge_index, shift
 
 
 def _processor() -> str:

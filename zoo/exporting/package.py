@@ -112,7 +112,7 @@ def _ready(
         raise ExportError(f"{_name(ready)} reads {', '.join(ready.card.inputs)}, and an exported model takes elements, "
                           "positions, cell and edges only")
     if stress is None:
-        stress = ready.card is None or bool(ready.card.domain.pbc)
+        stress = ready.knows_crystals
     return ready.eval().requires_grad_(False), stress
 
 
@@ -157,7 +157,7 @@ def describe(model: Model, format: Format, stress: bool) -> dict[str, Any]:
         "device": model.device.type,
         "cutoff": float(model.backbone.cutoff),
         "elements": [SYMBOLS[z] for z in model.elements],
-        "pbc": card is None or bool(card.domain.pbc),
+        "pbc": model.knows_crystals,
         "inputs": INPUTS,
         "outputs": OUTPUTS | (STRESS if stress else {}),
         "smallest": {"atoms": MINIMUM, "edges": MINIMUM},

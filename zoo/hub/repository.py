@@ -235,5 +235,5 @@ def _training(card: Card) -> Iterator[str]:
             split and None not in (split.train, split.val, split.test)) else ""
         theory = f", {data.theory}" if data.theory else ""
         yield f"Trained on `{data.dataset}`{theory}{counts}."
-    if training.hours:
-        yield f"Training took {training.hours:.3g} h on {training.device or 'an unnamed device'}."
+    if training.all_hours:
+        yield f"Training took {training.all_hours:.3g} h on {training.device or 'an unnamed device'}."
