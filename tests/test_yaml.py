@@ -67,9 +67,13 @@ def test_an_alias_bomb_is_refused_before_it_can_expand():
         parse_yaml(bomb)
 
 
-def test_deep_nesting_is_refused_without_a_recursion_error():
-    with pytest.raises(CardError, match="levels deep"):
-        parse_yaml("a: " + "[" * 5000 + "]" * 5000)
+@pytest.mark.parametrize("depth", [40, 5000])
+@pytest.mark.parametrize("pure_python", [False, True])
+def test_deep_nesting_is_refused_without_a_recursion_error(depth, pure_python, monkeypatch):
+    if pure_python:
+        monkeypatch.setattr(yaml_loader, "_LOADER", yaml.SafeLoader)
+    with pytest.raises(CardError, match=r"^<text>:1: nested more than 32 levels deep$"):
+        parse_yaml("a: " + "[" * depth + "]" * depth)
 
 
 def test_every_key_and_item_has_its_line():

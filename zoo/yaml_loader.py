@@ -21,6 +21,7 @@ __all__ = ["Document", "is_plain_text", "load_yaml", "parse_yaml"]
 
 MAX_DEPTH = 32
 MAX_BYTES = 16_000_000
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 
 Place = tuple[str | int, ...]
 
@@ -87,6 +88,8 @@ def parse_yaml(text: str, source: str = "<text>") -> Document:
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         detail = ", ".join(part for part in (error.context, error.problem) if part)
+        if "maximum nesting depth" in detail:  # newer parsers stop on their own before the depth is seen here
+            raise CardError(f"{source}{line}: {_TOO_DEEP}") from None
         raise CardError(f"{source}{line}: is not valid YAML: {detail}") from None
     except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise CardError(f"{source}: is not valid YAML: {error}") from None
@@ -142,7 +145,7 @@ class _Builder:
         if event.tag is not None:
             raise self.error(event, f"tag '{event.tag}': tags are not supported, leave it out")
         if len(place) > MAX_DEPTH:
-            raise self.error(event, f"nested more than {MAX_DEPTH} levels deep")
+            raise self.error(event, _TOO_DEEP)
         if isinstance(event, yaml.MappingStartEvent):
             return self.mapping(place)
         if isinstance(event, yaml.SequenceStartEvent):
