@@ -75,10 +75,13 @@ def test_every_model_comes_back_bit_for_bit(torch_client: Client, hub: HubServer
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in TRAINED if name.endswith("-qm9")])
 def test_a_pulled_model_measures_the_same(torch_client: Client, hub: HubServer, name: str) -> None:
+    """To what arithmetic leaves open; that the weights are the same to the bit is the test above."""
     pin = publish(torch_client, hub)[name]
     options = {"data": str(ROOT / "zoo/data/samples/qm9"), "split": "test"}
     here = torch_client.run(EVALUATE, f"tree/cards/{name}", options, timeout=300).ok()
-    assert here and torch_client.run(EVALUATE, f"hf:{pin}", options, timeout=300).ok() == here
+    there = torch_client.run(EVALUATE, f"hf:{pin}", options, timeout=300).ok()
+    assert here and [row[:2] + row[3:] for row in there] == [row[:2] + row[3:] for row in here]
+    assert [row[2] for row in there] == pytest.approx([row[2] for row in here], rel=2e-3)
 
 
 @pytest.mark.slow
