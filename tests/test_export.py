@@ -17,6 +17,7 @@ from zoo.exporting import package
 from zoo.exporting.identity_gathers import remove_identity_gathers
 from zoo.exporting.parity import example, measure
 from zoo.exporting.record import potential, record
+from zoo.exporting.row_sums import add_whole_rows
 from zoo.exporting.signature import arguments, pad, unpad
 from zoo.graph import Graph
 from zoo.neighbors import add_edges
@@ -156,6 +157,26 @@ def test_gathers_in_order_are_taken_out_and_others_stay():
     assert left == [torch.ops.aten.index_select.default, torch.ops.aten.index_add.default]
     for rows in (5, 4):
         torch.testing.assert_close(module(x[:rows], index[:rows] % rows), function(x[:rows], index[:rows] % rows))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_rows_are_added_whole_and_single_numbers_as_before(shape):
+    def function(x, y, index):
+        rows = x.new_zeros((4, *x.shape[1:])).index_add(0, index, x)
+        return rows.flatten(1).sum(1) + y.new_zeros(4).index_add(0, index, y), rows
+
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    # Row 2 is named by nobody, row 3 three times.
+    x, y, index = torch.randn(6, *shape), torch.randn(6), torch.tensor([3, 0, 0, 3, 1, 3])
+    module = make_fx(function, tracing_mode="symbolic")(x, y, index)
+    assert add_whole_rows(module) == 1
+    targets = [n.target for n in module.graph.nodes]
+    assert targets.count(torch.ops.aten.scatter_reduce.two) == 1
+    assert targets.count(torch.ops.aten.index_add.default) == 1
+    for rows in (6, 2):
+        inputs = x[:rows], y[:rows], index[:rows]
+        torch.testing.assert_close(module(*inputs), function(*inputs))
 
 
 def test_an_architecture_that_looks_at_the_data_is_refused_with_the_reason():

@@ -1,7 +1,12 @@
-"""The zoo's ASE calculator, float32, Verlet list with a skin of 0.5 Å; compiled, where the configuration says so."""
+"""The zoo's ASE calculator, float32, Verlet list with a skin of 0.5 Å; compiled, where the configuration says so.
+
+Libraries are compiled anew in every run: one that is kept was made by the code of its day.
+"""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -11,6 +16,9 @@ from md_worker import Engine
 
 import zoo
 from zoo.graph import Graph
+
+_HOME = tempfile.TemporaryDirectory()
+os.environ["ZOO_HOME"] = _HOME.name
 
 
 def build(family: str, config: dict[str, Any], symbols: list[str], now: Callable[[], float]) -> Engine:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.cli.options import Compile
 from zoo.errors import MissingExtraError, ZooError
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ def md(
     restart: Annotated[bool, typer.Option("--restart", help="Go on from the restart file.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the model for this machine first: a minute or "
-                                                             "two, once; pays for small systems.")] = False,
+    compile: Compile = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; warnings stay.")] = False,
 ) -> None:
     """Molecular dynamics. Ctrl-C ends it after the present step, with everything written and a restart file."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.cli.options import Compile
 from zoo.errors import CardError, ZooError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def stability(
     write: Write = False,
     device: Device = None,
     dtype: Dtype = "float32",
+    compile: Compile = False,
 ) -> None:
     """How many of many NVT runs keep their bonds, and how long these are."""
     from zoo.simulation import stability as measure
@@ -51,7 +53,7 @@ def stability(
     frames = [] if data is None else _frames(data)
     with _progress("NVT") as progress:
         result = measure(model, _frames(file)[0], temperatures=_numbers(temperatures), seeds=seeds,
-                         picoseconds=picoseconds, timestep=timestep, data=frames, progress=progress)
+                         picoseconds=picoseconds, timestep=timestep, data=frames, compile=compile, progress=progress)
     _out(model, "nvt", result, write)
 
 
@@ -66,6 +68,7 @@ def drift(
     write: Write = False,
     device: Device = None,
     dtype: Dtype = "float64",
+    compile: Compile = False,
 ) -> None:
     """How well NVE dynamics conserves energy."""
     from zoo.simulation import energy_drift
@@ -73,7 +76,8 @@ def drift(
     model = _load(name, device, dtype)
     with _progress("NVE") as progress:
         result = energy_drift(model, _frames(file)[0], temperature=temperature, picoseconds=picoseconds,
-                              timestep=timestep, seeds=seeds, equilibrate=equilibrate, progress=progress)
+                              timestep=timestep, seeds=seeds, equilibrate=equilibrate, compile=compile,
+                              progress=progress)
     _out(model, "nve", result, write)
 
 

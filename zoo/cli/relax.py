@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.cli.options import Compile
+
 if TYPE_CHECKING:
     import ase
 
@@ -29,8 +31,7 @@ def relax(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64",
     max_atoms: Annotated[int, typer.Option(help="Atoms per batch.")] = 4096,
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the model for this machine first: a minute or "
-                                                             "two, once; pays for small systems.")] = False,
+    compile: Compile = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Relax molecules or crystals with FIRE. Ends with status 1 when some structure did not converge."""

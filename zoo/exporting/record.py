@@ -15,6 +15,7 @@ from torch.export import Dim, ExportedProgram
 
 from zoo.errors import ExportError
 from zoo.exporting.identity_gathers import remove_identity_gathers
+from zoo.exporting.row_sums import add_whole_rows
 from zoo.exporting.signature import MINIMUM, Arguments
 from zoo.graph import Graph
 from zoo.model import Model
@@ -71,6 +72,8 @@ def record(model: Model, example: Arguments, *, stress: bool) -> ExportedProgram
             # Weights are constants of the graph: they are not inputs, so they are not fake.
             recorded = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
         remove_identity_gathers(recorded)
+        if model.device.type == "cpu":
+            add_whole_rows(recorded)
         with torch.no_grad():
             return torch.export.export(recorded, example, dynamic_shapes=({0: atoms}, {0: atoms}, {}, {1: edges},
                                                                           {0: edges}))

@@ -27,6 +27,7 @@ def energy_drift(
     equilibrate: float = 1.0,
     every: int = 10,
     skin: float = 0.5,
+    compile: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Total energy along velocity-Verlet dynamics, after Langevin dynamics has brought the structure to temperature.
@@ -34,6 +35,7 @@ def energy_drift(
     Args:
         temperature: K. picoseconds: of NVE. timestep: fs. equilibrate: ps of NVT before it. every: steps between
             two records. seeds: runs, all in one batch; the worst of them counts.
+        compile: see :class:`zoo.surface.Surface`.
         progress: called with steps done and all.
 
     Returns:
@@ -45,12 +47,14 @@ def energy_drift(
     warm, steps = round(1000 * equilibrate / timestep), round(1000 * picoseconds / timestep)
     copies: list[ase.Atoms] = [atoms] * seeds
     if warm:
-        bath = Dynamics(model, copies, ensemble="nvt", temperature=temperature, timestep=timestep, skin=skin)
+        bath = Dynamics(model, copies, ensemble="nvt", temperature=temperature, timestep=timestep, skin=skin,
+                        compile=compile)
         while bath.steps_done < warm:
             bath.step(min(every, warm - bath.steps_done))
             _tell(progress, bath.steps_done, warm + steps)
         copies = bath.atoms()
-    dynamics = Dynamics(model, copies, timestep=timestep, temperature=None if warm else temperature, skin=skin)
+    dynamics = Dynamics(model, copies, timestep=timestep, temperature=None if warm else temperature, skin=skin,
+                        compile=compile)
     energies, temperatures = [dynamics.total.cpu()], [dynamics.temperature.cpu()]
     began, worked = time.perf_counter(), time.process_time()
     while dynamics.steps_done < steps:
@@ -65,7 +69,8 @@ def energy_drift(
     rest = energy - start - moment[:, None] * slope
     return {
         "structure": atoms.get_chemical_formula(), "ensemble": "NVE, velocity Verlet", "timestep_fs": timestep,
-        "length_ps": picoseconds, "dtype": str(model.dtype).removeprefix("torch."), "runs": seeds,
+        "length_ps": picoseconds, "dtype": str(model.dtype).removeprefix("torch."), "compiled": compile,
+        "runs": seeds,
         "failed": int(dynamics.failed.sum()),
         "drift_meV_per_atom": float(f"{slope[np.abs(slope).argmax()]:.3g}"),
         "largest_deviation_meV_per_atom": float(f"{np.abs(energy - energy[0]).max():.3g}"),

@@ -32,6 +32,7 @@ def stability(
     timestep: float = 0.5,
     friction: float = 0.01,
     data: Sequence[ase.Atoms] = (),
+    compile: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Langevin dynamics from many seeds at several temperatures, all in one batch: how many keep their bonds.
@@ -45,6 +46,7 @@ def stability(
         temperatures: K. seeds: runs at each. picoseconds: length of a run. timestep: fs. friction: 1/fs.
         data: frames of the same molecule, atoms in the same order; their bond lengths are compared with those of the
             surviving runs at each temperature, the first tenth left out.
+        compile: see :class:`zoo.surface.Surface`.
         progress: called with steps done and all.
 
     Returns:
@@ -55,7 +57,7 @@ def stability(
     Raises:
         StructureError: the structure has no bonds, or the data are not of this structure.
     """
-    start = relax(model, atoms, fmax=0.01, steps=1000)
+    start = relax(model, atoms, fmax=0.01, steps=1000, compile=compile)
     bonds = Bonds.of(start)
     if not bonds.kinds:
         raise StructureError("stability is about bonds, and no two atoms of the structure are bonded")
@@ -63,7 +65,7 @@ def stability(
     runs = [temperature for temperature in temperatures for _ in range(seeds)]
     steps, every = round(1000 * picoseconds / timestep), max(1, round(_EVERY_FS / timestep))
     dynamics = Dynamics(model, [start] * len(runs), ensemble="nvt", temperature=runs, timestep=timestep,
-                        friction=friction)
+                        friction=friction, compile=compile)
     lengths, measured, sound = _follow(dynamics, bonds, steps, every, progress)
     at = {}
     for index, temperature in enumerate(temperatures):
