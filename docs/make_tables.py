@@ -68,6 +68,22 @@ def force_field_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def stability_table() -> str:
+    """How the bundled force fields bear being run, one row a model that was."""
+    lines = ["| model | energy drift, meV/atom in 10 ps | largest deviation | keep their bonds at 300 K | at 600 K |",
+             "|---|---:|---:|---:|---:|"]
+    for path in sorted(ROOT.glob("cards/*/card.yaml")):
+        card = Card.load(path)
+        if not isinstance(card.stability, dict) or not card.stability.keys() & {"nve", "nvt"}:
+            continue
+        nve, nvt = card.stability.get("nve", {}), card.stability.get("nvt", {}).get("at", {})
+        runs = [f"{r['survived']} of {r['of']}" if (r := nvt.get(t)) else "–" for t in ("300 K", "600 K")]
+        energies = [f"{nve[key]:.2g}" if key in nve else "–" for key in
+                    ("drift_meV_per_atom", "largest_deviation_meV_per_atom")]
+        lines.append(f"| `{card.name}` | " + " | ".join(energies + runs) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def error(card: Card, target: str, kind: str) -> tuple[float | None, str | None]:
     for metric in card.metrics:
         if (metric.split, metric.target, metric.metric) == ("test", target, kind):
@@ -82,7 +98,8 @@ def leaderboard() -> str:
     return "\n" + "\n".join(markdown(board) for board in boards(cards)) + "\n"
 
 
-TABLES = {"qm9": qm9_table, "force-fields": force_field_table, "leaderboard": leaderboard}
+TABLES = {"qm9": qm9_table, "force-fields": force_field_table, "stability": stability_table,
+          "leaderboard": leaderboard}
 
 if __name__ == "__main__":
     sys.exit(main())
