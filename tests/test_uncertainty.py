@@ -165,7 +165,8 @@ def test_the_file_gives_the_same_model_and_another_file_none(tmp_path: Path) -> 
     again = ErrorModel.load(tmp_path / FILE)
     test, _ = made_up(20, 5)
     assert again.facts == found.facts
-    np.testing.assert_array_equal(again(test).widths["b"], found(test).widths["b"])
+    # To rounding: where in memory a file's numbers lie decides how a processor adds them.
+    np.testing.assert_allclose(again(test).widths["b"], found(test).widths["b"], rtol=1e-6)
     again.save(tmp_path / "second")
     assert (tmp_path / "second").read_bytes() == (tmp_path / FILE).read_bytes()
     zoo.weights.save(toy_model(), tmp_path / "other.safetensors", metadata={"name": "x"})

@@ -19,7 +19,9 @@ COMPARE = """
 import ase.build, torch, zoo
 here, there = zoo.load("tree/cards/" + args[0]), zoo.load(args[1])
 a, b = here.state_dict(), there.state_dict()
-atoms = [ase.build.molecule(name) for name in ("CH3CH2OH", "C6H6", "CH4")]
+domain = here.card.domain
+atoms = ([ase.build.bulk(element, "fcc", a=4.5) for element in domain.elements[:3]] if domain.pbc else
+         [ase.build.molecule(name) for name in ("CH3CH2OH", "C6H6", "CH4")])
 result = {"weights": list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a),
           "predictions": here.predict(atoms) == there.predict(atoms), "card": here.card == there.card}
 """
