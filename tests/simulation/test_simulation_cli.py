@@ -91,6 +91,23 @@ def test_figures_go_into_the_card(folder, tmp_path):
     assert written["nve"] == report and set(written["nvt"]["at"]) == {"300 K", "600 K"}
 
 
+def test_phonons_go_into_the_card_and_a_picture(folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    ase.io.write(tmp_path / "copper.cif", ase.build.bulk("Cu", cubic=True))
+    ask = ("lab", "phonons", folder / "sim", tmp_path / "copper.cif", "--no-relax", "--supercell")
+    done = zoo(*ask, 2, "--displace", 0.001, "--output", tmp_path / "bands.png", "--write")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["structure"] == "Cu" and report["supercell"] == [2, 2, 2] and report["relaxed"] is False
+    assert report["finite_displacement"]["largest_difference_THz"] < 0.01
+    assert report["finite_displacement"]["at"] == ["L", "X", "Γ"]
+    assert ("imaginary" in done.stderr) == (report["imaginary"] > 0)
+    assert Card.load(folder / "sim").stability["phonons"] == report
+    assert (tmp_path / "bands.png").stat().st_size > 5000
+    for wrong in ("0", "2,2", "2,x,2"):
+        assert "--supercell" in str(zoo(*ask, wrong).exception)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_can_go_on(folder, tmp_path, monkeypatch, number):
     from zoo.simulation.recording import Recorder

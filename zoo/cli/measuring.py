@@ -1,4 +1,4 @@
-"""`zoo lab stability, drift, eos, reach`: how a force field bears being run, as JSON, and into its card."""
+"""`zoo lab stability, drift, eos, phonons, reach`: how a force field bears being run, as JSON, and into its card."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import ase
 
     from zoo.model import Model
+    from zoo.simulation import Phonons
 
 __all__ = ["add_to"]
 
@@ -29,7 +30,8 @@ Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
 
 def add_to(lab: typer.Typer) -> None:
     """Hang the commands into ``zoo lab``."""
-    for name, command in (("stability", stability), ("drift", drift), ("eos", eos), ("reach", reach)):
+    for name, command in (("stability", stability), ("drift", drift), ("eos", eos), ("phonons", phonons),
+                          ("reach", reach)):
         lab.command(name)(command)
 
 
@@ -95,6 +97,58 @@ def eos(
 
     model = _load(name, device, dtype)
     _out(model, "equation_of_state", equation_of_state(model, _frames(file)[0], strain=strain, points=points), write)
+
+
+def phonons(
+    name: Name,
+    file: File,
+    supercell: Annotated[str | None, typer.Option(help="Repetitions of the primitive cell, 6 or 6,6,4; absent: even "
+                                                       "ones with 16 Å between opposite faces.")] = None,
+    relax: Annotated[bool, typer.Option(help="Positions and cell first.")] = True,
+    displace: Annotated[float | None, typer.Option(help="Compare with ASE's finite displacement by so many Å.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Draw the bands to a .png file.")] = None,
+    write: Write = False,
+    device: Device = None,
+    dtype: Dtype = "float64",
+) -> None:
+    """Phonons of a crystal at the special points of its lattice; imaginary frequencies are negative."""
+    from zoo.simulation import phonons as measure
+
+    model = _load(name, device, dtype)
+    repeats = None if supercell is None else _repeats(supercell)
+    found = measure(model, _frames(file)[0], supercell=repeats, relax=relax)
+    result = found.report() | {"relaxed": relax, "dtype": dtype}
+    if displace is not None:
+        result["finite_displacement"] = _displaced(model, found, displace)
+    if output is not None:
+        from zoo.simulation.pictures import draw_bands
+
+        title = model.card.name if model.card is not None else name
+        draw_bands(found, output, title=f"{title}: phonons of {result['structure']}")
+    _out(model, "phonons", result, write)
+    if result["imaginary"]:
+        typer.echo(f"warning: {result['imaginary']} imaginary frequencies, down to {result['lowest_THz']} THz: the "
+                   "structure is no minimum of the energy", err=True)
+
+
+def _displaced(model: Model, found: Phonons, delta: float) -> dict[str, Any]:
+    """How far frequencies are from those by finite displacement, where both are exact; the zeros at Γ are left out."""
+    from zoo.simulation.phonons import IMAGINARY, displaced
+
+    path = found.path()
+    fitting = {label: q for label, q in path.special_points.items() if found.fits(q)}
+    points = list(fitting.values())
+    exact = found.frequencies(points)
+    apart = abs(displaced(model, found, points, delta=delta) - exact)[abs(exact) > -IMAGINARY].max()
+    return {"delta_A": delta, "at": sorted("Γ" if label == "G" else label for label in fitting),
+            "largest_difference_THz": float(f"{apart:.2g}")}
+
+
+def _repeats(text: str) -> list[int]:
+    parts = text.split(",")
+    if len(parts) not in (1, 3) or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise ZooError(f"--supercell {text!r}: expected one or three whole numbers, as in 6 or 6,6,4")
+    return [int(part) for part in parts] * (3 // len(parts))
 
 
 def reach(

@@ -5,9 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoo.plots import grid, write
+from zoo.simulation.phonons import Phonons
 from zoo.simulation.recording import read_log
 
-__all__ = ["draw_energies"]
+__all__ = ["draw_bands", "draw_energies"]
+
+
+def draw_bands(phonons: Phonons, picture: Path, *, title: str = "") -> Path:
+    """Frequencies along the path through the special points; imaginary ones below zero.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    path = phonons.path()
+    along, ticks, labels = path.get_linear_kpoint_axis()
+    figure, (axis,) = grid(1)
+    figure.set_size_inches(6, 4)
+    axis.plot(along, phonons.frequencies(path.kpts), color="C0", lw=1.2)
+    axis.axhline(0, color="0.3", lw=0.6)
+    for place in ticks:
+        axis.axvline(place, color="0.8", lw=0.6, zorder=0)
+    axis.set(xlim=(along[0], along[-1]), ylabel="frequency / THz", title=title)
+    axis.set_xticks(ticks, [label.replace("G", "Γ") for label in labels])
+    return write(figure, picture)
 
 
 def draw_energies(log: Path, picture: Path, *, n_atoms: int, title: str = "") -> Path:
