@@ -8,8 +8,9 @@ from zoo.simulation.phonons import Phonons, phonons
 from zoo.simulation.primitive import primitive_cell
 from zoo.simulation.reach import DomainWatch, training_reach
 from zoo.simulation.relaxation import relax
+from zoo.simulation.scan import Scan, scan
 from zoo.simulation.stability import stability
 from zoo.simulation.vibrations import hessian, vibrations
 
-__all__ = ["Bonds", "DomainWatch", "Dynamics", "Phonons", "energy_drift", "equation_of_state", "hessian", "phonons",
-           "primitive_cell", "relax", "stability", "training_reach", "vibrations"]
+__all__ = ["Bonds", "DomainWatch", "Dynamics", "Phonons", "Scan", "energy_drift", "equation_of_state", "hessian",
+           "phonons", "primitive_cell", "relax", "scan", "stability", "training_reach", "vibrations"]

@@ -7,8 +7,9 @@ from pathlib import Path
 from zoo.plots import grid, write
 from zoo.simulation.phonons import Phonons
 from zoo.simulation.recording import read_log
+from zoo.simulation.scan import Scan
 
-__all__ = ["draw_bands", "draw_energies"]
+__all__ = ["draw_bands", "draw_energies", "draw_scan"]
 
 
 def draw_bands(phonons: Phonons, picture: Path, *, title: str = "") -> Path:
@@ -56,6 +57,30 @@ def draw_energies(log: Path, picture: Path, *, n_atoms: int, title: str = "") ->
     for axis in (conserved, parts, temperature):
         axis.set_xlabel("time / ps")
         axis.ticklabel_format(axis="y", useOffset=False)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return write(figure, picture)
+
+
+def draw_scan(scan: Scan, picture: Path, *, title: str = "") -> Path:
+    """Energies of pressed and stretched bonds, coloured by kind, and of turns; linear up to 1 eV, logarithmic beyond.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    parts = [("length / relaxed length", scan.bonds), ("turned by / degrees", scan.turns)]
+    figure, axes = grid(len(parts))
+    for axis, (label, curves) in zip(axes, parts):
+        colours = {kind: f"C{k}" for k, kind in enumerate(sorted({c.kind for c in curves}))}
+        for curve in curves:
+            axis.plot(curve.at, curve.energy, color=colours[curve.kind], lw=1.0)
+        for kind, colour in colours.items():
+            axis.plot([], [], color=colour, label=kind)
+        if colours:
+            axis.legend(frameon=False, fontsize=8)
+        axis.axhline(0, color="0.3", lw=0.6)
+        axis.set_yscale("symlog", linthresh=1.0)
+        axis.set(xlabel=label, ylabel="energy above the relaxed structure / eV")
     if title:
         figure.suptitle(title, fontsize=10)
     return write(figure, picture)
