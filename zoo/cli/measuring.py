@@ -212,7 +212,7 @@ def _span(ends: list[float], style: str) -> str:
 
 def _energies(row: dict[str, Any], unit: str = "") -> tuple[str, str, str]:
     hole = f"at {row['lowest_at']:g}{unit}" if row["hole"] else "none"
-    return f"{row['highest_eV']:.4g}", f"{row['lowest_eV']:.4g}", hole
+    return f"{row['highest_eV']:.4g}", f"{row['lowest_eV']:.3g}", hole
 
 
 def reach(

@@ -11,6 +11,8 @@ from zoo.simulation.scan import Scan
 
 __all__ = ["draw_bands", "draw_energies", "draw_scan"]
 
+_SHOWN = (-100.0, 1000.0)  # eV; where a network is far outside of what it knows, energies may be anything
+
 
 def draw_bands(phonons: Phonons, picture: Path, *, title: str = "") -> Path:
     """Frequencies along the path through the special points; imaginary ones below zero.
@@ -63,7 +65,7 @@ def draw_energies(log: Path, picture: Path, *, n_atoms: int, title: str = "") ->
 
 
 def draw_scan(scan: Scan, picture: Path, *, title: str = "") -> Path:
-    """Energies of pressed and stretched bonds, coloured by kind, and of turns; linear up to 1 eV, logarithmic beyond.
+    """Energies of pressed and stretched bonds and of turns, coloured by kind of bond; what is beyond the axis is cut.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -77,10 +79,9 @@ def draw_scan(scan: Scan, picture: Path, *, title: str = "") -> Path:
         for kind, colour in colours.items():
             axis.plot([], [], color=colour, label=kind)
         if colours:
-            axis.legend(frameon=False, fontsize=8)
+            axis.legend(frameon=False, fontsize=8, loc="upper right")
         axis.axhline(0, color="0.3", lw=0.6)
         axis.set_yscale("symlog", linthresh=1.0)
-        axis.set(xlabel=label, ylabel="energy above the relaxed structure / eV")
-    if title:
-        figure.suptitle(title, fontsize=10)
+        axis.set(xlabel=label, title=title, ylim=_SHOWN)
+    axes[0].set_ylabel("energy / eV")
     return write(figure, picture)
