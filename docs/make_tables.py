@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from zoo.card import Card
 from zoo.leaderboard import boards
@@ -72,16 +73,57 @@ def stability_table() -> str:
     """How the bundled force fields bear being run, one row a model that was."""
     lines = ["| model | energy drift, meV/atom in 10 ps | largest deviation | keep their bonds at 300 K | at 600 K |",
              "|---|---:|---:|---:|---:|"]
-    for path in sorted(ROOT.glob("cards/*/card.yaml")):
-        card = Card.load(path)
-        if not isinstance(card.stability, dict) or not card.stability.keys() & {"nve", "nvt"}:
-            continue
-        nve, nvt = card.stability.get("nve", {}), card.stability.get("nvt", {}).get("at", {})
+    for card, measured in measured_by("nve", "nvt"):
+        nve, nvt = measured.get("nve", {}), measured.get("nvt", {}).get("at", {})
         runs = [f"{r['survived']} of {r['of']}" if (r := nvt.get(t)) else "–" for t in ("300 K", "600 K")]
         energies = [f"{nve[key]:.2g}" if key in nve else "–" for key in
                     ("drift_meV_per_atom", "largest_deviation_meV_per_atom")]
         lines.append(f"| `{card.name}` | " + " | ".join(energies + runs) + " |")
     return "\n".join(lines) + "\n"
+
+
+def crystal_table() -> str:
+    """What the bundled force fields make of a crystal, one row a model that was asked."""
+    points = ("Γ", "X", "L")
+    lines = ["| model | crystal | lattice constant, Å | bulk modulus, GPa | " + " | ".join(points)
+             + " | off by finite displacement |", "|---|---|---:|---:|" + "---|" * len(points) + "---:|"]
+    for card, measured in measured_by("equation_of_state", "phonons"):
+        eos, phonons = measured.get("equation_of_state", {}), measured.get("phonons", {})
+        row = [f"`{card.name}`", eos.get("structure") or phonons["structure"],
+               f"{eos['lattice_A'][0]:.3f}" if eos else "–", f"{eos['bulk_modulus_GPa']:g}" if eos else "–"]
+        for point in points:
+            found = phonons.get("points", {}).get(point, {}).get("THz", [])
+            # Frequencies that symmetry makes equal are told once; what rounding leaves of zero has no sign.
+            once = [value for value, before in zip(found, [None, *found]) if before is None or value - before > 0.005]
+            row.append(" · ".join(f"{round(value, 2) + 0.0:.2f}" for value in once) or "–")
+        off = phonons.get("finite_displacement", {}).get("largest_difference_THz")
+        lines.append("| " + " | ".join([*row, "–" if off is None else f"{off:.1g}"]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def scan_table() -> str:
+    """How far bonds can be pressed, stretched and turned about, one row a model that was asked."""
+    found = [(card, measured["scan"]) for card, measured in measured_by("scan")]
+    if not found:
+        return "*No card has been written to by `zoo lab scan NAME molecule.xyz --write` yet.*\n"
+    kinds = sorted({kind for _, scan in found for kind in scan["bonds"]})
+    lines = ["| model | " + " | ".join(kinds) + " | highest turn, eV | holes |",
+             "|---|" + "---|" * len(kinds) + "---:|---|"]
+    for card, scan in found:
+        spans = ["{:g}–{:g}".format(*scan["bonds"][kind]["rises"]) if kind in scan["bonds"] else "–" for kind in kinds]
+        turns = [turn["highest_eV"] for turn in scan["turns"]]
+        holes = [kind for kind in kinds if scan["bonds"].get(kind, {}).get("hole")]
+        holes = [*holes, *(f"turned {turn['bond']}" for turn in scan["turns"] if turn["hole"])] or ["none"]
+        row = [f"`{card.name}`", *spans, f"{max(turns):.2g}" if turns else "–", ", ".join(dict.fromkeys(holes))]
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def measured_by(*keys: str) -> list[tuple[Card, dict[str, Any]]]:
+    """Cards that have some of these blocks under ``stability``, and what stands there."""
+    cards = [Card.load(path) for path in sorted(ROOT.glob("cards/*/card.yaml"))]
+    return [(card, card.stability) for card in cards
+            if isinstance(card.stability, dict) and card.stability.keys() & {*keys}]
 
 
 def error(card: Card, target: str, kind: str) -> tuple[float | None, str | None]:
@@ -99,6 +141,7 @@ def leaderboard() -> str:
 
 
 TABLES = {"qm9": qm9_table, "force-fields": force_field_table, "stability": stability_table,
+          "crystals": crystal_table, "scan": scan_table,
           "leaderboard": leaderboard}
 
 if __name__ == "__main__":

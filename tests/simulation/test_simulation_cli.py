@@ -91,6 +91,36 @@ def test_figures_go_into_the_card(folder, tmp_path):
     assert written["nve"] == report and set(written["nvt"]["at"]) == {"300 K", "600 K"}
 
 
+def test_a_scan_is_a_table_a_picture_and_figures_in_the_card(folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    ask = ("lab", "scan", folder / "sim", folder / "water.xyz")
+    done = zoo(*ask, "--output", tmp_path / "scan.png", "--write")
+    assert done.exit_code == 0, done.output
+    assert "sim on H2O" in done.stdout and "rises" in done.stdout
+    written = Card.load(folder / "sim").stability["scan"]
+    report = json.loads(zoo(*ask, "--json", "--shortest", 0.6).stdout)
+    assert written["bonds"].keys() == report["bonds"].keys() and report["dtype"] == "float64"
+    assert all(row["scanned"][0] == 0.6 for row in report["bonds"].values())
+    assert (tmp_path / "scan.png").stat().st_size > 5000
+
+
+def test_phonons_go_into_the_card_and_a_picture(folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    ase.io.write(tmp_path / "copper.cif", ase.build.bulk("Cu", cubic=True))
+    ask = ("lab", "phonons", folder / "sim", tmp_path / "copper.cif", "--no-relax", "--supercell")
+    done = zoo(*ask, 2, "--displace", 0.001, "--output", tmp_path / "bands.png", "--write")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["structure"] == "Cu" and report["supercell"] == [2, 2, 2] and report["relaxed"] is False
+    assert report["finite_displacement"]["largest_difference_THz"] < 0.01
+    assert report["finite_displacement"]["at"] == ["L", "X", "Γ"]
+    assert ("imaginary" in done.stderr) == (report["imaginary"] > 0)
+    assert Card.load(folder / "sim").stability["phonons"] == report
+    assert (tmp_path / "bands.png").stat().st_size > 5000
+    for wrong in ("0", "2,2", "2,x,2"):
+        assert "--supercell" in str(zoo(*ask, wrong).exception)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_can_go_on(folder, tmp_path, monkeypatch, number):
     from zoo.simulation.recording import Recorder

@@ -1,4 +1,4 @@
-"""`zoo lab stability, drift, eos, reach`: how a force field bears being run, as JSON, and into its card."""
+"""`zoo lab stability, drift, eos, phonons, scan, reach`: how a force field bears being used, and into its card."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import ase
 
     from zoo.model import Model
+    from zoo.simulation import Phonons
 
 __all__ = ["add_to"]
 
@@ -29,7 +30,8 @@ Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
 
 def add_to(lab: typer.Typer) -> None:
     """Hang the commands into ``zoo lab``."""
-    for name, command in (("stability", stability), ("drift", drift), ("eos", eos), ("reach", reach)):
+    for name, command in (("stability", stability), ("drift", drift), ("eos", eos), ("phonons", phonons),
+                          ("scan", scan), ("reach", reach)):
         lab.command(name)(command)
 
 
@@ -97,6 +99,122 @@ def eos(
     _out(model, "equation_of_state", equation_of_state(model, _frames(file)[0], strain=strain, points=points), write)
 
 
+def phonons(
+    name: Name,
+    file: File,
+    supercell: Annotated[str | None, typer.Option(help="Repetitions of the primitive cell, 6 or 6,6,4; absent: even "
+                                                       "ones with 16 Å between opposite faces.")] = None,
+    relax: Annotated[bool, typer.Option(help="Positions and cell first.")] = True,
+    displace: Annotated[float | None, typer.Option(help="Compare with ASE's finite displacement by so many Å.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Draw the bands to a .png file.")] = None,
+    write: Write = False,
+    device: Device = None,
+    dtype: Dtype = "float64",
+) -> None:
+    """Phonons of a crystal at the special points of its lattice; imaginary frequencies are negative."""
+    from zoo.simulation import phonons as measure
+
+    model = _load(name, device, dtype)
+    repeats = None if supercell is None else _repeats(supercell)
+    found = measure(model, _frames(file)[0], supercell=repeats, relax=relax)
+    result = found.report() | {"relaxed": relax, "dtype": dtype}
+    if displace is not None:
+        result["finite_displacement"] = _displaced(model, found, displace)
+    if output is not None:
+        from zoo.simulation.pictures import draw_bands
+
+        title = model.card.name if model.card is not None else name
+        draw_bands(found, output, title=f"{title}: phonons of {result['structure']}")
+    _out(model, "phonons", result, write)
+    if result["imaginary"]:
+        typer.echo(f"warning: {result['imaginary']} imaginary frequencies, down to {result['lowest_THz']} THz: the "
+                   "structure is no minimum of the energy", err=True)
+
+
+def _displaced(model: Model, found: Phonons, delta: float) -> dict[str, Any]:
+    """How far frequencies are from those by finite displacement, where both are exact; the zeros at Γ are left out."""
+    from zoo.simulation.phonons import IMAGINARY, displaced
+
+    path = found.path()
+    fitting = {label: q for label, q in path.special_points.items() if found.fits(q)}
+    points = list(fitting.values())
+    exact = found.frequencies(points)
+    apart = abs(displaced(model, found, points, delta=delta) - exact)[abs(exact) > -IMAGINARY].max()
+    return {"delta_A": delta, "at": sorted("Γ" if label == "G" else label for label in fitting),
+            "largest_difference_THz": float(f"{apart:.2g}")}
+
+
+def _repeats(text: str) -> list[int]:
+    parts = text.split(",")
+    if len(parts) not in (1, 3) or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise ZooError(f"--supercell {text!r}: expected one or three whole numbers, as in 6 or 6,6,4")
+    return [int(part) for part in parts] * (3 // len(parts))
+
+
+def scan(
+    name: Name,
+    file: File,
+    shortest: Annotated[float, typer.Option(min=0.1, max=1.0, help="Of the relaxed length.")] = 0.4,
+    longest: Annotated[float, typer.Option(min=1.0, help="Of the relaxed length.")] = 1.6,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Draw the energies to a .png file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    write: Write = False,
+    device: Device = None,
+    dtype: Dtype = "float64",
+) -> None:
+    """How far a molecule's bonds can be pressed, stretched and turned about before its energy falls."""
+    from zoo.simulation import scan as measure
+
+    model = _load(name, device, dtype)
+    with _progress("scan", "structures") as progress:
+        found = measure(model, _frames(file)[0], shortest=shortest, longest=longest, progress=progress)
+    result = found.report() | {"dtype": dtype}
+    title = model.card.name if model.card is not None else name
+    if output is not None:
+        from zoo.simulation.pictures import draw_scan
+
+        draw_scan(found, output, title=f"{title}: {result['structure']}")
+    if as_json:
+        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+    else:
+        _print_scan(title, result)
+    if write:
+        _write(model, "scan", result)
+
+
+def _print_scan(title: str, result: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from zoo.cli import console
+
+    table = Table(title=f"{title} on {result['structure']}: where the energy rises, and what is below the minimum")
+    for column in ("", "bond", "relaxed, Å", "rises", "scanned", "highest, eV", "lowest, eV", "hole"):
+        table.add_column(column, justify="left" if column in ("", "bond") else "right")
+    for kind, row in result["bonds"].items():
+        table.add_row("pressed and stretched", f"{row['bonds']} {kind}", _span(row["length_A"], ".3f"),
+                      _span(row["rises"], "g"), _span(row["scanned"], "g"), *_energies(row))
+    for row in result["turns"]:
+        first, second = row["atoms"]
+        table.add_row("turned", f"{row['bond']} ({first}, {second})", f"{row['length_A']:.3f}",
+                      _span(row["rises"], "g") + "°", "±180°", *_energies(row, "°"))
+    console().print(table)
+    for count, text in ((result["in_rings"], "bonds in rings were left out"),
+                        (result["not_finite"], "energies were not finite, or two nuclei coincided")):
+        if count:
+            typer.echo(f"{count} {text}")
+    if not result["start_relaxed"]:
+        typer.echo("the relaxation did not converge: energies are above where it ended")
+
+
+def _span(ends: list[float], style: str) -> str:
+    return " … ".join(dict.fromkeys(format(end, style) for end in ends))
+
+
+def _energies(row: dict[str, Any], unit: str = "") -> tuple[str, str, str]:
+    hole = f"at {row['lowest_at']:g}{unit}" if row["hole"] else "none"
+    return f"{row['highest_eV']:.4g}", f"{row['lowest_eV']:.3g}", hole
+
+
 def reach(
     data: Annotated[Path, typer.Argument(help="The frames a model was trained on.")],
     one_molecule: Annotated[bool, typer.Option("--one-molecule", help="All frames are one molecule with its atoms in "
@@ -134,8 +252,11 @@ def _numbers(text: str) -> list[float]:
 
 def _out(model: Model, key: str, result: dict[str, Any], write: bool) -> None:
     typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
-    if not write:
-        return
+    if write:
+        _write(model, key, result)
+
+
+def _write(model: Model, key: str, result: dict[str, Any]) -> None:
     card = model.card
     if card is None or card.path is None:
         raise CardError("--write needs a model from a card folder")
@@ -145,13 +266,13 @@ def _out(model: Model, key: str, result: dict[str, Any], write: bool) -> None:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(what: str, unit: str = "steps") -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from zoo.cli import errors
 
     screen = errors()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
                TimeRemainingColumn())
     with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
         task = bar.add_task(what, total=None)

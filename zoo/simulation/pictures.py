@@ -5,9 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoo.plots import grid, write
+from zoo.simulation.phonons import Phonons
 from zoo.simulation.recording import read_log
+from zoo.simulation.scan import Scan
 
-__all__ = ["draw_energies"]
+__all__ = ["draw_bands", "draw_energies", "draw_scan"]
+
+_SHOWN = (-100.0, 1000.0)  # eV; where a network is far outside of what it knows, energies may be anything
+
+
+def draw_bands(phonons: Phonons, picture: Path, *, title: str = "") -> Path:
+    """Frequencies along the path through the special points; imaginary ones below zero.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    path = phonons.path()
+    along, ticks, labels = path.get_linear_kpoint_axis()
+    figure, (axis,) = grid(1)
+    figure.set_size_inches(6, 4)
+    axis.plot(along, phonons.frequencies(path.kpts), color="C0", lw=1.2)
+    axis.axhline(0, color="0.3", lw=0.6)
+    for place in ticks:
+        axis.axvline(place, color="0.8", lw=0.6, zorder=0)
+    axis.set(xlim=(along[0], along[-1]), ylabel="frequency / THz", title=title)
+    axis.set_xticks(ticks, [label.replace("G", "Γ") for label in labels])
+    return write(figure, picture)
 
 
 def draw_energies(log: Path, picture: Path, *, n_atoms: int, title: str = "") -> Path:
@@ -38,4 +61,27 @@ def draw_energies(log: Path, picture: Path, *, n_atoms: int, title: str = "") ->
         axis.ticklabel_format(axis="y", useOffset=False)
     if title:
         figure.suptitle(title, fontsize=10)
+    return write(figure, picture)
+
+
+def draw_scan(scan: Scan, picture: Path, *, title: str = "") -> Path:
+    """Energies of pressed and stretched bonds and of turns, coloured by kind of bond; what is beyond the axis is cut.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    parts = [("length / relaxed length", scan.bonds), ("turned by / degrees", scan.turns)]
+    figure, axes = grid(len(parts))
+    for axis, (label, curves) in zip(axes, parts):
+        colours = {kind: f"C{k}" for k, kind in enumerate(sorted({c.kind for c in curves}))}
+        for curve in curves:
+            axis.plot(curve.at, curve.energy, color=colours[curve.kind], lw=1.0)
+        for kind, colour in colours.items():
+            axis.plot([], [], color=colour, label=kind)
+        if colours:
+            axis.legend(frameon=False, fontsize=8, loc="upper right")
+        axis.axhline(0, color="0.3", lw=0.6)
+        axis.set_yscale("symlog", linthresh=1.0)
+        axis.set(xlabel=label, title=title, ylim=_SHOWN)
+    axes[0].set_ylabel("energy / eV")
     return write(figure, picture)

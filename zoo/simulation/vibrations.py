@@ -11,11 +11,21 @@ from zoo.model import Model
 from zoo.simulation.batch import batch_of
 from zoo.surface import Surface, frozen
 
-__all__ = ["hessian", "vibrations"]
+__all__ = ["hessian", "hessian_rows", "vibrations"]
 
 
 def hessian(model: Model, atoms: ase.Atoms) -> np.ndarray:
     """∂²E/∂r∂r (3N, 3N) in eV/Å², symmetric, by automatic differentiation: no displacement to choose.
+
+    Raises:
+        StructureError: what the model cannot take.
+    """
+    matrix = hessian_rows(model, atoms, len(atoms))
+    return (matrix + matrix.T) / 2
+
+
+def hessian_rows(model: Model, atoms: ase.Atoms, count: int) -> np.ndarray:
+    """The rows of :func:`hessian` of the first ``count`` atoms, (3 count, 3N) in eV/Å²: one backward pass a row.
 
     Raises:
         StructureError: what the model cannot take.
@@ -26,14 +36,14 @@ def hessian(model: Model, atoms: ase.Atoms) -> np.ndarray:
     with frozen(model), torch.enable_grad():
         forces = model(graph.replace(pos=pos), ("forces",))["forces"].reshape(-1)
         rows = [torch.autograd.grad(-f, pos, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
-                for f in forces]
-    matrix = torch.stack(rows).reshape(len(rows), -1).double()
-    return ((matrix + matrix.T) / 2).cpu().numpy()
+                for f in forces[: 3 * count]]
+    return torch.stack(rows).reshape(len(rows), -1).double().cpu().numpy()
 
 
 def vibrations(model: Model, atoms: ase.Atoms) -> VibrationsData:
     """Harmonic vibrations of a structure at a stationary point: energies, frequencies and modes as ASE gives them.
 
-    ASE's own ``Vibrations`` and ``Phonons`` work as well, by finite displacement with ``model.calculator()``.
+    ASE's own ``Vibrations`` works as well, by finite displacement with ``model.calculator()``; for crystals see
+    :func:`zoo.simulation.phonons`.
     """
     return VibrationsData.from_2d(atoms, hessian(model, atoms))
