@@ -89,6 +89,14 @@ def test_no_squeeze_without_a_dimension():
     assert offences == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", [["ruff", "check", "."], ["mypy"]], ids=["ruff", "mypy"])
+def test_linters_find_nothing(tool):
+    pytest.importorskip(tool[0])
+    done = subprocess.run([sys.executable, "-m", *tool], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("statement", ["import zoo", "import zoo.plugin, zoo.host, zoo.registry, zoo.card"])
 def test_describing_imports_nothing_heavy(statement):
     heavy = ("torch", "e3nn", "torch_geometric", "huggingface_hub", "ase")

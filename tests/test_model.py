@@ -8,7 +8,8 @@ import pytest
 import torch
 from toy import toy_model
 
-from zoo.errors import StructureError, UnknownNameError
+from zoo.errors import StructureError, UnknownNameError, ZooError
+from zoo.evaluation import evaluate
 from zoo.graph import Graph
 
 
@@ -182,6 +183,14 @@ def test_a_hessian_is_the_derivative_of_the_forces():
     step = torch.zeros_like(graph.pos).index_put((torch.tensor(2), torch.tensor(1)), torch.tensor(1e-5).double())
     plus, minus = (model(graph.replace(pos=(graph.pos + s * step).detach()), ["forces"])["forces"] for s in (1, -1))
     assert float(row[2, 1]) == pytest.approx(float((plus - minus)[0, 0]) / 2e-5, abs=1e-7)
+
+
+def test_what_a_model_lacks_is_said_when_it_is_needed(tmp_path):
+    model = toy_model("dipole")
+    with pytest.raises(UnknownNameError, match="no energy"):
+        model.atomic_energies(graph_of(molecules()))
+    with pytest.raises(ZooError, match="no card"):
+        evaluate(model, data=tmp_path / "any.xyz")
 
 
 def test_what_cannot_be_derived_is_refused():

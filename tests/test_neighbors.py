@@ -109,6 +109,17 @@ def test_a_cell_without_volume_is_refused():
         add_edges(graph, 5.0)
 
 
+def test_a_periodic_structure_without_a_cell_is_refused():
+    graph = Graph.from_atoms(ase.Atoms("H")).replace(pbc=torch.ones(1, 3, dtype=torch.bool))
+    with pytest.raises(StructureError, match="has no cell"):
+        add_edges(graph, 5.0)
+
+
+def test_a_graph_without_edges_says_so():
+    with pytest.raises(StructureError, match="no edges"):
+        _ = Graph.from_atoms(ase.Atoms("H")).target
+
+
 def test_a_cell_in_the_wrong_unit_is_refused():
     atoms = ase.build.bulk("Si")
     atoms.set_cell(atoms.cell * 0.1, scale_atoms=True)

@@ -15,6 +15,7 @@ from torch_geometric.loader import DataLoader
 from zoo.errors import StructureError
 from zoo.graph import Graph
 from zoo.loading import create
+from zoo.neighbors import add_edges
 from zoo.prediction import _run
 
 
@@ -62,6 +63,16 @@ def test_atoms_graphs_and_pyg_give_the_same():
         for value, wanted in zip(model.predict(given), expected, strict=True):
             same(value, wanted)
     same(model.predict(as_data(frames[0])), expected[0])
+
+
+def test_given_edges_of_a_crystal_keep_their_shifts_beside_those_of_a_molecule():
+    model = model_of(pbc=True)
+    frames = [ase.build.bulk("C"), molecules()[0]]
+    given = [add_edges(Graph.from_atoms(atoms, dtype=torch.float64), model.cutoff).replace(cutoff=None)
+             for atoms in frames]
+    assert given[0].edge_shift is not None and given[1].edge_shift is None
+    for graph, value in zip(given, model.predict(given)):
+        same(model.predict(graph), value)
 
 
 def test_a_batch_of_one_is_still_a_list():

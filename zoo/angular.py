@@ -268,6 +268,7 @@ def _similar_degrees(degree: Tensor) -> list[Tensor]:
 def _short_edges(graph: Graph, cutoff: float | None) -> Tensor:
     if cutoff is None:
         return torch.arange(graph.num_edges, device=graph.device)
+    assert graph.edge_len is not None
     return torch.nonzero(graph.edge_len < cutoff).flatten()
 
 

@@ -6,7 +6,7 @@ last slot of their atom's table, which no edge uses: what they send is zero by i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ def one_junction(graph: Graph, cutoff: float, cutoff_interaction: float) -> Junc
     ends, end_column, near = _tabulate(graph, cutoff)
     axes, axis_column, _ = _tabulate(graph, cutoff_interaction)
     (e,), (a,) = ends.tables, axes.tables
+    assert graph.edge_shift is not None  # one of the inputs of what is recorded
     source, reverse, shift = graph.source, graph.reverse_edge, graph.edge_shift.round().long()
     ca, ba = e.row[:, :, None], a.row[:, None, :]
     pairs = e.used[:, :, None] & a.used[:, None, :] & (ca != ba)
@@ -49,9 +50,13 @@ def one_junction(graph: Graph, cutoff: float, cutoff_interaction: float) -> Junc
 def _tabulate(graph: Graph, cutoff: float | None) -> tuple[Neighbourhoods, Tensor, Tensor]:
     """One table of the near edges; (E,) column of each of them, the last and unused one for others; which are near."""
     target, num_atoms = graph.target, graph.num_nodes
-    near = torch.ones_like(target) if cutoff is None else (graph.edge_len < cutoff).long()
+    near = torch.ones_like(target)
+    if cutoff is not None:
+        assert graph.edge_len is not None
+        near = (graph.edge_len < cutoff).long()
     degree = torch.zeros_like(graph.z).index_add(0, target, near)
-    width = (degree.max() + 1).clamp(min=2).item()
+    # An int to the type checker; a recorded graph keeps it as a symbol, which int() would not.
+    width = cast(int, (degree.max() + 1).clamp(min=2).item())
     torch._check(width >= 2)
     column = torch.where(near > 0, _rank(target, near, degree), width - 1)
     slot = target * width + column

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator, model_validator
@@ -233,7 +233,8 @@ class Breakdown(Section):
 
     @model_validator(mode="after")
     def _one_value_a_group(self) -> Breakdown:
-        for name, values in {"n": self.n, **self.mae}.items():
+        columns: dict[str, Sequence[float | None]] = {"n": self.n, **self.mae}
+        for name, values in columns.items():
             if len(values) != len(self.groups):
                 raise ValueError(f"{name}: {len(values)} values for {len(self.groups)} groups")
         return self

@@ -136,8 +136,8 @@ def evaluate(
         DataError: the data cannot be opened.
     """
     model = model if isinstance(model, torch.nn.Module) else load(model, device=device, dtype=dtype)
-    card = model.card
-    found = open_for_card(card, cutoff=float(model.backbone.cutoff), labels=[*card.targets, *DERIVATIVES], path=data,
+    card = model.required_card
+    found = open_for_card(card, cutoff=model.cutoff, labels=[*card.targets, *DERIVATIVES], path=data,
                           lenient=True)
     names = _names(model, found, targets, derivatives)
     rows, marked = _rows(found, split, limit=limit, allow_overlap=allow_overlap)
@@ -169,7 +169,9 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
     waiting = plan(rows.numpy(), sizes, limits)[::-1]
     was_training = model.training
     model.eval()
-    order, outputs, baselines = [], {name: [] for name in names}, {name: [] for name in names}
+    order: list[np.ndarray] = []
+    outputs: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    baselines: dict[str, list[np.ndarray]] = {name: [] for name in names}
     widths: dict[str, list[np.ndarray]] = {name: [] for name in names}
     while waiting:
         part = waiting.pop()
@@ -280,16 +282,16 @@ def _interval(result: TargetResult) -> tuple[float, float]:
 
 def _names(model: Model, found: CardData, targets: Sequence[str] | None,
            derivatives: Sequence[str] | None) -> list[str]:
-    labels = found.store.labels
+    labels, card = found.store.labels, model.required_card
     names = list(targets) if targets else [name for name in model.readouts if name in labels]
     unknown = [name for name in names if name not in model.readouts]
     if unknown:
-        raise EvaluationError(f"{model.card.name} does not predict {', '.join(unknown)}; its targets are "
+        raise EvaluationError(f"{card.name} does not predict {', '.join(unknown)}; its targets are "
                               f"{', '.join(model.readouts)}")
-    wanted = model.card.derivatives if derivatives is None else derivatives
+    wanted = card.derivatives if derivatives is None else derivatives
     names += [name for name in wanted if name in labels]
     if not names:
-        raise EvaluationError(f"{found.name} has labels {', '.join(labels) or 'of no kind'}, and {model.card.name} "
+        raise EvaluationError(f"{found.name} has labels {', '.join(labels) or 'of no kind'}, and {card.name} "
                               f"predicts {', '.join(model.readouts)}: nothing to compare. Map them under data.keys")
     return names
 

@@ -90,7 +90,7 @@ def _example(model: Model) -> str | Structure:
     symbols = sorted(known)[:4]
     symbols = [symbols[k % len(symbols)] for k in range(4)]
     positions = [[0.0, 0.0, 0.0], [1.9, 0.2, 0.0], [0.1, 2.1, 0.3], [0.4, 0.5, 2.2]]
-    optional = {name: 0.0 for name in ("charge", "spin") if name in inputs}
+    optional: dict[str, Any] = {name: 0.0 for name in ("charge", "spin") if name in inputs}
     return Structure(symbols=symbols, positions=positions, **optional)
 
 

@@ -97,12 +97,17 @@ class Graph:
     @cached_property
     def source(self) -> Tensor:
         """(E,) index j of each edge's source."""
-        return self.edge_index[0]
+        return self._edges()[0]
 
     @cached_property
     def target(self) -> Tensor:
         """(E,) index i of each edge's target, sorted."""
-        return self.edge_index[1]
+        return self._edges()[1]
+
+    def _edges(self) -> Tensor:
+        if self.edge_index is None:
+            raise StructureError("this graph has no edges: make them with zoo.neighbors.add_edges or Graph.with_edges")
+        return self.edge_index
 
     @property
     def edge_ptr(self) -> Tensor:
@@ -110,7 +115,7 @@ class Graph:
         return self.once_for_edges("ptr", self._edge_ptr)
 
     def _edge_ptr(self) -> Tensor:
-        counts = torch.bincount(self.edge_index[1], minlength=self.num_nodes)
+        counts = torch.bincount(self.target, minlength=self.num_nodes)
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
     @property
@@ -181,7 +186,7 @@ class Graph:
     # -- in and out --------------------------------------------------------------------------------------------
 
     @classmethod
-    def from_tensors(cls, z: Tensor, pos: Tensor, *, n_atoms: Tensor | None = None, **optional: Tensor | None) -> Graph:
+    def from_tensors(cls, z: Tensor, pos: Tensor, *, n_atoms: Tensor | None = None, **optional: Any) -> Graph:
         """From flat tensors; ``n_atoms`` (B,) gives the atoms per structure (one structure if absent)."""
         if n_atoms is None:
             n_atoms = torch.tensor([z.shape[0]], device=z.device)
@@ -206,7 +211,7 @@ class Graph:
         Raises:
             StructureError: a declared input is missing, or the list is empty.
         """
-        frames = list(atoms) if isinstance(atoms, (list, tuple)) else [atoms]
+        frames = list(atoms) if isinstance(atoms, Sequence) else [atoms]
         if not frames:
             raise StructureError("no structure given: expected one ase.Atoms or a non-empty list of them")
         z = torch.from_numpy(np.concatenate([a.numbers for a in frames]).astype(np.int64))

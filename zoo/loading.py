@@ -57,10 +57,9 @@ def load(
     device, dtype = _device(device), _dtype(dtype)
     found = resolve(name)
     card = found.card
-    promised = card.weights
     if not found.verified:
-        mend = f"copy {card.folder} again from where it came, or take the model from the Hub with zoo pull"
-        weights.check_hash(found.weights, sha256=promised.sha256, size=promised.bytes, mend=mend)
+        mend = f"copy {found.folder} again from where it came, or take the model from the Hub with zoo pull"
+        weights.check_hash(found.weights, sha256=found.promised.sha256, size=found.promised.bytes, mend=mend)
     with torch.random.fork_rng(devices=[]):
         model = build(card)
     weights.load_into(model, found.weights, upgrade=_upgrade(card))
@@ -155,17 +154,16 @@ def save(model: Model, folder: str | Path, **changes: Any) -> Card:
 
     Returns the card as written.
     """
-    if model.card is None:
-        raise ZooError("this model has no card: make it with zoo.create or zoo.load")
+    before = model.required_card
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    card = model.card.replace(**changes) if changes else model.card
+    card = before.replace(**changes) if changes else before
     # Weights first: a card never promises a file that is not there.
     file = weights.save(model, folder / "model.safetensors", metadata={"name": card.name, "format": card.format})
     dtype = str(model.dtype).removeprefix("torch.")
     card = card.replace(weights={**asdict(file), "dtype": dtype}, references=_references(model, card),
                         golden=record_golden(_exact(model)))
-    card = _with_error_model(card, model.card.folder, folder)
+    card = _with_error_model(card, before.folder, folder)
     card.save(folder)
     return card
 
@@ -175,7 +173,8 @@ def _with_error_model(card: Card, source: Path | None, folder: Path) -> Card:
     section = card.uncertainty
     if not isinstance(section, Uncertainty):
         return card
-    if source is None or section.weights != card.weights.sha256 or not (source / section.file).is_file():
+    of_these = card.weights is not None and section.weights == card.weights.sha256
+    if source is None or not of_these or not (source / section.file).is_file():
         return card.replace(uncertainty=None)
     if source.resolve() != folder.resolve():
         shutil.copyfile(source / section.file, folder / section.file)
@@ -195,7 +194,7 @@ def _same_elements(arch: Architecture, elements: Sequence[str] | None, config: d
 def _exact(model: Model) -> Model:
     """A float64 copy on the CPU whose derived constants were not rounded on the way."""
     with torch.random.fork_rng(devices=[]):
-        copy = build(model.card)
+        copy = build(model.required_card)
     copy.load_state_dict(model.state_dict())
     return copy.eval()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import PluginError, StructureError, UnknownNameError
+from zoo.errors import PluginError, StructureError, UnknownNameError, ZooError
 from zoo.graph import Graph
 from zoo.irreps import FeatureLayout
 from zoo.neighbors import add_edges, edge_vectors
@@ -42,6 +42,10 @@ class Model(nn.Module):
         PluginError: the backbone lacks ``cutoff`` or ``irreps_out``, or there are priors and no energy.
     """
 
+    readouts: Mapping[str, Readout]
+    priors: Mapping[str, Prior]
+    element_index: Tensor
+
     def __init__(
         self,
         backbone: nn.Module,
@@ -57,9 +61,11 @@ class Model(nn.Module):
             if not hasattr(backbone, attribute):
                 raise PluginError(f"{type(backbone).__name__} has no attribute '{attribute}', as every backbone needs")
         self.backbone = backbone
-        self.layout = FeatureLayout(backbone.irreps_out)
-        self.readouts = nn.ModuleDict(readouts)
-        self.priors = nn.ModuleDict(priors or {})
+        irreps: Any = backbone.irreps_out
+        self.layout = FeatureLayout(irreps)
+        # A ModuleDict is a mapping in all but its base class; as one it keeps the type of what it holds.
+        self.readouts = cast(Mapping[str, Readout], nn.ModuleDict(readouts))
+        self.priors = cast(Mapping[str, Prior], nn.ModuleDict(priors or {}))
         self.units = dict(units)
         self.elements = tuple(elements)
         self.card = card
@@ -81,12 +87,46 @@ class Model(nn.Module):
     def num_parameters(self) -> int:
         return sum(p.numel() for p in self.parameters())
 
+    @property
+    def cutoff(self) -> float:
+        """Å, of the backbone."""
+        cutoff: Any = self.backbone.cutoff
+        return float(cutoff)
+
+    @property
+    def required_card(self) -> Card:
+        """The card, where there must be one.
+
+        Raises:
+            ZooError: the model was made without.
+        """
+        if self.card is None:
+            raise ZooError("this model has no card: make it with zoo.create or zoo.load")
+        return self.card
+
     @cached_property
     def energy_target(self) -> str | None:
         """The target that forces and stress derive from: ``energy``, else the first energy of the card."""
         an_energy = dimension("eV")
         energies = [n for n, r in self.readouts.items() if type(r) is Energy and dimension(self.units[n]) == an_energy]
         return "energy" if "energy" in energies else next(iter(energies), None)
+
+    @property
+    def required_energy(self) -> str:
+        """:attr:`energy_target`, where there must be one.
+
+        Raises:
+            UnknownNameError: no target is an energy.
+        """
+        if self.energy_target is None:
+            raise UnknownNameError(f"no energy to derive: the targets are {', '.join(self.readouts)}")
+        return self.energy_target
+
+    @property
+    def scale_in_ev(self) -> Tensor:
+        """() float64, one standardised unit of the energy in eV; raises as :attr:`required_energy`."""
+        name = self.required_energy
+        return self.readouts[name].constants.scale * factor(self.units[name], "eV")
 
     # -- forward -----------------------------------------------------------------------------------------------
 
@@ -113,13 +153,13 @@ class Model(nn.Module):
             graph = self.with_vectors(graph)
             network = self._network(self.backbone(graph), graph)
             return network if standardised else self._physical(network, graph)
-        self._check_derivatives(graph, derivatives)
+        target = self._energy_to_derive(graph, derivatives)
         keep_graph = torch.is_grad_enabled() and (self.training or graph.pos.requires_grad)
         with torch.enable_grad():
             pos, cell, strain = _strained(graph, "stress" in derivatives)
             graph = self.with_vectors(graph.replace(pos=pos, cell=cell))
             network = self._network(self.backbone(graph), graph)
-            derived = self._derive(network[self.energy_target], graph, pos, strain, keep_graph)
+            derived = self._derive(network[target], graph, pos, strain, keep_graph)
         if not keep_graph:
             network = {name: value.detach() for name, value in network.items()}
         return (network if standardised else self._physical(network, graph)) | derived
@@ -129,8 +169,13 @@ class Model(nn.Module):
         return self.backbone(self.with_vectors(graph))
 
     def atomic_energies(self, graph: Graph) -> Tensor:
-        """(N,) float64 energy of each atom, reference included, in the unit of :attr:`energy_target`."""
-        readout = self.readouts[self.energy_target]
+        """(N,) float64 energy of each atom, reference included, in the unit of :attr:`energy_target`.
+
+        Raises:
+            UnknownNameError: no target is an energy.
+        """
+        readout = self.readouts[self.required_energy]
+        assert isinstance(readout, Energy)
         graph = self.with_vectors(graph)
         network = readout.per_atom(self.backbone(graph))
         if self.priors:
@@ -150,8 +195,8 @@ class Model(nn.Module):
 
     def with_vectors(self, graph: Graph) -> Graph:
         """The graph with edges within the backbone's cut-off, and their vectors and lengths in the model's dtype."""
-        if graph.edge_index is None or graph.cutoff not in (None, self.backbone.cutoff):
-            graph = add_edges(graph, self.backbone.cutoff)
+        if graph.edge_index is None or graph.cutoff not in (None, self.cutoff):
+            graph = add_edges(graph, self.cutoff)
         vec = edge_vectors(graph, graph.pos, graph.cell).to(self.dtype)
         return graph.replace(edge_vec=vec, edge_len=vec.norm(dim=1))
 
@@ -159,17 +204,14 @@ class Model(nn.Module):
         network = {name: readout(h, graph) for name, readout in self.readouts.items()}
         if self.priors:
             prior = sum_by(self._priors(graph), graph.batch, graph.num_graphs)
-            network[self.energy_target] = network[self.energy_target] + prior
+            energy = self.required_energy
+            network[energy] = network[energy] + prior
         return network
 
     def _priors(self, graph: Graph) -> Tensor:
         """(N,) what the priors add to each atom's energy, standardised as the network's part is."""
         energy = torch.stack([prior(graph) for prior in self.priors.values()]).sum(0)
-        return energy / self._scale_in_ev().to(energy.dtype)
-
-    def _scale_in_ev(self) -> Tensor:
-        name = self.energy_target
-        return self.readouts[name].constants.scale * factor(self.units[name], "eV")
+        return energy / self.scale_in_ev.to(energy.dtype)
 
     def _physical(self, network: dict[str, Tensor], graph: Graph) -> dict[str, Tensor]:
         composition = self.composition(graph)
@@ -179,7 +221,7 @@ class Model(nn.Module):
         self, energy: Tensor, graph: Graph, pos: Tensor, strain: Tensor | None, keep_graph: bool
     ) -> dict[str, Tensor]:
         # References do not depend on positions, so the derivative of the network part is the whole of it.
-        to_ev = self._scale_in_ev()
+        to_ev = self.scale_in_ev
         inputs = [pos] if strain is None else [pos, strain]
         # Without any edge the energy does not depend on positions at all: its gradient is zero, not missing.
         gradients = torch.autograd.grad(
@@ -187,18 +229,20 @@ class Model(nn.Module):
         )
         derived = {"forces": -gradients[0] * to_ev.to(pos.dtype)}
         if strain is not None:
+            assert graph.cell is not None  # a stress was asked for, which is refused without
             volume = torch.linalg.det(graph.cell.detach()).abs()
             derived["stress"] = gradients[1] * to_ev.to(pos.dtype) / volume[:, None, None]
         return derived
 
-    def _check_derivatives(self, graph: Graph, derivatives: Sequence[str]) -> None:
+    def _energy_to_derive(self, graph: Graph, derivatives: Sequence[str]) -> str:
+        """The target that the derivatives are of, if they can be had."""
         unknown = [d for d in derivatives if d not in DERIVATIVES]
         if unknown:
             raise UnknownNameError(f"unknown derivative {unknown[0]!r}; choose from {', '.join(DERIVATIVES)}")
-        if self.energy_target is None:
-            raise UnknownNameError(f"no energy to derive: the targets are {', '.join(self.readouts)}")
-        if "stress" in derivatives and (graph.cell is None or not bool(graph.pbc.all())):
+        energy = self.required_energy
+        if "stress" in derivatives and (graph.cell is None or graph.pbc is None or not bool(graph.pbc.all())):
             raise StructureError("stress needs structures that are periodic in three dimensions: set cell and pbc")
+        return energy
 
     # -- for people --------------------------------------------------------------------------------------------
 
@@ -237,6 +281,7 @@ def _strained(graph: Graph, with_stress: bool) -> tuple[Tensor, Tensor | None, T
     pos = graph.pos if graph.pos.requires_grad else graph.pos.detach().requires_grad_(True)
     if not with_stress:
         return pos, graph.cell, None
+    assert graph.cell is not None  # refused before
     strain = graph.pos.new_zeros(graph.num_graphs, 3, 3, requires_grad=True)
     symmetric = (strain + strain.transpose(1, 2)) / 2
     moved = pos + torch.einsum("nd,ndk->nk", pos, symmetric.index_select(0, graph.batch))

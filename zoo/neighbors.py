@@ -125,6 +125,8 @@ def _one_by_one(graph: Graph, cutoff: float, method: Method) -> tuple[Tensor, Te
         cell = None if graph.cell is None else graph.cell[b].detach().double()
         if pbc is None or not bool(pbc.any()):
             pbc, cell = None, None
+        elif cell is None:
+            raise StructureError(f"structure {b} is periodic but has no cell: set atoms.cell")
         else:
             _check_cell(cell, cutoff, b)
         search = _vesin if method == "vesin" else _linked_cells

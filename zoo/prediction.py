@@ -131,7 +131,7 @@ def _split(graph: Graph) -> Iterator[Graph]:
         optional |= {n: v[b : b + 1] for n in ("cell", "pbc", "charge", "spin") if (v := getattr(graph, n)) is not None}
         if given:
             own = (graph.target >= lo) & (graph.target < hi)
-            optional["edge_index"] = graph.edge_index[:, own] - lo
+            optional["edge_index"] = torch.stack([graph.source[own], graph.target[own]]) - lo
             optional |= {n: v[own] for n in ("edge_shift", "edge_attrs") if (v := getattr(graph, n)) is not None}
         yield Graph.from_tensors(graph.z[lo:hi], graph.pos[lo:hi], **optional)
 
@@ -186,9 +186,9 @@ def _symbol(number: int) -> str:
 def _check_distances(graph: Graph, name: str) -> None:
     from zoo.neighbors import add_edges
 
-    close = add_edges(graph.replace(edge_index=None, edge_attrs=None), MIN_DISTANCE).edge_index
-    if close.shape[1]:
-        i, j = sorted(close[:, 0].tolist())
+    close = add_edges(graph.replace(edge_index=None, edge_attrs=None), MIN_DISTANCE)
+    if close.num_edges:
+        i, j = sorted((int(close.source[0]), int(close.target[0])))
         raise StructureError(f"{name}: atoms {i} and {j} are closer than {MIN_DISTANCE} Å; do two atoms coincide?")
 
 
@@ -245,11 +245,12 @@ def _join(graphs: list[Graph]) -> Graph:
         torch.cat([g.z for g in graphs]), torch.cat([g.pos for g in graphs]), n_atoms=n_atoms, **optional
     )
     if all(g.edge_index is not None for g in graphs):
-        shifts = [g.edge_shift for g in graphs]
-        joined = joined.replace(edge_index=torch.cat([g.edge_index + start for g, start in zip(graphs, joined.ptr)], 1),
-                                edge_shift=torch.cat(shifts) if all(s is not None for s in shifts) else None)
-        attrs = [g.edge_attrs for g in graphs]
-        if all(a is not None for a in attrs):
+        joined = joined.replace(edge_index=torch.cat([g.edge_index + start for g, start in zip(graphs, joined.ptr)], 1))
+        if any(g.edge_shift is not None for g in graphs):
+            joined = joined.replace(edge_shift=torch.cat(
+                [g.pos.new_zeros(g.num_edges, 3) if g.edge_shift is None else g.edge_shift for g in graphs]))
+        attrs = [g.edge_attrs for g in graphs if g.edge_attrs is not None]
+        if len(attrs) == len(graphs):
             joined = joined.replace(edge_attrs=torch.cat(attrs))
     return joined
 
@@ -299,4 +300,4 @@ def _say_limits(model: Model) -> None:
     """Once per model: what its predictions hold for, as its card says."""
     if model.card is not None and model.card.domain.reach and not getattr(model, "_limits_said", False):
         log.warning("%s: values hold for %s", model.card.name, model.card.domain.reach)
-        model._limits_said = True
+        model.__dict__["_limits_said"] = True

@@ -64,6 +64,7 @@ class ZBL(Prior):
 
     def forward(self, graph: Graph) -> Tensor:
         r, i, j = graph.edge_len, gather(graph.z, graph.target), gather(graph.z, graph.source)
+        assert r is not None
         charge = gather(self.charge, i) * gather(self.charge, j)
         screening = gather(self.screening, i) + gather(self.screening, j)
         x = r * screening / self.LENGTH

@@ -33,6 +33,9 @@ _START = 0.1
 class AffineConstants(nn.Module):
     """``coefficients`` (K,) and ``scale`` () in float64, whatever dtype the model around them is moved to."""
 
+    coefficients: Tensor
+    scale: Tensor
+
     def __init__(self, count: int) -> None:
         super().__init__()
         self.register_buffer("coefficients", torch.zeros(count, dtype=torch.float64))
@@ -42,7 +45,7 @@ class AffineConstants(nn.Module):
         # Follow the device but never the dtype.
         device = fn(torch.empty(0, device=self.scale.device)).device
         for name, value in self._buffers.items():
-            self._buffers[name] = value.to(device)
+            self._buffers[name] = None if value is None else value.to(device)
         return self
 
 
@@ -73,8 +76,10 @@ class Readout(nn.Module):
         self.constants = AffineConstants(len(self.basis_names(elements)))
         widths = [layout.count(0, 1), *hidden, self.head_width(layout)]
         self.net = MLP(widths, activation=activation, bias=bias)
+        last = self.net[-1]
+        assert isinstance(last, nn.Linear)
         with torch.no_grad():
-            self.net[-1].weight.mul_(_START)
+            last.weight.mul_(_START)
 
     def head_width(self, layout: FeatureLayout) -> int:
         """Number of values per atom that the head gives."""
@@ -167,6 +172,8 @@ class Intensive(Readout):
 class CentredReadout(Readout):
     """Base of readouts that see positions: relative to the centre of mass, so that translations do not matter."""
 
+    masses: Tensor
+
     def __init__(self, layout: FeatureLayout, elements: Sequence[int], **head: Any) -> None:
         super().__init__(layout, elements, **head)
         masses = torch.from_numpy(ase.data.atomic_masses.copy())
@@ -216,6 +223,8 @@ class Dipole(CentredReadout):
 
 class SpatialExtent(CentredReadout):
     """Electronic spatial extent ⟨r²⟩ = Σ_i (q_i ‖r_i − r_c‖² + s_i); the fitted part is a q and an s per element."""
+
+    elements: Tensor
 
     def __init__(self, layout: FeatureLayout, elements: Sequence[int], **head: Any) -> None:
         super().__init__(layout, elements, **head)

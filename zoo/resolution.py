@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo import host, registry
-from zoo.card import CARD_FILE, Card
+from zoo.card import CARD_FILE, Card, Weights
 from zoo.errors import HubError, PluginError, UnknownNameError, WeightsError, ZooError
 from zoo.registry_file import home
 
@@ -32,6 +32,17 @@ class CardFolder:
     weights: Path
     origin: str
     verified: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the card lies."""
+        assert self.card.folder is not None  # it was read from there
+        return self.card.folder
+
+    @property
+    def promised(self) -> Weights:
+        """What the card says of the file."""
+        return self.card.weights_here()[1]
 
 
 @dataclass
@@ -142,7 +153,7 @@ def _in_search_path(entry: registry.Entry, card: Card | None, chain: _Chain) -> 
             chain.missed("ZOO_PATH", f"{folder} has no card folder {entry.name}")
             continue
         found = _from_folder(here)
-        promised = found.card.weights_here()[1].sha256
+        promised = found.promised.sha256
         if card is not None and card.weights is not None and promised != card.weights.sha256:
             chain.missed("ZOO_PATH", f"{here} holds other weights: sha256 {promised}, not {card.weights.sha256}")
             continue

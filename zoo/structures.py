@@ -77,21 +77,21 @@ def from_smiles(smiles: str, *, seed: int = 0) -> ase.Atoms:
         StructureError: the SMILES cannot be parsed or embedded.
     """
     try:
-        from rdkit import Chem, RDLogger
-        from rdkit.Chem import AllChem
+        from rdkit import Chem, rdBase
+        from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
     except ImportError:
         raise MissingExtraError("reading SMILES", "smiles") from None
-    RDLogger.DisableLog("rdApp.*")
+    rdBase.DisableLog("rdApp.*")
     molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or molecule.GetNumAtoms() == 0:
         raise StructureError(f"'{smiles}' is no SMILES that RDKit can parse")
     molecule = Chem.AddHs(molecule)
-    parameters = AllChem.ETKDGv3()
-    parameters.randomSeed = seed
-    if AllChem.EmbedMolecule(molecule, parameters) != 0:
+    parameters = rdDistGeom.ETKDGv3()
+    parameters.randomSeed = seed  # type: ignore[assignment]  # an int, which RDKit's stubs do not know
+    if rdDistGeom.EmbedMolecule(molecule, parameters) != 0:
         raise StructureError(f"RDKit finds no three-dimensional structure for '{smiles}'")
-    if AllChem.MMFFHasAllMoleculeParams(molecule):
-        AllChem.MMFFOptimizeMolecule(molecule, maxIters=1000)
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
+        rdForceFieldHelpers.MMFFOptimizeMolecule(molecule, maxIters=1000)
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     atoms = ase.Atoms(numbers, positions=molecule.GetConformer().GetPositions())
     charge = Chem.GetFormalCharge(molecule)

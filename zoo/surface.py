@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +48,7 @@ class Surface:
         if model.energy_target is None:
             raise ZooError(f"a simulation needs an energy, and the targets are {', '.join(model.readouts)}")
         self.model = model
-        cutoff: Any = model.backbone.cutoff
+        cutoff = model.cutoff
         self.list = VerletList(cutoff, skin)
         self._energy = model.energy_target
         self._to_ev = factor(model.units[self._energy], "eV")

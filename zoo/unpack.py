@@ -11,13 +11,17 @@ import gzip
 import lzma
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
+from typing import Literal
 
 __all__ = ["unpacked"]
 
-_OPEN = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+_OPEN: dict[str, Callable[[Path, Literal["rb"]], BufferedIOBase]] = {
+    ".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open,
+}
 
 
 @contextmanager

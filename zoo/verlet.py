@@ -62,7 +62,7 @@ class VerletList:
         assert known.edge_index is not None
         with torch.no_grad():
             near = edge_vectors(graph, graph.pos, graph.cell).square().sum(1) < self.cutoff**2
-        if known.last is None or not torch.equal(near, known.near):
+        if known.last is None or known.near is None or not torch.equal(near, known.near):
             shift = None if known.edge_shift is None else known.edge_shift[near]
             last = graph.replace(pos=graph.pos.detach(), edge_index=known.edge_index[:, near], edge_shift=shift)
             known.near, known.last = near, last

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import ase.build
 import ase.io
 import ase.units
@@ -112,6 +114,7 @@ def test_structures_survive_the_way_through_a_store():
     assert store.atoms(-1).info["id"] == 5
     with pytest.raises(IndexError):
         store.atoms(3)
+    assert not replace(store, pbc=None).atoms(0).pbc.any()
 
 
 def test_a_file_opens_with_its_properties_named(tmp_path):

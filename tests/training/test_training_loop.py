@@ -123,6 +123,14 @@ def test_a_missing_label_is_left_out_and_counts_nothing(store: Store, tmp_path: 
     assert not states_equal(partly.model.state_dict(), other.model.state_dict())
 
 
+def test_a_batch_without_any_label_teaches_nothing(store: Store, tmp_path: Path) -> None:
+    labels = {**store.labels, "gap": store.labels["gap"].clone()}
+    labels["gap"][:40] = math.nan
+    trainer = run_trainer(replace(store, labels=labels), tmp_path, steps=24, batch={"molecules": 2},
+                          losses={"gap": {}, "energy": {"weight": 0}})
+    assert all(bool(v.isfinite().all()) for v in trainer.model.state_dict().values())
+
+
 def test_a_spike_is_left_out_and_too_many_end_the_run(store: Store, tmp_path: Path) -> None:
     labels = {**store.labels, "energy": store.labels["energy"].clone()}
     labels["energy"][5] += 1e6

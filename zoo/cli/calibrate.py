@@ -31,10 +31,9 @@ def calibrate(
 
     machine.prepare()
     model = loading.load(name, device=device)
-    assert model.card is not None, "a loaded model has a card"
-    check_writable(model.card)
+    check_writable(model.required_card)
     error_model = fit(model, data=data, sample=sample, level=level, progress=progress())
-    card = model.card = write(error_model, model.card)
+    card = model.card = write(error_model, model.required_card)
     typer.echo(f"error estimates written beside the weights: {FILE}, and into {card.path}", err=True)
     if evaluate:
         result = measure(model, data=data, progress=progress())

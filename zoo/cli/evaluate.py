@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 if TYPE_CHECKING:
     from zoo.card import Card
-    from zoo.evaluation import Evaluation
+    from zoo.evaluation import Evaluation, SplitName
 
 __all__ = ["check_writable", "evaluate", "into_card", "progress", "show"]
 
@@ -54,15 +54,17 @@ def evaluate(
                               "--allow-overlap")
     machine.prepare()
     model = loading.load(name, device=device, dtype=dtype)
-    old = stale(model.card)
+    card = model.required_card
+    old = stale(card)
     if old is not None:
         typer.secho(f"left out: {old}", fg="yellow", err=True)
     if write:
-        check_writable(model.card)
+        check_writable(card)
     if overrides:
-        changed = apply_overrides(model.card.to_dict(), overrides)
-        model.card = model.card.replace(data=changed["data"])
-    result = measure(model, split=split, data=data, limit=limit, allow_overlap=allow_overlap, progress=progress())
+        changed = apply_overrides(card.to_dict(), overrides)
+        card = model.card = card.replace(data=changed["data"])
+    chosen = cast("SplitName | None", split)  # a wrong one is refused there
+    result = measure(model, split=chosen, data=data, limit=limit, allow_overlap=allow_overlap, progress=progress())
     write_text(output, dump_yaml(result.to_dict()))
     if as_json:
         print(json.dumps(result.to_dict(), indent=1, ensure_ascii=False))
@@ -74,19 +76,21 @@ def evaluate(
 
         parity(result.results, plot, title=f"{result.model}, {result.split}")
     if write:
-        into_card(model.card, result)
+        into_card(card, result)
 
 
 def into_card(card: Card, result: Evaluation) -> None:
     others = [metric.model_dump(exclude_unset=True) for metric in card.metrics if metric.split != result.split]
     from zoo.card import Card
 
-    fresh = Card.load(card.folder)
+    folder = card.folder
+    assert folder is not None  # refused before where there is none
+    fresh = Card.load(folder)
     parts = [part.model_dump(exclude_unset=True) for part in fresh.breakdown if part.split != result.split]
     uncertainty = _uncertainty(fresh, result)
     fresh.replace(metrics=[*others, *result.metrics], breakdown=[*parts, *result.card_breakdown()] or None,
-                  uncertainty=uncertainty).save(card.folder)
-    typer.echo(f"metrics of '{result.split}' written into {card.folder / 'card.yaml'}", err=True)
+                  uncertainty=uncertainty).save(folder)
+    typer.echo(f"metrics of '{result.split}' written into {folder / 'card.yaml'}", err=True)
 
 
 def _uncertainty(card: Card, result: Evaluation) -> Any:

@@ -74,12 +74,12 @@ def _products(x: str, y: str, irreps: str, matrix: str | None, seed: int, improp
     off = float((blocks - lab_symmetry.block_diagonal(result, rotation)).abs().max())
     data: dict[str, Any] = {"irreps": f"{first} ⊗ {second} = {result}", "R": rotation.tolist(), "error of QᵀDQ": off}
     if {first, second} <= {"1o", "1e"}:
-        vectors = [torch.tensor(_numbers(text, 3, option)) for text, option in ((x, "--x"), (y, "--y"))]
-        before = lab_symmetry.products(*vectors, irreps_x=first, irreps_y=second)
+        one, other = (torch.tensor(_numbers(text, 3, option)) for text, option in ((x, "--x"), (y, "--y")))
+        before = lab_symmetry.products(one, other, irreps_x=first, irreps_y=second)
         data["products"] = {
             t.name: {"irreps": t.irreps, "before": getattr(before, t.name).tolist(), "after": t.of_factors.tolist(),
                      "error": t.error}
-            for t in lab_symmetry.transformed(*vectors, rotation, irreps_x=first, irreps_y=second)
+            for t in lab_symmetry.transformed(one, other, rotation, irreps_x=first, irreps_y=second)
         }
     if picture is not None:
         from zoo.lab.pictures import draw_representations

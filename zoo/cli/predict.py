@@ -18,6 +18,7 @@ import typer
 from zoo.errors import StructureError, ZooError
 
 if TYPE_CHECKING:
+    import ase
     from rich.table import Table
 
     from zoo.model import Model
@@ -40,6 +41,12 @@ class Row:
     error: ZooError | None = None
     widths: dict[str, float] | None = None
     outside: list[str] | None = None
+
+    @property
+    def atoms(self) -> ase.Atoms:
+        """The structure, of a row without an error."""
+        assert self.read.atoms is not None
+        return self.read.atoms
 
     def width(self, target: str) -> float | None:
         """Half-width of the interval of a value, if there is one."""
@@ -121,7 +128,7 @@ def _run(model: Model, rows: list[Row], *, derivatives: list[str], max_atoms: in
         task = bar.add_task("predicting", total=len(good))
         for start in range(0, len(good), _CHUNK):
             part = good[start : start + _CHUNK]
-            results = model.predict([row.read.atoms for row in part], derivatives=derivatives, max_atoms=max_atoms,
+            results = model.predict([row.atoms for row in part], derivatives=derivatives, max_atoms=max_atoms,
                                     uncertainty=uncertainty, on_error="keep")
             for row, result in zip(part, results):
                 if isinstance(result, ZooError):
@@ -166,7 +173,7 @@ def _columns(model: Model, rows: list[Row]) -> Table:
     table.add_column("property")
     table.add_column("unit")
     for row in rows:
-        formula = row.read.atoms.get_chemical_formula()
+        formula = row.atoms.get_chemical_formula()
         label = row.label if row.label == formula else f"{row.label}\n{formula}"
         table.add_column(f"{label}{_MARK if row.outside else ''}", justify="right")
     for target, unit in model.units.items():
@@ -230,11 +237,12 @@ def _title(model: Model) -> str:
 def _number(value: float | np.ndarray) -> str:
     if np.ndim(value):
         return np.array2string(np.asarray(value), precision=4, separator=", ")
-    return f"{value:,.4f}" if abs(value) < 1e6 else f"{value:.6g}"
+    number = float(value)
+    return f"{number:,.4f}" if abs(number) < 1e6 else f"{number:.6g}"
 
 
 def _as_data(model: Model, rows: list[Row]) -> dict[str, Any]:
-    results = []
+    results: list[dict[str, Any]] = []
     for row in rows:
         if row.error is not None:
             results.append({"structure": row.label, "error": str(row.error)})
@@ -242,7 +250,7 @@ def _as_data(model: Model, rows: list[Row]) -> dict[str, Any]:
         values = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in row.values.items()}
         references = {t: ref for t in model.units if (ref := _reference(row, t)) is not None}
         estimate = {} if row.widths is None else {"uncertainty": row.widths, "outside": row.outside}
-        results.append({"structure": row.label, "formula": row.read.atoms.get_chemical_formula(), "values": values,
+        results.append({"structure": row.label, "formula": row.atoms.get_chemical_formula(), "values": values,
                         **estimate, **({"reference": references} if references else {})})
     level = {"uncertainty_level": _level(model)} if any(row.widths is not None for row in rows) else {}
     return {"model": _title(model), "units": model.units, **level, "results": results}
@@ -273,7 +281,7 @@ def _write(path: Path, rows: list[Row]) -> None:
     frames = []
     for row in rows:
         if row.error is None:
-            atoms = row.read.atoms.copy()
+            atoms = row.atoms.copy()
             for key, value in row.values.items():
                 if key == "forces":
                     atoms.arrays["predicted_forces"] = value

@@ -36,7 +36,7 @@ def complete(subject: Subject) -> Finding:
 def sha256(subject: Subject) -> Finding:
     if subject.trained is None:
         return not_applicable(_UNTRAINED)
-    promised = subject.card.weights
+    promised = subject.trained.promised
     weights.check_hash(subject.trained.weights, sha256=promised.sha256, size=promised.bytes)
     return found(True, promised.sha256[:12])
 
@@ -66,7 +66,7 @@ def metrics(subject: Subject) -> Iterator[Finding]:
     if sample is None or sample not in host.datasets():
         yield not_applicable(f"no sample of '{subject.card.data.dataset}' ships with the zoo")
         return
-    store = open_dataset(sample).with_edges(float(subject.model.backbone.cutoff))
+    store = open_dataset(sample).with_edges(subject.model.cutoff)
     names = [name for name in subject.card.targets if name in store.labels]
     model = subject.model
     results = predict_rows(model, store, named_rows(store, "test"), names, limits=_BATCH)

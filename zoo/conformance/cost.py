@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import ase
 import torch
@@ -61,7 +61,7 @@ def scaling(subject: Subject) -> Finding:
     small, large = (model.with_vectors(subject.graph(cell.repeat(n))) for n in ((2, 2, 1), (4, 4, 2)))
     with torch.no_grad():
         # Processor time: others that use the machine would bend the exponent.
-        times = [_seconds(lambda g=graph: model.backbone(g), time.process_time) for graph in (small, large)]
+        times = [_seconds(partial(model.backbone, graph), time.process_time) for graph in (small, large)]
     exponent = math.log(times[1] / times[0]) / math.log(large.num_nodes / small.num_nodes)
     return Finding(ok=True, measured=exponent, detail=f"p of time ~ N^p, {small.num_nodes} to {large.num_nodes} atoms")
 

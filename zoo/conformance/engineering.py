@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -120,7 +121,7 @@ def _eight(store: Store, model: Model) -> tuple[Graph, Tensor]:
     # Spread over the training molecules, so that small and large ones are among them.
     chosen = torch.linspace(0, len(rows) - 1, _MOLECULES).long()
     values = residual[chosen]
-    graph = store.with_edges(float(model.backbone.cutoff)).graph(rows[chosen], dtype=torch.float32)
+    graph = store.with_edges(model.cutoff).graph(rows[chosen], dtype=torch.float32)
     return graph, ((values - values.mean()) / values.std()).to(model.dtype)
 
 
@@ -166,7 +167,7 @@ def two_ranks(subject: Subject) -> Finding:
         free.close()
         environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2",
                        "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        name = subject.name if subject.trained is None else str(subject.trained.card.folder)
+        name = subject.name if subject.trained is None else str(subject.trained.folder)
         processes = [subprocess.Popen([sys.executable, "-m", "zoo.conformance.two_ranks", name, folder],
                                       env={**environment, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
                      for rank in range(2)]
@@ -183,7 +184,7 @@ def two_ranks(subject: Subject) -> Finding:
 
 def gradients_of_share(subject: Subject, model: torch.nn.Module, share: slice) -> dict[str, Tensor]:
     """Gradients of Σ E² + Σ F² over a share of four molecules; of DDP, the mean over ranks times their number."""
-    inner = getattr(model, "module", model)
+    inner: Any = getattr(model, "module", model)
     frames = [a for a in specimens.mixed(inner.elements) if len(a) > 1][share]
     out = model(subject.graph(frames), ["forces"])
     torch.stack([value.square().sum() for value in out.values()]).sum().backward()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import ase
@@ -17,7 +18,6 @@ from zoo.conformance import specimens
 from zoo.conformance.checks import Check, Finding, below, found, not_applicable
 from zoo.conformance.subject import Subject, rms
 from zoo.model import Model
-from zoo.units import factor
 
 __all__ = ["CHECKS"]
 
@@ -36,7 +36,7 @@ def forces(subject: Subject) -> Iterator[Finding]:
         exact = _forces(subject, atoms)
         for direction in _directions(exact.shape, 2):
             slope = -float((exact * torch.from_numpy(direction)).sum())
-            error = _off(subject, lambda t, d=direction, a=atoms: _displaced(a, t * d), slope)
+            error = _off(subject, partial(_displaced, atoms, direction), slope)
             size = float(np.linalg.norm(direction)) * max(rms(exact), 1e-6 * _scale(model))
             yield below(error / size, _DERIVATIVE, of=of, dtype="float64")
 
@@ -59,7 +59,7 @@ def stress(subject: Subject) -> Iterator[Finding]:
     for direction in _directions((3, 3), 2):
         strain = (direction + direction.T) / 2
         slope = float((exact * torch.from_numpy(strain)).sum()) * atoms.get_volume()
-        error = _off(subject, lambda t, s=strain: _strained(atoms, t * s), slope) / atoms.get_volume()
+        error = _off(subject, partial(_strained, atoms, strain), slope) / atoms.get_volume()
         yield below(error / (float(np.linalg.norm(strain)) * max(rms(exact), 1e-9 * _scale(model))), _DERIVATIVE,
                     of="crystal", dtype="float64")
 
@@ -173,9 +173,10 @@ def isolated_atom(subject: Subject) -> Finding:
 def every_neighbour(subject: Subject) -> Finding:
     """The centre of 64 neighbours depends on each of them: a cap on their number would not show it some."""
     model = subject.energy_model
-    graph = specimens.many_neighbours(model.elements, float(model.backbone.cutoff))
+    graph = specimens.many_neighbours(model.elements, model.cutoff)
     inputs = {name: torch.zeros(1, dtype=torch.float64) for name in subject.card.inputs}
     graph = model.with_vectors(graph.replace(**inputs))
+    assert graph.edge_vec is not None
     vec = graph.edge_vec.detach().requires_grad_(True)
     h = model.backbone(graph.replace(edge_vec=vec, edge_len=vec.norm(dim=1)))
     weights = torch.linspace(-1, 1, h.shape[1], dtype=h.dtype).cos()
@@ -191,8 +192,7 @@ def every_neighbour(subject: Subject) -> Finding:
 
 def _scale(model: Model) -> float:
     """One standardised unit of the energy in eV."""
-    name = model.energy_target
-    return float(model.readouts[name].constants.scale) * factor(model.units[name], "eV")
+    return float(model.scale_in_ev)
 
 
 def _network(subject: Subject, frames: list[ase.Atoms]) -> Tensor:
@@ -224,22 +224,22 @@ def _directions(shape: tuple[int, ...], count: int) -> list[np.ndarray]:
     return [generator.standard_normal(tuple(shape)) for _ in range(count)]
 
 
-def _displaced(atoms: ase.Atoms, by: np.ndarray) -> ase.Atoms:
+def _displaced(atoms: ase.Atoms, direction: np.ndarray, t: float) -> ase.Atoms:
     moved = atoms.copy()
-    moved.positions += by
+    moved.positions += t * direction
     return moved
 
 
-def _strained(atoms: ase.Atoms, strain: np.ndarray) -> ase.Atoms:
+def _strained(atoms: ase.Atoms, strain: np.ndarray, t: float) -> ase.Atoms:
     moved = atoms.copy()
-    moved.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    moved.set_cell(atoms.cell.array @ (np.eye(3) + t * strain), scale_atoms=True)
     return moved
 
 
 def _radii(subject: Subject) -> list[tuple[str, float]]:
     """Every radius where something ends: the backbone's keywords that start with ``cutoff``, and the priors' reach."""
     defaults = {name: p.default for name, p in inspect.signature(host.factory(subject.architecture)).parameters.items()}
-    config = {**defaults, **subject.card.config, "cutoff": subject.model.backbone.cutoff}
+    config = {**defaults, **subject.card.config, "cutoff": subject.model.cutoff}
     radii = [(name, float(value)) for name, value in config.items()
              if name.startswith("cutoff") and isinstance(value, (int, float)) and not isinstance(value, bool)]
     first, traveller = torch.from_numpy(specimens.traveller(subject.model.elements, [1.0])[0].numbers[[0, -1]]).split(1)

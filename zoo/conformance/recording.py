@@ -58,7 +58,8 @@ def with_energy(subject: Subject, dtype: str = "float32", *, layers: int | None 
     model = subject.untrained(dtype)
     with seeded(0):
         if layers is not None:
-            model = build(model.card.replace(config=_shallow(subject, model.card.config, layers))).to(model.dtype)
+            card = model.required_card
+            model = build(card.replace(config=_shallow(subject, card.config, layers))).to(model.dtype)
         readout = READOUTS["energy"](model.layout, model.elements, **subject.architecture.readout)
     new = Model(model.backbone, {"energy": readout}, units={"energy": "eV"}, elements=model.elements, card=model.card)
     return new.to(model.dtype).train()

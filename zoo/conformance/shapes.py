@@ -74,7 +74,7 @@ def device_follows(subject: Subject) -> Finding:
 def inputs_unchanged(subject: Subject) -> Finding:
     """The graph given to the model, and the one with edge vectors that the backbone gets."""
     model = subject.energy_model
-    given = add_edges(subject.graph(specimens.mixed(model.elements)), model.backbone.cutoff)
+    given = add_edges(subject.graph(specimens.mixed(model.elements)), model.cutoff)
     before = _tensors(given)
     model(given, ["forces"])
     changed = _differences(before, _tensors(given))
@@ -139,7 +139,8 @@ def _globals() -> dict[str, Any]:
         "default dtype": torch.get_default_dtype(), "grad mode": torch.is_grad_enabled(),
         "TF32": (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32),
         "random state of torch": torch.get_rng_state().tolist(), "random state of Python": random.getstate(),
-        "random state of numpy": np.random.get_state()[1].tolist(), "warnings filters": list(warnings.filters),
+        "random state of numpy": np.random.get_state(legacy=False)["state"]["key"].tolist(),
+        "warnings filters": list(warnings.filters),
         "threads": torch.get_num_threads(), "deterministic mode": torch.are_deterministic_algorithms_enabled(),
     }
 

@@ -50,7 +50,7 @@ class Subject:
 
     @property
     def card(self) -> Card:
-        return self.model.card if self.trained is None else self.trained.card
+        return self.model.required_card if self.trained is None else self.trained.card
 
     @cached_property
     def design(self) -> str:
@@ -69,7 +69,7 @@ class Subject:
     def model(self) -> Model:
         """In float64 and eval mode; never changed by a check."""
         if self.trained is not None:
-            return load(self.trained.card.folder, dtype="float64")
+            return load(self.trained.folder, dtype="float64")
         return self.untrained("float64").eval()
 
     @cached_property

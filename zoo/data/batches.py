@@ -27,10 +27,11 @@ def plan(rows: np.ndarray, sizes: Mapping[str, np.ndarray], limits: Mapping[str,
     order = np.arange(len(rows)) if seed is None else seeded(seed, epoch).permutation(len(rows))
     sums, caps = [], []
     for name in ("molecules", "atoms", "edges"):
-        if limits.get(name) is not None:
+        limit = limits.get(name)
+        if limit is not None:
             cost = np.ones(len(rows), dtype=np.int64) if name == "molecules" else sizes[name][rows[order]]
             sums.append(np.cumsum(cost, dtype=np.int64))
-            caps.append(int(limits[name]))
+            caps.append(int(limit))
     if not sums:
         raise ValueError(f"no limit on the size of a batch: {dict(limits)}")
     ends = _even(sums, caps)

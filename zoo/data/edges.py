@@ -38,7 +38,8 @@ def make_edges(store: Store, cutoff: float, *, progress: bool = False) -> EdgeTa
     for rows in track(_batches(store), "edges", enabled=progress):
         graph = add_edges(bare.graph(rows, dtype=store.pos.dtype), cutoff)
         _refuse_coinciding(graph, store, rows)
-        owner = graph.batch[graph.edge_index[1]]
+        assert graph.edge_index is not None
+        owner = graph.batch[graph.target]
         counts.append(torch.bincount(owner, minlength=len(rows)))
         indices.append((graph.edge_index - graph.ptr[owner]).to(index_dtype))
         if graph.edge_shift is None:
@@ -99,15 +100,15 @@ def _smallest(n_atoms: int) -> torch.dtype:
 
 
 def _refuse_coinciding(graph: Graph, store: Store, rows: Tensor) -> None:
-    vector = graph.pos[graph.edge_index[0]] - graph.pos[graph.edge_index[1]]
-    if graph.edge_shift is not None:
-        cells = graph.cell[graph.batch[graph.edge_index[1]]]
+    source, target = graph.source, graph.target
+    vector = graph.pos[source] - graph.pos[target]
+    if graph.edge_shift is not None and graph.cell is not None:
+        cells = graph.cell[graph.batch[target]]
         vector = vector + (graph.edge_shift.unsqueeze(1) @ cells).squeeze(1)
     close = (vector.square().sum(-1) < 1e-6).nonzero()
     if len(close):
-        target = graph.edge_index[1, close[0, 0]]
-        b = int(graph.batch[target])
-        source = int(graph.edge_index[0, close[0, 0]] - graph.ptr[b])
+        j, i = source[close[0, 0]], target[close[0, 0]]
+        b = int(graph.batch[i])
         row = int(rows[b])
-        raise DataError(f"structure {row} (id {int(store.ids[row])}): atoms {source} and {int(target - graph.ptr[b])} "
-                        "are less than 0.001 Å apart; mend or leave out this structure")
+        raise DataError(f"structure {row} (id {int(store.ids[row])}): atoms {int(j - graph.ptr[b])} and "
+                        f"{int(i - graph.ptr[b])} are less than 0.001 Å apart; mend or leave out this structure")

@@ -156,10 +156,11 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Store:
         raise DataError(f"the store lacks the columns {', '.join(missing)} that its header promises")
     edges = None
     if header["edges"] is not None:
-        edges = EdgeTable(cutoff=header["edges"]["cutoff"],
-                          **{n: tensors.get(f"edges.{n}") for n in _EDGE_COLUMNS})
+        of_edges: dict[str, Any] = {name: tensors.get(f"edges.{name}") for name in _EDGE_COLUMNS}
+        edges = EdgeTable(cutoff=header["edges"]["cutoff"], **of_edges)
+    columns: dict[str, Any] = {name: tensors.get(name) for name in _COLUMNS}
     return Store(
-        **{name: tensors.get(name) for name in _COLUMNS},
+        **columns,
         labels={name: tensors[f"labels.{name}"] for name in described},
         units={name: entry["unit"] for name, entry in described.items()},
         per_atom=frozenset(name for name, entry in described.items() if entry["per_atom"]),

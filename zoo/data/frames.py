@@ -88,7 +88,7 @@ def to_atoms(store: Store, row: int) -> ase.Atoms:
     row = range(len(store))[row]
     part = store.subset([row]).to("cpu")
     atoms = Atoms(numbers=part.z.numpy().astype(int), positions=part.pos.double().numpy())
-    if part.cell is not None and bool(part.pbc.any()):
+    if part.cell is not None and part.pbc is not None and bool(part.pbc.any()):
         atoms.set_cell(part.cell[0].double().numpy())
         atoms.set_pbc(part.pbc[0].numpy())
     atoms.info["id"] = int(part.ids[0])
@@ -125,13 +125,12 @@ def _declared(label: str, units: Mapping[str, str]) -> str:
 def _column(frames: list[ase.Atoms], label: str, key: str, unit: str, optional: bool) -> tuple[np.ndarray, bool]:
     """float64 values of one property over all frames, and whether it is per atom."""
     found = [_lookup(atoms, key) for atoms in frames]
-    first = next((index for index, value in enumerate(found) if value is not None), None)
-    missing = next((index for index, value in enumerate(found) if value is None), None)
-    if first is None or (missing is not None and not optional):
+    first, atomic = next(((index, entry[1]) for index, entry in enumerate(found) if entry is not None), (None, False))
+    missing = next((index for index, entry in enumerate(found) if entry is None), None)
+    if missing is not None and (first is None or not optional):
         raise DataError(f"frame {missing} has no '{key}' for the label '{label}'; it has {available(frames[missing])}")
     stress = stored_unit(unit) == "eV/Å^3"
-    atomic = found[first][1]
-    values = []
+    values: list[np.ndarray | None] = []
     shape: tuple[int, ...] | None = None
     for index, (atoms, entry) in enumerate(zip(frames, found)):
         if entry is None:
@@ -148,6 +147,7 @@ def _column(frames: list[ase.Atoms], label: str, key: str, unit: str, optional: 
         if not optional and not np.isfinite(value).all():
             raise DataError(f"frame {index}: '{key}' is not finite")
         values.append(value)
+    assert shape is not None  # some frame has it
     filled = [np.full((len(atoms), *shape) if atomic else shape, np.nan) if value is None else value
               for atoms, value in zip(frames, values)]
     return (np.concatenate(filled) if atomic else np.stack(filled)), atomic

@@ -63,22 +63,22 @@ def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str
         DataError: nothing is named, a label is missing, or a unit cannot be converted.
     """
     data, labels = card.data, list(labels)
-    named = data.dataset is not None and data.dataset in host.datasets()
-    on_hub = data.dataset is not None and data.dataset.startswith("hf:")
+    named = data.dataset if data.dataset in host.datasets() else None
+    on_hub = data.dataset if data.dataset is not None and data.dataset.startswith("hf:") else None
     if data.dataset is not None and not (named or on_hub) and not Path(data.dataset).exists():
         host.dataset(data.dataset)  # raises: nothing installed offers it
     split_file = card.folder / data.split.file if card.folder is not None and data.split and data.split.file else None
     if path is None and on_hub:
-        folder, name = fetch_data(data.dataset), data.dataset
+        folder, name = fetch_data(on_hub), on_hub
         store, split_file = Store.load(folder), split_file or folder / SPLIT_FILE
     elif named and (path is None or Path(path).suffix.lower() not in _FRAMES):
-        store, name = open_dataset(data.dataset, path=path), data.dataset
+        store, name = open_dataset(named, path=path), named
     else:
         place = path or data.path or data.dataset
         if place is None:
             raise DataError(f"{card.where('data')}: names no data: give data.dataset, data.path, or --data FILE")
         store, name = _open_file(card, Path(place), labels, lenient=lenient), Path(place).name
-        named = False
+        named = None
     if lenient:
         labels = [label for label in labels if label in store.labels]
     lacking = [label for label in labels if label not in store.labels]
@@ -87,7 +87,7 @@ def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str
     store = _in_units(store, card, labels)
     if store.edges is None or store.edges.cutoff not in (None, cutoff):
         store = store.with_edges(cutoff, progress=True)
-    rows, own, used = _divide(card, store, split_file, named=named)
+    rows, own, used = _divide(card, store, split_file, named=named is not None)
     return CardData(store, rows, name, own, used)
 
 

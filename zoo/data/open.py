@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.data.files import HEADER
 from zoo.data.store import Store
@@ -84,7 +84,7 @@ def open_frames(
 
     try:
         with unpacked(file) as plain:
-            frames = read(plain, index=":")
+            frames: Any = read(plain, index=":")
     except Exception as error:
         # ASE's readers raise whatever the malformed text leads them to.
         reason = str(error).strip().splitlines()[:1]

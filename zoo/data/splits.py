@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from zoo.errors import DataError
 
@@ -100,7 +100,7 @@ def named_rows(store: Store, name: str) -> Tensor:
 
     subsets = store.meta.get("subsets")
     if subsets is None and store.meta.get("split") == QM9_TEST_SHA256:
-        return split(store.ids, name)
+        return split(store.ids, cast(SplitName, name))  # refused there if it is none
     if not subsets or name not in subsets:
         raise DataError(f"{store!r} defines no split '{name}'; it has: {', '.join(subsets or ()) or 'none'}")
     return torch.isin(store.ids.cpu(), torch.tensor(subsets[name], dtype=torch.int64)).nonzero()[:, 0]

@@ -41,6 +41,11 @@ class EdgeTable:
     shift: Tensor | None = None
     attrs: Tensor | None = None
 
+    @cached_property
+    def host_ptr(self) -> Tensor:
+        """``ptr`` on the CPU, where batches are planned."""
+        return self.ptr.cpu()
+
 
 @dataclass(frozen=True, eq=False)
 class Store:
@@ -136,7 +141,7 @@ class Store:
         for name in _PER_STRUCTURE_INPUTS:
             optional[name] = _select(getattr(self, name), here, None if name == "pbc" else dtype)
         if self.edges is not None:
-            optional |= self._edges_of(rows, take.start, dtype)
+            optional |= _edges_of(self.edges, rows, take.start, dtype)
         return Graph(
             z=self.z.index_select(0, atom).long(),
             pos=self.pos.index_select(0, atom).to(dtype),
@@ -145,24 +150,14 @@ class Store:
             **optional,
         )
 
-    def _edges_of(self, rows: Tensor, first_atom: Tensor, dtype: torch.dtype) -> dict[str, Any]:
-        edges = self.edges
-        take = _Gather(edges.ptr, self._host_edge_ptr, rows)
-        offset = first_atom.index_select(0, take.owner)
-        return {
-            "edge_index": edges.index.index_select(1, take.index).long() + offset,
-            "edge_shift": _select(edges.shift, take.index, dtype),
-            "edge_attrs": _select(edges.attrs, take.index, dtype),
-            "cutoff": edges.cutoff,
-        }
-
     def labels_of(self, rows: Tensor | Sequence[int], names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """float64 labels of the structures ``rows``: (B, ...) each, or (N, ...) in atom order for per-atom labels."""
         rows = _as_rows(rows)
         names = list(self.labels) if names is None else list(names)
-        here = rows.to(self.device, non_blocking=True)
-        atom = _Gather(self.ptr, self._host_ptr, rows).index if self.per_atom & set(names) else None
-        return {n: self._label(n).index_select(0, atom if n in self.per_atom else here) for n in names}
+        index = dict.fromkeys(names, rows.to(self.device, non_blocking=True))
+        if per_atom := self.per_atom & set(names):
+            index |= dict.fromkeys(per_atom, _Gather(self.ptr, self._host_ptr, rows).index)
+        return {n: self._label(n).index_select(0, index[n]) for n in names}
 
     def _label(self, name: str) -> Tensor:
         if name not in self.labels:
@@ -173,10 +168,6 @@ class Store:
     @cached_property
     def _host_ptr(self) -> Tensor:
         return self.ptr.cpu()
-
-    @cached_property
-    def _host_edge_ptr(self) -> Tensor:
-        return self.edges.ptr.cpu()
 
     def atoms(self, row: int) -> ase.Atoms:
         """One structure as ``ase.Atoms``; labels and optional inputs in ``info`` and ``arrays``."""
@@ -196,11 +187,13 @@ class Store:
         here = rows.to(self.device)
         take = _Gather(self.ptr, self._host_ptr, rows)
         atom_wise = set(_PER_ATOM_INPUTS)
-        inputs = {n: _select(getattr(self, n), take.index if n in atom_wise else here)
-                  for n in (*_PER_ATOM_INPUTS, *_PER_STRUCTURE_INPUTS)}
+        inputs: dict[str, Any] = {
+            n: _select(getattr(self, n), take.index if n in atom_wise else here)
+            for n in (*_PER_ATOM_INPUTS, *_PER_STRUCTURE_INPUTS)
+        }
         edges = None
         if self.edges is not None:
-            cut = _Gather(self.edges.ptr, self._host_edge_ptr, rows)
+            cut = _Gather(self.edges.ptr, self.edges.host_ptr, rows)
             edges = replace(
                 self.edges, ptr=cut.ptr, index=self.edges.index.index_select(1, cut.index),
                 shift=_select(self.edges.shift, cut.index), attrs=_select(self.edges.attrs, cut.index),
@@ -311,6 +304,18 @@ class _Gather:
         self.start = self.ptr[:-1]
         self.owner = torch.repeat_interleave(place, counts.to(ptr.device, non_blocking=True), output_size=total)
         self.index = torch.arange(total, device=ptr.device) + shift.index_select(0, self.owner)
+
+
+def _edges_of(edges: EdgeTable, rows: Tensor, first_atom: Tensor, dtype: torch.dtype) -> dict[str, Any]:
+    """Fields of a graph of the structures ``rows``, whose atoms start at ``first_atom``."""
+    take = _Gather(edges.ptr, edges.host_ptr, rows)
+    offset = first_atom.index_select(0, take.owner)
+    return {
+        "edge_index": edges.index.index_select(1, take.index).long() + offset,
+        "edge_shift": _select(edges.shift, take.index, dtype),
+        "edge_attrs": _select(edges.attrs, take.index, dtype),
+        "cutoff": edges.cutoff,
+    }
 
 
 def _as_rows(rows: Tensor | Sequence[int]) -> Tensor:

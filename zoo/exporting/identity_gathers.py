@@ -52,12 +52,14 @@ def _counts_rows(index: Node, rows: Node) -> bool:
     """Whether an index is 0, 1, … up to the number of rows."""
     length = index.meta["val"].shape[0]
     while index.target in _SAME:
-        index = index.args[0]
+        viewed = index.args[0]
+        assert isinstance(viewed, Node)
+        index = viewed
         if not _equal(index.meta["val"].numel(), length):
             return False
     if index.target not in (torch.ops.aten.arange.default, torch.ops.aten.arange.start):
         return False
-    starts_at_zero = index.target is torch.ops.aten.arange.default or index.args[0] == 0
+    starts_at_zero = index.target is torch.ops.aten.arange.default or bool(index.args[0] == 0)
     return starts_at_zero and _equal(length, rows.meta["val"].shape[0])
 
 

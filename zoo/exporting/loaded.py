@@ -114,6 +114,7 @@ class ExportedCalculator(Calculator):
     def calculate(self, atoms: ase.Atoms | None = None, properties: Any = ("energy",),
                   system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
         out = self.model(self.atoms)
         energy = float(out["energy"])
         self.results = {"energy": energy, "free_energy": energy, "energies": out["atomic_energies"],

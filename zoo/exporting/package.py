@@ -155,7 +155,7 @@ def describe(model: Model, format: Format, stress: bool) -> dict[str, Any]:
         "format": format,
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": model.device.type,
-        "cutoff": float(model.backbone.cutoff),
+        "cutoff": model.cutoff,
         "elements": [SYMBOLS[z] for z in model.elements],
         "pbc": model.knows_crystals,
         "inputs": INPUTS,

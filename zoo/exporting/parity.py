@@ -66,7 +66,7 @@ def measure(
     """
     found = [_compare(model, run, case, graph, near, stress) for case, graph, near in _cases(model, structures)]
     bound = _RELATIVE[model.dtype]
-    scale = float(model.readouts[model.energy_target].constants.scale) * factor(model.units[model.energy_target], "eV")
+    scale = float(model.scale_in_ev)
     for parity in found:
         size = max(1.0, parity.largest_force)
         if not (parity.energy <= bound * max(size, scale) and parity.forces <= bound * size):
@@ -97,9 +97,10 @@ def _compare(model: Model, run: Callable[..., Any], case: str, graph: Graph, nea
     derivatives = ["forces", "stress"] if stress and periodic else ["forces"]
     with torch.no_grad():
         expected = model(near, derivatives)
-        inputs, n = pad(arguments(graph), model.backbone.cutoff)
+        inputs, n = pad(arguments(graph), model.cutoff)
         found = unpad(run(*inputs), n)
-    energy = expected[model.energy_target][0] * factor(model.units[model.energy_target], "eV")
+    target = model.required_energy
+    energy = expected[target][0] * factor(model.units[target], "eV")
     return Parity(
         case=case,
         atoms=graph.num_nodes,
@@ -119,7 +120,7 @@ def _difference(found: Tensor, expected: Tensor) -> float:
 
 def _graph(model: Model, atoms: ase.Atoms, *, skin: float = 0.0) -> Graph:
     graph = Graph.from_atoms(atoms, dtype=torch.float64, device=model.device)
-    graph = add_edges(graph, model.backbone.cutoff + skin)
+    graph = add_edges(graph, model.cutoff + skin)
     return graph.replace(cutoff=None)
 
 
@@ -146,6 +147,6 @@ def _elements(model: Model) -> list[int]:
 
 def _spacing(model: Model) -> float:
     """Å; further apart than bonds, so that a trained model is not far outside its data, and near enough to angles."""
-    cutoff = float(model.backbone.cutoff)
+    cutoff = model.cutoff
     bond = 2.2 * max(ase.data.covalent_radii[z] for z in _elements(model))
     return min(max(bond, 0.6 * cutoff), 0.7 * cutoff)

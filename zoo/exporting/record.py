@@ -29,7 +29,7 @@ Potential = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, ...
 
 def potential(model: Model, *, stress: bool) -> Potential:
     """The function that is exported, see :mod:`zoo.exporting.signature`. Its weights must not require gradients."""
-    to_ev = factor(model.units[model.energy_target], "eV")
+    to_ev = factor(model.units[model.required_energy], "eV")
 
     def energy_and_derivatives(
         z: Tensor, pos: Tensor, cell: Tensor, edge_index: Tensor, edge_shift: Tensor

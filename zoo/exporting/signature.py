@@ -46,6 +46,7 @@ Arguments = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 def arguments(graph: Graph) -> Arguments:
     """A graph of one structure, with edges, as the five inputs."""
+    assert graph.edge_index is not None
     cell = graph.pos.new_zeros(3, 3) if graph.cell is None else graph.cell[0]
     shift = graph.pos.new_zeros(graph.num_edges, 3) if graph.edge_shift is None else graph.edge_shift
     return graph.z, graph.pos.double(), cell.double(), graph.edge_index, shift.double()

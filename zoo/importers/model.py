@@ -56,7 +56,7 @@ def import_model(
     model = import_state(kind, read_state(path), elements=elements, target=target, unit=unit, name=name, scale=scale,
                          shift=shift, pbc=pbc, config=config)
     note = f"Imported by `zoo import {kind}` from a file with sha256 {weights.sha256_of(path)}."
-    model.card = model.card.replace(notes=note)
+    model.card = model.required_card.replace(notes=note)
     return model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -200,7 +200,7 @@ def _kept_scalars(layer: _Layer, kept_out: set[_Irrep]) -> list[int]:
     return columns
 
 
-def _blocks(flat: Tensor, shapes: dict[_Irrep, tuple[int, ...]], what: str) -> dict[_Irrep, Tensor]:
+def _blocks(flat: Tensor, shapes: Mapping[_Irrep, tuple[int, ...]], what: str) -> dict[_Irrep, Tensor]:
     """e3nn's flat weights as one block per irrep, in the given order."""
     sizes = [math.prod(shape) for shape in shapes.values()]
     if sum(sizes) != flat.numel():

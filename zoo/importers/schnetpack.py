@@ -69,7 +69,7 @@ def _radial_basis(state: ForeignState, cutoff: float) -> str:
     return "gaussian"
 
 
-def _head(state: ForeignState) -> list[tuple[Tensor, Tensor | None]]:
+def _head(state: ForeignState) -> list[tuple[Tensor, Tensor]]:
     module = next((k.split(".")[1] for k in state.tensors if k.startswith("output_modules.")), "0")
     prefix = f"output_modules.{module}.outnet."
     layers = state.count(prefix.replace(".", r"\.") + r"(\d+)\.")

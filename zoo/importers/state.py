@@ -38,7 +38,7 @@ class Imported:
     architecture: str
     config: dict[str, Any]
     backbone: dict[str, Tensor]
-    head: list[tuple[Tensor, Tensor | None]]
+    head: Sequence[tuple[Tensor, Tensor | None]]
     activation: str = "silu"
     scale: float = 1.0
     shift: Tensor | None = None

@@ -55,9 +55,9 @@ def equivariance(model: Model, atoms: ase.Atoms, *, trials: int = 5, seed: int =
                     expected = transform(_irreps(twin, name), still[name].double(), matrix)
                     error = float((value.double() - expected).abs().max()) if value.numel() else 0.0
                     errors[name][improper] = max(errors[name][improper], error)
-        for name, (proper, improper) in errors.items():
+        for name, (proper, reflected) in errors.items():
             size = float(still[name].double().square().mean().sqrt()) if still[name].numel() else 0.0
-            rows.append(Equivariance(name, str(dtype).removeprefix("torch."), proper, improper, size))
+            rows.append(Equivariance(name, str(dtype).removeprefix("torch."), proper, reflected, size))
     return rows
 
 

@@ -126,7 +126,8 @@ def faces(level: str, kinds: Tensor, generator: torch.Generator) -> Graph:
     pos = torch.einsum("bnk,bdk->bnd", pos, q).flatten(0, 1).float()
     size = len(_ELEMENTS)
     first = size * torch.arange(len(kinds))
-    edges = (templates[0].edge_index[:, None] + first[:, None]).flatten(1)
+    one = torch.stack([templates[0].source, templates[0].target])
+    edges = (one[:, None] + first[:, None]).flatten(1)
     n_atoms = torch.full((len(kinds),), size)
     return Graph.from_tensors(templates[0].z.repeat(len(kinds)), pos, n_atoms=n_atoms).with_edges(edges)
 
@@ -136,8 +137,9 @@ def _trained_accuracy(found: Probe, level: str, layers: int, seed: int, steps: i
         layers=layers, seed=seed, dtype="float32", targets={"class": {"readout": "intensive", "unit": "1"}}
     )
     stream = torch.Generator().manual_seed(seed)
-    if hasattr(model.backbone, "fit_constants"):
-        model.backbone.fit_constants(model.with_vectors(faces(level, _kinds(256, stream), stream)))
+    fit_backbone = getattr(model.backbone, "fit_constants", None)
+    if fit_backbone is not None:
+        fit_backbone(model.with_vectors(faces(level, _kinds(256, stream), stream)))
     _train(model.train(), level, stream, steps)
     kinds = _kinds(_TEST, stream)
     with torch.no_grad():

@@ -133,6 +133,7 @@ class Filtered(MultilinearForm):
         blocks = _blocks(fan, g)
         message, filters = _scratch(blocks, g), _scratch(blocks, W)
         for block in blocks:
+            assert block.edge is not None  # outgoing edges are out of the graph's order
             m = _take(g, block.edge, message).mul_(_take(W, block.pair, filters))
             out[block.atoms] = _sum_runs(m, block.ptr)
         return out

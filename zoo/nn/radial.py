@@ -16,6 +16,8 @@ class GaussianBasis(nn.Module):
     Maps (E,) distances in Å to (E, num).
     """
 
+    centres: Tensor
+
     def __init__(self, num: int, cutoff: float, *, start: float = 0.0) -> None:
         super().__init__()
         centres = torch.linspace(start, cutoff, num, dtype=torch.float64)

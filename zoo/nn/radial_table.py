@@ -35,6 +35,8 @@ class RadialTable(nn.Module):
         num_intervals: of the range 0 … ``cutoff`` (Å).
     """
 
+    spline: Tensor
+
     def __init__(self, num_intervals: int, cutoff: float) -> None:
         super().__init__()
         self.num_intervals = num_intervals

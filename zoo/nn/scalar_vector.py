@@ -74,6 +74,7 @@ class ScalarVectorLayer(nn.Module):
         self.f245 = MLP([6 * channels + num_radial, hidden, 3 * channels], activation)
 
     def forward(self, s: Tensor, v: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
+        assert graph.edge_len is not None and graph.edge_vec is not None
         f1, f3 = self.f13(torch.cat(self.node_invariants(s, v), 1)).chunk(2, dim=1)
         envelope = self.envelope(graph.edge_len)[:, None]
         f245 = self.f245(torch.cat(self.edge_invariants(s, v, graph), 1)) * envelope
@@ -87,6 +88,7 @@ class ScalarVectorLayer(nn.Module):
         return NodeInvariants(s, safe_norm(v))
 
     def edge_invariants(self, s: Tensor, v: Tensor, graph: Graph) -> EdgeInvariants:
+        assert graph.edge_len is not None and graph.edge_vec is not None
         i, j = graph.target, graph.source
         x = graph.edge_vec[:, :, None]
         v_i, v_j = gather(v, i), gather(v, j)

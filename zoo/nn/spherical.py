@@ -89,6 +89,8 @@ class SphericalBesselBasis(nn.Module):
     small d.
     """
 
+    series: Tensor
+
     def __init__(self, num_spherical: int, num_radial: int, cutoff: float) -> None:
         super().__init__()
         self.shape = (num_spherical, num_radial)

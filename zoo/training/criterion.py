@@ -64,11 +64,15 @@ class Criterion:
 
     def loss(self, outputs: Mapping[str, Tensor], rows: Tensor, counts: Mapping[str, float]) -> Tensor:
         """Weighted sum of the batch's losses, each divided by its global count."""
-        total = 0.0
+        total: Tensor | None = None
         for name, residual, _ in self._residuals(outputs, rows):
             if counts[name]:
                 penalty = _penalty(self._per_atom(residual, name, rows), self.losses[name])
-                total = total + self.losses[name].weight / counts[name] * penalty.sum()
+                part = self.losses[name].weight / counts[name] * penalty.sum()
+                total = part if total is None else total + part
+        if total is None:
+            # A batch without any label teaches nothing, and is still gone back through.
+            total = 0 * torch.cat([value.flatten() for value in outputs.values()]).sum()
         return total
 
     # -- validation --------------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ import inspect
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -42,7 +43,8 @@ class Ranks:
         switch = "forward_sync_buffers"
         if switch not in inspect.signature(parallel).parameters:
             switch = "broadcast_buffers"
-        return parallel(model, **{switch: False})
+        unsent: dict[str, Any] = {switch: False}
+        return parallel(model, **unsent)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum of a small tensor over ranks, in place."""
@@ -65,9 +67,12 @@ class Ranks:
                                     f"The last checkpoint is whole: go on with --resume ({error})") from error
             raise
 
-    def accumulate(self, model: nn.Module, *, last: bool) -> object:
+    def accumulate(self, model: nn.Module, *, last: bool) -> AbstractContextManager[object]:
         """Context of one micro-batch's backward: gradients are exchanged with the last only."""
-        return model.no_sync() if self.world > 1 and not last else nullcontext()
+        if last or self.world == 1:
+            return nullcontext()
+        assert isinstance(model, nn.parallel.DistributedDataParallel)
+        return model.no_sync()
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import torch
 from zoo.errors import TrainingError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from zoo.training.loop import Trainer
 
 __all__ = ["Report", "dry_run"]
@@ -74,7 +76,7 @@ def _targets(trainer: Trainer, spread: Mapping[str, float]) -> list[str]:
     return lines
 
 
-def _shapes(trainer: Trainer, rows: object) -> list[str]:
+def _shapes(trainer: Trainer, rows: np.ndarray) -> list[str]:
     part = torch.from_numpy(rows[:8])
     graph = trainer.store.graph(part, dtype=trainer.dtype)
     trainer.model.eval()

@@ -7,10 +7,13 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.files import write_text
 from zoo.host import emit
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 __all__ = ["Log"]
 
@@ -30,7 +33,8 @@ class Log:
         self.active = active
         self.units = dict(units or {})
         self._quiet = quiet or not active
-        self._bar = self._task = self._board = None
+        self._bar: Progress | None = None
+        self._board: Any = None
         if not active:
             return
         self._path = folder / "metrics.jsonl"

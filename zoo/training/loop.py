@@ -240,7 +240,7 @@ class Trainer:
     def _clip(self) -> float:
         """Global gradient norm before clipping; the same on every rank."""
         trained = [p for p in self.model.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in trained])
+        norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(trained, self.recipe.clip_norm, norm)
         return float(norm)
@@ -352,6 +352,7 @@ class Trainer:
 
     def load_best(self) -> None:
         """Put the averaged weights of the best evaluated step into the model."""
+        assert self.progress.best_step is not None  # a run ends with an evaluation, and the first is the best so far
         model, average, _ = self.checkpoints.read(self.progress.best_step)
         self.model.load_state_dict(model | (average or {}), strict=True)
 

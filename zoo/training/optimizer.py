@@ -45,11 +45,11 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     settings = [{"params": p, "lr": lr, "weight_decay": decay, "diagonal": table}
                 for (lr, decay, table), p in groups.items()]
     if recipe.optimizer == "soap":
-        return Soap(settings, lr=recipe.lr, betas=tuple(recipe.betas), eps=recipe.eps)
+        return Soap(settings, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
     if recipe.optimizer == "schedulefree":
-        return ScheduleFree(settings, lr=recipe.lr, betas=tuple(recipe.betas), eps=recipe.eps)
+        return ScheduleFree(settings, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
     fused = next(iter(named.values())).device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(settings, lr=recipe.lr, betas=tuple(recipe.betas), eps=recipe.eps, fused=fused)
+    return torch.optim.AdamW(settings, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=fused)
 
 
 def _matching(pattern: str, names: Mapping[str, Any], key: str) -> Sequence[str]:
@@ -73,7 +73,7 @@ class ScheduleFree(torch.optim.Optimizer):
             group["steps"], group["weight_sum"] = 0, 0.0
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closures: gradients are there
         """z ← z − γu and x ← (1 − c) x + c z, written in terms of y; u is Adam's direction at y."""
         for group in self.param_groups:
             group["steps"] += 1

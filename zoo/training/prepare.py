@@ -80,8 +80,9 @@ def copy_weights(model: Model, source: str | Path | Model) -> dict[str, list[str
     theirs = {name: value.shape for name, value in given.items() if name.startswith("backbone.")}
     if mine != theirs:
         odd = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
-        raise TrainingError(f"the backbone of {trained.card.name} ({trained.card.architecture}) does not fit that of "
-                            f"the card ({model.card.architecture}): {', '.join(odd[:4])}"
+        other = trained.required_card
+        raise TrainingError(f"the backbone of {other.name} ({other.architecture}) does not fit that of "
+                            f"the card ({model.required_card.architecture}): {', '.join(odd[:4])}"
                             f"{' …' if len(odd) > 4 else ''}. Use the same architecture and config")
     taken = {name: given[name].to(own[name]) for name in mine}
     copied = [name for name in model.readouts if name in trained.readouts and _alike(model, trained, name)]
@@ -114,10 +115,11 @@ def fit_constants(model: Model, store: Store, train: Tensor, recipe: Recipe, *, 
     """
     names = [name for name in recipe.losses if name in model.readouts]
     # A new backbone first: its constants decide what the network gives.
-    if not copied and hasattr(model.backbone, "fit_constants"):
+    fit_backbone = getattr(model.backbone, "fit_constants", None)
+    if not copied and fit_backbone is not None:
         some = train[:: max(1, len(train) // _FIT_MOLECULES)][:_FIT_MOLECULES]
         with torch.no_grad():
-            model.backbone.fit_constants(model.with_vectors(store.graph(some, dtype=model.dtype).to(model.device)))
+            fit_backbone(model.with_vectors(store.graph(some, dtype=model.dtype).to(model.device)))
     rows = train if not copied or len(train) <= _FIT_ENOUGH else train[:: len(train) // _FIT_ENOUGH + 1]
     network = _network_part(model, store, rows, copied, recipe) if copied else {}
     spread = fit_readouts(model, store, rows, names, given=_given(model, names), network=network)
@@ -138,14 +140,14 @@ def _given(model: Model, names: list[str]) -> dict[str, Tensor]:
     Raises:
         TrainingError: the card announces references and does not hold them.
     """
-    given = {}
+    given, card = {}, model.required_card
     for name in names:
-        readout, spec = model.readouts[name], model.card.targets[name]
+        readout, spec = model.readouts[name], card.targets[name]
         count = readout.constants.coefficients.numel()
         if spec.reference in ("atomization", "isolated"):
-            held = model.card.references.get(name)
+            held = card.references.get(name)
             if held is None:
-                raise TrainingError(f"{model.card.where('targets', name)}: reference '{spec.reference}', but the card "
+                raise TrainingError(f"{card.where('targets', name)}: reference '{spec.reference}', but the card "
                                     f"holds no references.{name}.values: give them, or write reference: fitted")
             symbols = readout.basis_names(model.elements)
             given[name] = torch.tensor([held.values.get(symbol, 0.0) for symbol in symbols], dtype=torch.float64)

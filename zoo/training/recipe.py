@@ -242,7 +242,7 @@ def _explain(error: Mapping[str, Any], where: str) -> str:
 
 
 def _fields_at(location: Sequence[str]) -> list[str]:
-    blocks = {"losses": Loss, "batch": Batch, "eval_batch": Batch, "schedule": Schedule, "budget": Budget,
-              "early_stop": EarlyStop, "spike": Spike}
+    blocks: dict[str, type[_Block]] = {"losses": Loss, "batch": Batch, "eval_batch": Batch, "schedule": Schedule,
+                                       "budget": Budget, "early_stop": EarlyStop, "spike": Spike}
     block = blocks.get(location[0], Recipe) if location else Recipe
     return [field.alias or name for name, field in block.model_fields.items()]

@@ -74,7 +74,7 @@ def fit_force_scale(model: Model, store: Store, rows: Tensor) -> float:
 
     Returns the scale, in the unit of the energy.
     """
-    name = model.energy_target
+    name = model.required_energy
     readout = model.readouts[name]
     labels = store.labels_of(rows, [name, "forces"])
     scale = float(labels["forces"].double().square().nanmean().sqrt()) / factor(model.units[name], "eV")

@@ -125,7 +125,7 @@ def _open(card: Card, recipe: Recipe, model: Model, options: Options, here: Rank
         if options.found is not None:
             found = options.found
         elif here.first == (turn == 0):
-            found = open_for_card(card, cutoff=float(model.backbone.cutoff), labels=recipe.losses, path=options.data)
+            found = open_for_card(card, cutoff=model.cutoff, labels=recipe.losses, path=options.data)
         here.sum(torch.zeros(1, device=here.device))
     for part, what in (("train", "train on"), ("val", "choose the best weights by")):
         if not len(found.rows[part]):
@@ -181,21 +181,21 @@ def _identity(card: Card, store: Store, rows: Mapping[str, Tensor]) -> dict[str,
 def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ranks, options: Options) -> Card:
     """Write card and weights, the pictures, and the metrics of the test split."""
     changes: dict[str, Any] = {"training": _training(trainer, here)}
-    given = found.split_file
-    if given is not None and model.card.data.split is not None:
+    given, data = found.split_file, model.required_card.data
+    if given is not None and data.split is not None:
         # As it is: it may know structures that were not in the file trained on.
         shutil.copyfile(given, out / given.name)
     elif found.store.meta.get("split") is None:
         path = write_split(out, found.store, found.rows)
-        data = model.card.data.model_dump(exclude_unset=True)
         counts = {name: len(rows) for name, rows in found.rows.items()}
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        changes["data"] = data | {"split": {"file": SPLIT_FILE, "sha256": digest, **counts}}
+        split = {"file": SPLIT_FILE, "sha256": digest, **counts}
+        changes["data"] = data.model_dump(exclude_unset=True) | {"split": split}
     model.card = save(model, out, **changes)
     write_curve(out)
     if options.measure:
         _measure(out, model, found, trainer, pictures=options.pictures)
-    return model.card
+    return model.required_card
 
 
 def _measure(out: Path, model: Model, found: CardData, trainer: Trainer, *, pictures: bool) -> None:
@@ -207,14 +207,14 @@ def _measure(out: Path, model: Model, found: CardData, trainer: Trainer, *, pict
     split = "test" if len(found.rows["test"]) else "val"
     names = list(trainer.recipe.losses)
     results = predict_rows(model, trainer.store, found.rows[split], names, limits=doubled(trainer.recipe.batch))
-    device = model.card.training.device
-    model.card = model.card.replace(metrics=summarise(results, split=split, device=device))
-    model.card.save(out)
+    metrics = summarise(results, split=split, device=_device_name(trainer.ranks))
+    card = model.card = model.required_card.replace(metrics=metrics)
+    card.save(out)
     if not pictures:
         return
     try:
         plots.curves(out, out / "curves.png")
-        plots.parity(results, out / "parity.png", title=f"{model.card.name}, {split}")
+        plots.parity(results, out / "parity.png", title=f"{card.name}, {split}")
     except MissingExtraError as error:
         trainer.say(f"no pictures: {error}")
     except ZooError as error:
@@ -233,8 +233,8 @@ def _training(trainer: Trainer, here: Ranks) -> dict[str, Any]:
                "versions": {"geometric-zoo": version("geometric-zoo"), "torch": str(torch.__version__)}}
     from zoo.evaluation import commit
 
-    if trainer.recipe.warm_start and (before := resolve(trainer.recipe.warm_start).card.training) and before.hours:
-        section["earlier_hours"] = round(before.all_hours, 4)
+    if trainer.recipe.warm_start and (before := resolve(trainer.recipe.warm_start).card.training.all_hours):
+        section["earlier_hours"] = round(before, 4)
     return section | ({"commit": commit()} if commit() else {})
 
 

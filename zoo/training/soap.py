@@ -47,7 +47,7 @@ class Soap(torch.optim.Optimizer):
             group["steps"] = 0
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closures: gradients are there
         """One update of every parameter; one without a gradient counts as one with a gradient of zero."""
         for group in self.param_groups:
             group["steps"] += 1

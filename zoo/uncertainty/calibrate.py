@@ -51,7 +51,7 @@ def calibrate(model: Model, *, data: str | Path | None = None, sample: int = 10_
     if card is None or card.weights is None:
         raise CalibrationError("error estimates belong to a trained model with a card: save it first with zoo.save")
     targets = [name for name, readout in model.readouts.items() if not readout.shape]
-    found = open_for_card(card, cutoff=float(model.backbone.cutoff), labels=targets, path=data, lenient=True)
+    found = open_for_card(card, cutoff=model.cutoff, labels=targets, path=data, lenient=True)
     targets = [name for name in targets if name in found.store.labels and name not in found.store.per_atom]
     if not targets:
         raise CalibrationError(f"{found.name} has no labels of a scalar target of {card.name}: nothing to calibrate on")
@@ -147,7 +147,6 @@ def _passes(model: Model, store: Store, rows: Tensor, targets: list[str], progre
             values = model(graph)
         labels = store.labels_of(torch.from_numpy(part), targets)
         residual = torch.stack([labels[name].cpu() - values[name].cpu() for name in targets], 1)
-        assert watch.features is not None
         yield describe(model, graph, watch.features), residual
         done += len(part)
         if progress is not None:

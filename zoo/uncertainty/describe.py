@@ -41,9 +41,11 @@ class Description:
 class Watch:
     """While it is entered, keeps the features of the model's last forward pass: ``with Watch(model) as watch``."""
 
+    features: Tensor
+    """There once the model has run."""
+
     def __init__(self, model: Model) -> None:
         self._model = model
-        self.features: Tensor | None = None
 
     def __enter__(self) -> Watch:
         def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
