@@ -75,6 +75,16 @@ def test_given_edges_of_a_crystal_keep_their_shifts_beside_those_of_a_molecule()
         same(model.predict(graph), value)
 
 
+def test_given_edges_count_beside_structures_without():
+    model = model_of()
+    bonded, free = (Graph.from_atoms(ase.build.molecule(name), dtype=torch.float64) for name in ("CH4", "H2O"))
+    bonded = bonded.replace(edge_index=torch.tensor([[1, 0], [0, 1]]))
+    alone = [model.predict(bonded)["U0"], model.predict(free)["U0"]]
+    together = [p["U0"] for p in model.predict([bonded, free])]
+    assert together == pytest.approx(alone, abs=1e-6)
+    assert alone[0] != pytest.approx(model.predict(ase.build.molecule("CH4"))["U0"], abs=1e-4)
+
+
 def test_a_batch_of_one_is_still_a_list():
     assert isinstance(model_of().predict(Batch.from_data_list([as_data(molecules()[0])])), list)
 

@@ -79,7 +79,9 @@ def predict(
                 raise
             results[index] = error
     done = len(graphs) - len(good)
-    for rows in _cut(good, [g.num_nodes for g in graphs], max_atoms):
+    # Structures whose edges the caller gave do not go into one batch with those whose edges are found.
+    kinds = [[i for i in good if (graphs[i].edge_index is None) == found] for found in (True, False)]
+    for rows in (part for kind in kinds for part in _cut(kind, [g.num_nodes for g in graphs], max_atoms)):
         for index, value in zip(rows, _run(model, [graphs[i] for i in rows], derivatives, per_atom, error_model)):
             results[index] = {"uncertainty": None, "outside": None, **value} if uncertainty else value
         done += len(rows)
