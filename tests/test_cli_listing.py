@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 import zoo.cli
 from zoo import host
 from zoo.card import Card
+from zoo.cli.stability import in_words
 
 HEAVY = ("torch", "e3nn", "torch_geometric", "huggingface_hub", "ase", "scipy", "safetensors")
 SHA = "a" * 64
@@ -168,6 +170,14 @@ def test_show_of_a_folder_loads_by_path_and_as_json_is_the_card(collection, caps
     (loose / "card.yaml").write_text(CARD)
     assert f'zoo.load("{loose}")' in run(capsys, "show", str(loose))[1]
     assert Card.from_dict(json.loads(run(capsys, "show", str(loose), "--json")[1])) == Card.from_text(CARD)
+
+
+def test_show_tells_each_measurement_in_one_line_and_keeps_what_it_does_not_know(capsys):
+    code, shown, _ = run(capsys, "show", "painn-acac")
+    assert code == 0
+    assert re.search(r"^NVE, C5H8O2, 10 ps in steps of 0\.5 fs, float64: energy drifts by \S+ meV/atom$", shown, re.M)
+    assert re.search(r"^NVT, C5H8O2, 10 ps: bonds are kept by \d+ of 10 at 300 K, \d+ of 10 at 600 K$", shown, re.M)
+    assert in_words({"nve": {"structure": "He"}, "mine": [1]}) == 'nve: {"structure": "He"}\nmine: [1]'
 
 
 def test_show_of_an_architecture_prints_presets_that_a_card_can_use(collection, capsys):

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from zoo.cli.stability import in_words
+
 __all__ = ["show"]
 
 
@@ -90,11 +92,11 @@ def _print_card(card: Any) -> None:
     if card.metrics:
         out.print(Text("\nmeasured", style="bold"))
         out.print(_metrics(card))
-    for title, text in (("limits", card.limits), ("uncertainty", _uncertainty(card)), ("stability", card.stability),
+    for title, text in (("limits", card.limits), ("uncertainty", _uncertainty(card)), ("stability", _stability(card)),
                         ("notes", card.notes)):
         if text:
             out.print(Text(f"\n{title}", style="bold"))
-            out.print(Text(text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)), soft_wrap=True)
+            out.print(Text(text), soft_wrap=True)
     for exemption in card.exemptions:
         out.print(Text(f"\nexempt from {exemption.check}: {exemption.reason}"), soft_wrap=True)
     out.print(Text("\nuse", style="bold"))
@@ -115,6 +117,10 @@ def _uncertainty(card: Any) -> str | None:
         ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in held.spearman.items())
         lines += [f"on {held.split} ({held.n:,}) they hold {shares}", f"Spearman with the error: {ranks}"]
     return "\n".join(lines)
+
+
+def _stability(card: Any) -> str | None:
+    return in_words(card.stability) if isinstance(card.stability, dict) else card.stability
 
 
 def _about(card: Any) -> list[tuple[str, str]]:

@@ -1,0 +1,51 @@
+"""What a card's `stability` says, a line a measurement. Torch-free."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["in_words"]
+
+
+def in_words(measured: Mapping[str, Any]) -> str:
+    """One line for each block that a command of ``zoo lab`` wrote; what it does not know stays JSON."""
+    lines = []
+    for name, block in measured.items():
+        try:
+            lines.append(_WORDS[name](block))
+        except (KeyError, TypeError, IndexError, ValueError):
+            lines.append(f"{name}: {json.dumps(block, ensure_ascii=False)}")
+    return "\n".join(lines)
+
+
+def _nve(block: Mapping[str, Any]) -> str:
+    return (f"NVE, {block['structure']}, {block['length_ps']:g} ps in steps of {block['timestep_fs']:g} fs, "
+            f"{block['dtype']}: energy drifts by {block['drift_meV_per_atom']:.2g} meV/atom")
+
+
+def _nvt(block: Mapping[str, Any]) -> str:
+    runs = ", ".join(f"{run['survived']} of {run['of']} at {temperature}" for temperature, run in block["at"].items())
+    return f"NVT, {block['structure']}, {block['length_ps']:g} ps: bonds are kept by {runs}"
+
+
+def _equation_of_state(block: Mapping[str, Any]) -> str:
+    return (f"equation of state, {block['structure']}: lattice constant {block['lattice_A'][0]:.3f} Å, "
+            f"bulk modulus {block['bulk_modulus_GPa']:.1f} GPa")
+
+
+def _phonons(block: Mapping[str, Any]) -> str:
+    return (f"phonons, {block['structure']}: up to {block['highest_THz']:.2f} THz, "
+            f"{block['imaginary'] or 'no'} imaginary frequencies")
+
+
+def _scan(block: Mapping[str, Any]) -> str:
+    spans = ", ".join("{} {:g}–{:g}".format(kind, *bond["rises"]) for kind, bond in block["bonds"].items())
+    holes = sorted({kind for kind, bond in block["bonds"].items() if bond["hole"]}
+                   | {f"turned {turn['bond']}" for turn in block["turns"] if turn["hole"]})
+    return (f"bonds pressed and stretched, {block['structure']}: the energy rises for {spans} times the length; "
+            f"{'holes: ' + ', '.join(holes) if holes else 'no holes'}")
+
+
+_WORDS = {"nve": _nve, "nvt": _nvt, "equation_of_state": _equation_of_state, "phonons": _phonons, "scan": _scan}
