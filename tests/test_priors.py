@@ -136,3 +136,88 @@ def test_a_mistake_in_the_card_is_explained():
             zoo.create("painn", preset="small", priors=priors)
     with pytest.raises(PluginError, match="no target is"):
         zoo.create("painn", targets={"gap": {"readout": "intensive", "unit": "eV"}}, priors={"zbl": {}})
+
+
+# -- a core, within which the network sees nothing -----------------------------------------------------------------
+
+
+@pytest.fixture
+def cored():
+    torch.manual_seed(1)
+    return zoo.create("painn", preset="small", elements=["H", "C", "O", "Si"], dtype="float64",
+                      priors={"zbl": {"reach": 0.9, "core": 0.8}})
+
+
+def without_core(model):
+    card = model.card
+    bare = zoo.create("painn", preset="small", elements=card.domain.elements, dtype="float64",
+                      priors={"zbl": {"reach": 0.9}})
+    bare.load_state_dict(model.state_dict())
+    return bare
+
+
+def test_beyond_the_core_nothing_changes(cored):
+    for atoms in (ase.build.molecule("CH3CH2OH"), pair("CO", 0.8 * 1.42 + 1e-9), ase.build.bulk("Si")):
+        graph = Graph.from_atoms(atoms, dtype=torch.float64)
+        for name, value in without_core(cored)(graph, ["forces"]).items():
+            assert torch.equal(value, cored(graph, ["forces"])[name])
+    graph = Graph.from_atoms(pair("CO", 0.8 * 1.42 - 0.02), dtype=torch.float64)
+    assert cored(graph)["energy"] != without_core(cored)(graph)["energy"]
+
+
+def test_within_the_core_only_the_repulsion_is_left(cored):
+    near, nearer = (Graph.from_atoms(pair("CO", x * 1.42), dtype=torch.float64) for x in (0.67, 0.3))
+    torch.testing.assert_close(cored.features(near), cored.features(nearer), rtol=1e-12, atol=1e-12)
+    assert (cored.features(near) - without_core(cored).features(near)).abs().max() > 1e-6
+    gain = cored(nearer)["energy"] - cored(near)["energy"]
+    prior = energy(pair("CO", 0.3 * 1.42), zbl(reach=0.9)) - energy(pair("CO", 0.67 * 1.42), zbl(reach=0.9))
+    assert float(gain.detach()) == pytest.approx(prior, rel=1e-9)
+
+
+def test_the_length_shown_never_falls_and_has_three_derivatives():
+    core, flat = 0.8 * 1.52, 0.85 * 0.8 * 1.52
+    prior = zbl(reach=0.9)
+    prior.core = 0.8
+
+    def shown(d):
+        pairs = torch.stack([torch.zeros(len(d)), torch.ones(len(d))]).long()
+        vec = torch.stack([torch.zeros_like(d), torch.zeros_like(d), d], 1)
+        graph = Graph(z=torch.tensor([6, 6]), pos=torch.zeros(2, 3), batch=torch.zeros(2).long(),
+                      ptr=torch.tensor([0, 2]), edge_index=pairs, edge_vec=vec, edge_len=d)
+        graph = prior.shown(graph)
+        torch.testing.assert_close(graph.edge_vec.norm(dim=1), graph.edge_len)
+        return graph.edge_len
+
+    d = torch.linspace(0.2, 1.6, 1401, dtype=torch.float64)
+    assert (shown(d).diff() >= -1e-15).all() and torch.equal(shown(d)[d > core], d[d > core])
+    for place in (core, flat):
+        sides = []
+        for side in (-1e-7, 1e-7):
+            x = torch.tensor([place + side], dtype=torch.float64, requires_grad=True)
+            value, found = shown(x).sum(), []
+            for _ in range(3):
+                value = torch.autograd.grad(value, x, create_graph=True, allow_unused=True, materialize_grads=True)[0]
+                found.append(float(value.detach()))
+            sides.append(found)
+        # The third derivative has a kink of finite slope, 60 / width², here.
+        assert sides[0] == pytest.approx(sides[1], abs=1e-3)
+
+
+def test_forces_stay_derivatives_across_the_core(cored):
+    atoms, step = squeezed(), 1e-5
+    distances = atoms.get_all_distances()[np.triu_indices(len(atoms), 1)]
+    assert distances.min() < 0.75
+    graph = Graph.from_atoms(atoms, dtype=torch.float64)
+    forces = cored(graph, ["forces"])["forces"].detach().numpy()
+    direction = np.random.default_rng(0).standard_normal(forces.shape)
+    ends = []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions += sign * step * direction
+        ends.append(cored(Graph.from_atoms(moved, dtype=torch.float64))["energy"].item())
+    assert float((forces * direction).sum()) == pytest.approx(-(ends[0] - ends[1]) / (2 * step), rel=1e-6)
+
+
+def test_a_core_that_nothing_repels_is_refused():
+    with pytest.raises(CardError, match="core 0.9 must be less than reach 0.9"):
+        zoo.create("painn", preset="small", priors={"zbl": {"reach": 0.9, "core": 0.9}})

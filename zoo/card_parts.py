@@ -85,9 +85,17 @@ class References(Section):
 
 
 class ZBLPrior(Section):
-    """Repulsion of nuclei, see :class:`zoo.priors.ZBL`; ``reach`` in sums of covalent radii."""
+    """Repulsion of nuclei, see :class:`zoo.priors.ZBL`; ``reach`` and ``core`` in sums of covalent radii."""
 
     reach: float = Field(1.0, gt=0, le=2)
+    core: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _core_repels(self) -> ZBLPrior:
+        if self.core is not None and self.core >= self.reach:
+            raise ValueError(f"core {self.core:g} must be less than reach {self.reach:g}: nothing would repel atoms that "
+                             "the network no longer tells apart")
+        return self
 
 
 class Priors(Section):

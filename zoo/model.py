@@ -151,14 +151,14 @@ class Model(nn.Module):
         """
         if not derivatives:
             graph = self.with_vectors(graph)
-            network = self._network(self.backbone(graph), graph)
+            network = self._network(self._backbone(graph), graph)
             return network if standardised else self._physical(network, graph)
         target = self._energy_to_derive(graph, derivatives)
         keep_graph = torch.is_grad_enabled() and (self.training or graph.pos.requires_grad)
         with torch.enable_grad():
             pos, cell, strain = _strained(graph, "stress" in derivatives)
             graph = self.with_vectors(graph.replace(pos=pos, cell=cell))
-            network = self._network(self.backbone(graph), graph)
+            network = self._network(self._backbone(graph), graph)
             derived = self._derive(network[target], graph, pos, strain, keep_graph)
         if not keep_graph:
             network = {name: value.detach() for name, value in network.items()}
@@ -166,7 +166,7 @@ class Model(nn.Module):
 
     def features(self, graph: Graph) -> Tensor:
         """Per-atom features (N, dim(irreps_out)) of the backbone."""
-        return self.backbone(self.with_vectors(graph))
+        return self._backbone(self.with_vectors(graph))
 
     def atomic_energies(self, graph: Graph) -> Tensor:
         """(N,) float64 energy of each atom, reference included, in the unit of :attr:`energy_target`.
@@ -177,7 +177,7 @@ class Model(nn.Module):
         readout = self.readouts[self.required_energy]
         assert isinstance(readout, Energy)
         graph = self.with_vectors(graph)
-        network = readout.per_atom(self.backbone(graph))
+        network = readout.per_atom(self._backbone(graph))
         if self.priors:
             network = network + self._priors(graph)
         per_atom = network.to(readout.constants.scale) * readout.constants.scale
@@ -199,6 +199,12 @@ class Model(nn.Module):
             graph = add_edges(graph, self.cutoff)
         vec = edge_vectors(graph, graph.pos, graph.cell).to(self.dtype)
         return graph.replace(edge_vec=vec, edge_len=vec.norm(dim=1))
+
+    def _backbone(self, graph: Graph) -> Tensor:
+        """Features of what the priors let the backbone see."""
+        for prior in self.priors.values():
+            graph = prior.shown(graph)
+        return self.backbone(graph)
 
     def _network(self, h: Tensor, graph: Graph) -> dict[str, Tensor]:
         network = {name: readout(h, graph) for name, readout in self.readouts.items()}
