@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from zoo.graph import Graph
-from zoo.nn import MLP, BesselBasis, CosineCutoff, Filtered, FilteredSum, GaussianBasis, OuterSum, dense, pairs
+from zoo.nn import MLP, BesselBasis, CosineCutoff, GaussianBasis, dense
 from zoo.plugin import ZooError
+
+from .messages import Edges, neighbours_say
+
+_COLUMNS = 8
+"""Of the filters' basis, filled up with zeros to a multiple: matrix products are quicker with 24 than with 21."""
 
 
 class PaiNN(nn.Module):
@@ -54,9 +60,9 @@ class PaiNN(nn.Module):
     def forward(self, graph: Graph) -> Tensor:
         edges = Edges(graph)
         distance = graph.edge_len.index_select(0, edges.pairs.first)
-        # The column of ones is the filters' bias: the cut-off then multiplies (P, 21) numbers and not (P, 3C).
+        # The column of ones is the filters' bias: the cut-off then multiplies (P, 24) numbers and not (P, 3C).
         basis = torch.cat([self.basis(distance), torch.ones_like(distance)[:, None]], 1)
-        basis = basis * self.envelope(distance)[:, None]
+        basis = F.pad(basis * self.envelope(distance)[:, None], (0, -basis.shape[1] % _COLUMNS))
 
         s = self.embedding(graph.z)
         v: Tensor | None = None  # all zero: the first message block need not look at it
@@ -64,17 +70,6 @@ class PaiNN(nn.Module):
             s, v = message(s, v, basis, edges)
             s, v = update(s, v)
         return torch.cat([s, v.transpose(1, 2).flatten(1)], 1)
-
-
-class Edges:
-    """x_ij/d_ij (E, 3) of every edge, and the sums over neighbours j of each atom i, shared by all layers."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.pairs = pairs(graph)
-        self.direction = graph.edge_vec / graph.edge_len[:, None]
-        self.filtered = Filtered(self.pairs)  # (W, h) → W_ij ∘ h_j
-        self.filtered_sum = FilteredSum(self.pairs)  # (W, h) → Σ_j W_ij ∘ h_j
-        self.outer_sum = OuterSum(graph.target, graph.num_nodes, 3, is_sorted=True)  # (x, m) → Σ_j x_ij ⊗ m_ij
 
 
 class Message(nn.Module):
@@ -91,14 +86,12 @@ class Message(nn.Module):
 
     def forward(self, s: Tensor, v: Tensor | None, basis: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
         phi_s, phi_vs, phi_vv = self.phi(s).chunk(3, dim=1)
-        W_s, W_vs, W_vv = torch.cat([self.filter.weight, self.filter.bias[:, None]], 1).chunk(3)
-
-        s = s + edges.filtered_sum(basis @ W_s.T, phi_s)
-        dv = edges.outer_sum(edges.direction, edges.filtered(basis @ W_vs.T, phi_vs))
-        if v is None:
-            return s, dv
+        W = torch.cat([self.filter.weight, self.filter.bias[:, None]], 1)
+        W = F.pad(W, (0, basis.shape[1] - W.shape[1]))
         # φ_vv(s_j) belongs to the neighbour alone, so it multiplies N vectors before they are gathered, and not E.
-        return s, v + dv + edges.filtered_sum(basis @ W_vv.T, phi_vv[:, None] * v)
+        u = None if v is None else phi_vv[:, None] * v
+        ds, dv = neighbours_say(edges, W, basis, phi_s, phi_vs, u)
+        return s + ds, dv if v is None else v + dv
 
 
 class Update(nn.Module):
