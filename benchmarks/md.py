@@ -71,8 +71,8 @@ def engine(name: str, family: str, config: dict[str, Any], options: argparse.Nam
     ours = name in OURS
     python = None if ours else python_of(name, options)
     module = "md_zoo" if ours else f"md_{name}"
-    return Side(name, python, "md_worker.py", [module, family.split("-")[0], json.dumps(config), "--memory", str(options.memory)],
-                options)
+    arguments = [module, family.split("-")[0], json.dumps(config), "--memory", str(options.memory)]
+    return Side(name, python, "md_worker.py", arguments, options)
 
 
 def measure(engines: list[Side], structure: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from zoo.nn import Block, Filtered, FilteredSum, OuterSum, Recomputed, pairs, su
 __all__ = ["Edges", "neighbours_say"]
 
 _BLOCK_BYTES = 256 * 1024
+"""Of one row (C) for each edge of a block; the dozen of them that a block needs are a little too many for the cache."""
 
 
 class Edges:
@@ -67,51 +68,51 @@ class Messages(Recomputed):
         self.channels = weight.shape[0] // 3
         self.size = max(1, _BLOCK_BYTES // (self.channels * weight.element_size()))
 
-    def plain(self, basis: Tensor, direction: Tensor, phi: Tensor, rest: Tensor) -> tuple[Tensor, ...]:
+    def plain(self, *x: Tensor) -> tuple[Tensor, ...]:
+        basis, direction, phi, rest = x
         phi_s, u = (rest, None) if rest.shape[1] == self.channels else _parted(rest)
         ds, dv = _summed(self.edges, self.weight, basis, direction, phi_s, phi, u)
         return (torch.cat([ds, dv.flatten(1)], 1),)
 
-    def value(self, basis: Tensor, direction: Tensor, phi: Tensor, rest: Tensor) -> tuple[Tensor, ...]:
+    def value(self, *x: Tensor) -> tuple[Tensor, ...]:
+        basis, direction, phi, rest = x
         C, fan, with_vectors = self.channels, self.pairs.incoming, rest.shape[1] > phi.shape[1]
         out = phi.new_zeros(phi.shape[0], 4 * C)
         blocks = fan.blocks(self.size)
         scratch, weight = _Scratch(blocks, phi), self._used(with_vectors)
         for block in blocks:
             W_s, W_vs, W_vv = self._filters(scratch, block, basis, weight)
-            x = direction[block.edges] if block.edge is None else scratch.take("x", direction, block.edge)
+            unit = direction[block.edges, :, None]
             m_vs = scratch.take("phi", phi, block.far).mul_(W_vs)
             m = scratch.empty("m", block, 4 * C)
             vectors = m[:, C:].unflatten(1, (3, C))
             if with_vectors:
                 torch.index_select(rest, 0, block.far, out=m)
                 m[:, :C].mul_(W_s)
-                vectors.mul_(W_vv[:, None]).addcmul_(x[:, :, None], m_vs[:, None])
+                vectors.mul_(W_vv[:, None]).addcmul_(unit, m_vs[:, None])
             else:
                 torch.mul(scratch.take("rest", rest, block.far), W_s, out=m[:, :C])
-                torch.mul(x[:, :, None], m_vs[:, None], out=vectors)
+                torch.mul(unit, m_vs[:, None], out=vectors)
             out[block.atoms] = sum_runs(m, block.ptr)
         return (out,)
 
-    def gradients(self, asked: tuple[bool, ...], grads: tuple[Tensor, ...], *arguments: Tensor
-                  ) -> tuple[Tensor | None, ...]:
+    def gradients(self, asked: tuple[bool, ...], grads: tuple[Tensor, ...], *x: Tensor) -> tuple[Tensor | None, ...]:
         """Over the edges that leave an atom: what it sends meets what its neighbours hand back."""
-        basis, direction, phi, rest = arguments
+        basis, direction, phi, rest = x
         C, fan, with_vectors = self.channels, self.pairs.outgoing, rest.shape[1] > phi.shape[1]
         grad = grads[0].contiguous()
         by_basis, by_direction = torch.zeros_like(basis), torch.empty_like(direction)
         of_atoms = asked[2] or asked[3]
         by_phi, by_rest = (torch.zeros_like(a) if of_atoms else None for a in (phi, rest))
         blocks = fan.blocks(self.size)
-        scratch = _Scratch(blocks, phi)
-        weight = self._used(with_vectors)
+        scratch, weight = _Scratch(blocks, phi), self._used(with_vectors)
         for block in blocks:
             W_s, W_vs, W_vv = self._filters(scratch, block, basis, weight)
-            x = direction[block.edges] if block.edge is None else scratch.take("x", direction, block.edge)
+            assert block.edge is not None, "edges by source are not in the graph's order"
+            unit = scratch.take("unit", direction, block.edge)[:, :, None]
             g = scratch.take("g", grad, block.far)
             g_s, g_v = g[:, :C], g[:, C:].unflatten(1, (3, C))
-            along = torch.mul(g_v[:, 0], x[:, :1], out=scratch.empty("along", block, C))
-            along.addcmul_(g_v[:, 1], x[:, 1:2]).addcmul_(g_v[:, 2], x[:, 2:])
+            along = _dot(g_v, unit, scratch.empty("along", block, C))
 
             near = _near(block)
             own_phi, own = scratch.take("phi", phi, near), scratch.take("rest", rest, near)
@@ -119,17 +120,12 @@ class Messages(Recomputed):
             torch.mul(g_s, own[:, :C], out=product[:, :C])
             torch.mul(along, own_phi, out=product[:, C : 2 * C])
             if with_vectors:
-                u = own[:, C:].unflatten(1, (3, C))
-                last = torch.mul(g_v[:, 0], u[:, 0], out=product[:, 2 * C :])
-                last.addcmul_(g_v[:, 1], u[:, 1]).addcmul_(g_v[:, 2], u[:, 2])
+                _dot(g_v, own[:, C:].unflatten(1, (3, C)), product[:, 2 * C :])
             by_basis.index_add_(0, block.pair, product @ weight)
 
             m_vs = own_phi.mul_(W_vs)
             turned = torch.mul(g_v, m_vs[:, None], out=scratch.empty("turned", block, 3 * C).unflatten(1, (3, C)))
-            if block.edge is None:
-                by_direction[block.edges] = turned.sum(2)
-            else:
-                by_direction.index_copy_(0, block.edge, turned.sum(2))
+            by_direction.index_copy_(0, block.edge, turned.sum(2))
 
             if of_atoms:
                 by_phi[block.atoms] = sum_runs(along.mul_(W_vs), block.ptr)
@@ -169,6 +165,12 @@ class _Scratch:
         if name not in self.held:
             self.held[name] = x.new_empty(self.rows, x.shape[1])
         return torch.index_select(x, 0, index, out=self.held[name][: index.shape[0]])
+
+
+def _dot(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """Σ over three components, (b, 3, C) and (b, 3, C) or (b, 3, 1) → (b, C)."""
+    torch.mul(a[:, 0], b[:, 0], out=out)
+    return out.addcmul_(a[:, 1], b[:, 1]).addcmul_(a[:, 2], b[:, 2])
 
 
 def _near(block: Block) -> Tensor:

@@ -27,15 +27,16 @@ class TableSum(Recomputed):
         self.rows = lookup.sums.components
         self.table = coefficients.detach()
 
-    def plain(self, weights: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+    def plain(self, *x: Tensor) -> tuple[Tensor, ...]:
+        weights, h = x
         return (FilteredSum(self.pairs)(self.sums.partial_of(2, self.table, weights), h),)
 
-    def value(self, weights: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+    def value(self, *x: Tensor) -> tuple[Tensor, ...]:
+        weights, h = x
         return (self._spread(self.pairs.incoming, weights, h),)
 
-    def gradients(self, asked: tuple[bool, ...], grads: tuple[Tensor, ...], *arguments: Tensor
-                  ) -> tuple[Tensor | None, ...]:
-        weights, h = arguments
+    def gradients(self, asked: tuple[bool, ...], grads: tuple[Tensor, ...], *x: Tensor) -> tuple[Tensor | None, ...]:
+        weights, h = x
         g = grads[0].contiguous()
         by_weights = self._correlate(g, h, weights) if asked[0] else None
         return by_weights, self._spread(self.pairs.outgoing, weights, g) if asked[1] else None
