@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.graph import Graph
-from zoo.nn import MLP, BesselBasis, CosineCutoff, GaussianBasis, dense
+from zoo.nn import MLP, BesselBasis, CosineCutoff, GaussianBasis, dense, is_traced
 from zoo.plugin import ZooError
 
 from .messages import Edges, neighbours_say
 
-_COLUMNS = 8
-"""Of the filters' basis, filled up with zeros to a multiple: matrix products are quicker with 24 than with 21."""
+_MANY_PAIRS = 4096
+"""From here on the filters' basis is filled up with zeros: matrix products are quicker with 24 columns than with 21."""
 
 
 class PaiNN(nn.Module):
@@ -60,9 +60,11 @@ class PaiNN(nn.Module):
     def forward(self, graph: Graph) -> Tensor:
         edges = Edges(graph)
         distance = graph.edge_len.index_select(0, edges.pairs.first)
-        # The column of ones is the filters' bias: the cut-off then multiplies (P, 24) numbers and not (P, 3C).
+        # The column of ones is the filters' bias: the cut-off then multiplies (P, 21) numbers and not (P, 3C).
         basis = torch.cat([self.basis(distance), torch.ones_like(distance)[:, None]], 1)
-        basis = F.pad(basis * self.envelope(distance)[:, None], (0, -basis.shape[1] % _COLUMNS))
+        basis = basis * self.envelope(distance)[:, None]
+        if not is_traced() and distance.shape[0] > _MANY_PAIRS:
+            basis = F.pad(basis, (0, -basis.shape[1] % 8))
 
         s = self.embedding(graph.z)
         v: Tensor | None = None  # all zero: the first message block need not look at it
@@ -87,7 +89,8 @@ class Message(nn.Module):
     def forward(self, s: Tensor, v: Tensor | None, basis: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
         phi_s, phi_vs, phi_vv = self.phi(s).chunk(3, dim=1)
         W = torch.cat([self.filter.weight, self.filter.bias[:, None]], 1)
-        W = F.pad(W, (0, basis.shape[1] - W.shape[1]))
+        if basis.shape[1] > W.shape[1]:
+            W = F.pad(W, (0, basis.shape[1] - W.shape[1]))
         # φ_vv(s_j) belongs to the neighbour alone, so it multiplies N vectors before they are gathered, and not E.
         u = None if v is None else phi_vv[:, None] * v
         ds, dv = neighbours_say(edges, W, basis, phi_s, phi_vs, u)
