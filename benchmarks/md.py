@@ -31,7 +31,10 @@ CUTOFF = 5.0
 
 @dataclass(frozen=True)
 class Pairing:
-    """A family of the zoo and the engines it runs against; ``zoo`` and each peer with their own words for one thing."""
+    """A family of the zoo and the engines it runs against; ``zoo`` and each peer with their own words for one thing.
+
+    What follows a hyphen in ``family`` tells two sizes of it apart.
+    """
 
     family: str
     zoo: dict[str, Any]
@@ -57,6 +60,10 @@ PAIRINGS = (
                    "radial_mlp_depth": 2, "radial_mlp_width": 64, "avg_num_neighbors": 16.0},
         "mace": MACE_SMALL,
     }),
+    Pairing("nequip-si", {  # of the card with this name
+        "cutoff": CUTOFF, "num_layers": 2, "lmax": 2, "parity": False, "num_features": [64, 32, 16],
+        "radial_depth": 1, "radial_width": 64, "radial_gain": 6.0, "output_lmax": 0,
+    }, {}),
 )  # fmt: skip
 
 
@@ -64,8 +71,8 @@ def engine(name: str, family: str, config: dict[str, Any], options: argparse.Nam
     ours = name in OURS
     python = None if ours else python_of(name, options)
     module = "md_zoo" if ours else f"md_{name}"
-    return Side(name, python, "md_worker.py", [module, family, json.dumps(config), "--memory", str(options.memory)],
-                options)
+    arguments = [module, family.split("-")[0], json.dumps(config), "--memory", str(options.memory)]
+    return Side(name, python, "md_worker.py", arguments, options)
 
 
 def measure(engines: list[Side], structure: str, options: argparse.Namespace) -> dict[str, dict[str, Any]]:

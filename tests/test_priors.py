@@ -219,5 +219,5 @@ def test_forces_stay_derivatives_across_the_core(cored):
 
 
 def test_a_core_that_nothing_repels_is_refused():
-    with pytest.raises(CardError, match="core 0.9 must be less than reach 0.9"):
+    with pytest.raises(CardError, match=r"core 0\.9 must be less than reach 0\.9"):
         zoo.create("painn", preset="small", priors={"zbl": {"reach": 0.9, "core": 0.9}})

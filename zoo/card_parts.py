@@ -93,8 +93,8 @@ class ZBLPrior(Section):
     @model_validator(mode="after")
     def _core_repels(self) -> ZBLPrior:
         if self.core is not None and self.core >= self.reach:
-            raise ValueError(f"core {self.core:g} must be less than reach {self.reach:g}: nothing would repel atoms that "
-                             "the network no longer tells apart")
+            raise ValueError(f"core {self.core:g} must be less than reach {self.reach:g}: nothing would repel atoms "
+                             "that the network no longer tells apart")
         return self
 
 

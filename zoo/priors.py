@@ -2,7 +2,8 @@
 
 Training data hold no atoms that nearly touch, so nothing tells a network that such atoms repel each other. A prior
 does, wherever a simulation goes; where the data speak it vanishes or is small, and the network learns what it leaves.
-What a network says of such atoms by itself is arbitrary and can be larger than any prior, so a prior may also hide them.
+What a network says of such atoms by itself is arbitrary and can be larger than any prior, so a prior may hide how near
+they are.
 """
 
 from __future__ import annotations

@@ -50,9 +50,10 @@ def tune(threads: int) -> None:
     if sys.platform.startswith("linux"):
         mallopt = ctypes.CDLL(None).mallopt
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3
-        if not mallopt(mmap_threshold, 1 << 30):
+        most = (1 << 31) - 1
+        if not mallopt(mmap_threshold, most):
             mallopt(mmap_threshold, 32 << 20)
-        mallopt(trim_threshold, 1 << 30)
+        mallopt(trim_threshold, most)
         mallopt(top_pad, 64 << 20)
 
 

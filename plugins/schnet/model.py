@@ -8,9 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from zoo.graph import Graph
-from zoo.nn import MLP, CosineCutoff, FilteredSum, GaussianBasis, RadialTable, dense, in_double, is_traced, pairs
+from zoo.nn import (
+    MLP,
+    CosineCutoff,
+    FilteredSum,
+    GaussianBasis,
+    RadialTable,
+    TableSum,
+    dense,
+    in_double,
+    is_traced,
+    pairs,
+)
 
-Filters = Callable[[nn.Module], Tensor]
+Convolve = Callable[[nn.Module, Tensor], Tensor]
 
 _FINENESS = 10
 """Intervals of the grid for each Gaussian: filters then differ by less than 2e-7 of their largest value."""
@@ -63,25 +74,32 @@ class SchNet(nn.Module):
         )
 
     def forward(self, graph: Graph) -> Tensor:
-        edges = pairs(graph)
-        filters = self._filters(graph.edge_len.index_select(0, edges.first))
-        neighbour_sum = FilteredSum(edges)
+        convolve = self._convolution(graph)
         x = self.embedding(graph.z)
         for interaction in self.interactions:
-            x = x + interaction(x, filters, neighbour_sum)
+            x = x + interaction(x, convolve)
         return x
 
-    def _filters(self, distance: Tensor) -> Filters:
-        """From a filter network to its values, times the cut-off, at (P,) distances.
+    def _convolution(self, graph: Graph) -> Convolve:
+        """From a filter network and h (N, C) to Σ_j W(d_ij) ∘ h_j; W is the network's value times the cut-off.
 
         A filter depends on the distance alone, so both directions of a pair share it.
         """
+        edges = pairs(graph)
+        distance, neighbour_sum = graph.edge_len.index_select(0, edges.first), FilteredSum(edges)
         envelope = self.envelope(distance)
-        if self._table_pays(distance):
-            basis, lookup = self.basis(self.table.nodes()), self.table(distance, envelope)
-            return lambda network: lookup(in_double(network, basis))
-        basis = self.basis(distance)
-        return lambda network: network(basis) * envelope[:, None]
+        if not self._table_pays(distance):
+            basis = self.basis(distance)
+            return lambda network, h: neighbour_sum(network(basis) * envelope[:, None], h)
+        basis, lookup = self.basis(self.table.nodes()), self.table(distance, envelope)
+
+        def convolve(network: nn.Module, h: Tensor) -> Tensor:
+            coefficients = lookup.coefficients(in_double(network, basis))
+            if TableSum.pays(graph.num_edges * h.shape[1], coefficients, of=(h, lookup.weights)):
+                return TableSum(edges, lookup, coefficients)(lookup.weights, h)[0]
+            return neighbour_sum(lookup.read(coefficients), h)
+
+        return convolve
 
     def _table_pays(self, distance: Tensor) -> bool:
         if self.table is None or self.always_table:
@@ -103,5 +121,5 @@ class Interaction(nn.Module):
         self.project = dense(channels, num_filters, bias=False)
         self.out = MLP([num_filters, channels, channels], activation)
 
-    def forward(self, x: Tensor, filters: Filters, neighbour_sum: FilteredSum) -> Tensor:
-        return self.out(neighbour_sum(filters(self.filter), self.project(x)))
+    def forward(self, x: Tensor, convolve: Convolve) -> Tensor:
+        return self.out(convolve(self.filter, self.project(x)))

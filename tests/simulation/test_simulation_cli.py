@@ -66,6 +66,24 @@ def test_dynamics_in_two_parts_is_dynamics_in_one(folder, tmp_path):
     assert (tmp_path / "whole.png").stat().st_size > 5000
 
 
+def test_a_command_keeps_freed_memory_in_its_process_and_a_library_does_not(folder, tmp_path, monkeypatch):
+    from zoo.loading import load
+    from zoo.training import machine
+
+    kept = []
+    monkeypatch.setattr(machine, "keep_memory", lambda: kept.append(True) or True)
+    calculator = load(folder / "sim").calculator()
+    calculator.get_potential_energy(ase.build.molecule("H2O"))
+    assert not kept
+    start = folder / "water.xyz"
+    for arguments in (("md", start, "-m", folder / "sim", "--steps", 1, "-o", tmp_path / "kept.extxyz"),
+                      ("relax", start, "-m", folder / "sim", "--steps", 1, "-o", tmp_path / "relaxed.extxyz"),
+                      ("predict", folder / "sim", start)):
+        kept.clear()
+        zoo(*arguments)
+        assert kept == [True], arguments[0]
+
+
 def test_leaving_the_training_data_is_said(folder, tmp_path):
     done = md(folder, tmp_path / "hot.extxyz", "--steps", 60, "--temperature", 30000)
     assert "warning" in done.output and "H-O bond" in done.output

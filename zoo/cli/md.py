@@ -51,11 +51,13 @@ def md(
     from zoo.simulation import DomainWatch, Dynamics
     from zoo.simulation import relax as relaxed
     from zoo.simulation.recording import Recorder, Restart, files_of
+    from zoo.training import machine
 
     if output.suffix not in (".extxyz", ".xyz"):
         raise ZooError(f"--output {output}: trajectories are extended XYZ, name it .extxyz")
     files, screen = files_of(output, replicas), errors()
     resume = Restart.read(files.restart) if restart else None
+    machine.keep_memory()
     field = load(model, device=device, dtype=dtype)
     atoms = _structure(file)
     settings = {"structure": atoms.get_chemical_formula("reduce"), "model": _identity(field), "ensemble": ensemble,

@@ -229,7 +229,9 @@ def reach(
 
 def _load(name: str, device: str | None, dtype: str) -> Model:
     from zoo.loading import load
+    from zoo.training import machine
 
+    machine.keep_memory()
     return load(name, device=device, dtype=dtype)
 
 

@@ -71,11 +71,13 @@ def predict(
 ) -> None:
     """Predict properties of molecules or crystals. What cannot be read or predicted is named, the rest is kept."""
     from zoo.loading import load
+    from zoo.training import machine
 
     if not files and not smiles:
         raise StructureError("nothing to predict: name structure files, or use --smiles CCO")
     if as_json and as_csv:
         raise ZooError("--json and --csv exclude each other")
+    machine.keep_memory()
     model = load(name, device=device, dtype=dtype)
     rows = [_row(read) for read in _read(files or [], smiles or [])]
     _run(model, rows, derivatives=["forces"] if forces else [], max_atoms=max_atoms, quiet=quiet,

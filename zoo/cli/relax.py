@@ -41,12 +41,14 @@ def relax(
     from zoo.loading import load
     from zoo.simulation import relax as run
     from zoo.structures import read_structures, write_structures
+    from zoo.training import machine
 
     reads = list(read_structures(files))
     for read in reads:
         if read.error is not None:
             raise read.error
     frames = [read.atoms for read in reads if read.atoms is not None]
+    machine.keep_memory()
     field = load(model, device=device, dtype=dtype)
     screen = errors()
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("converged, largest force {task.fields[force]}"))

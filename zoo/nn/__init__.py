@@ -12,19 +12,23 @@ from zoo.nn.activation import (
 )
 from zoo.nn.blockwise import blockwise
 from zoo.nn.dense import MLP, dense
-from zoo.nn.neighbour_sums import Filtered, FilteredSum
+from zoo.nn.neighbour_sums import Filtered, FilteredSum, sum_runs
 from zoo.nn.outer_sum import OuterSum
-from zoo.nn.pairs import Pairs, pairs
+from zoo.nn.pairs import Block, Fan, Pairs, pairs
 from zoo.nn.radial import BesselBasis, CosineCutoff, GaussianBasis, PolynomialEnvelope
 from zoo.nn.radial_table import RadialTable, in_double
+from zoo.nn.recomputed import Recomputed
 from zoo.nn.scalar_vector import ScalarVectorLayer, safe_norm
 from zoo.nn.scatter import gather, sum_by
+from zoo.nn.table_sum import TableSum
 from zoo.tracing import is_recorded, is_traced
 
 __all__ = [
     "MLP",
     "BesselBasis",
+    "Block",
     "CosineCutoff",
+    "Fan",
     "Filtered",
     "FilteredSum",
     "GaussianBasis",
@@ -32,10 +36,12 @@ __all__ = [
     "Pairs",
     "PolynomialEnvelope",
     "RadialTable",
+    "Recomputed",
     "ScalarVectorLayer",
     "ScaledSiLU",
     "ShiftedSoftplus",
     "SiLU",
+    "TableSum",
     "activation",
     "add_spent",
     "blockwise",
@@ -50,4 +56,5 @@ __all__ = [
     "shifted_softplus",
     "silu",
     "sum_by",
+    "sum_runs",
 ]

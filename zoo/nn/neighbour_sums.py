@@ -17,7 +17,7 @@ from zoo.nn.multilinear import MultilinearForm
 from zoo.nn.pairs import Block, Fan, Pairs
 from zoo.nn.scatter import sum_by
 
-__all__ = ["Filtered", "FilteredSum"]
+__all__ = ["Filtered", "FilteredSum", "sum_runs"]
 
 _BLOCK_BYTES = 512 * 1024
 
@@ -61,13 +61,13 @@ class FilteredSum(MultilinearForm):
         """Σ over an atom's edges of W ∘ (h at the far end)."""
         out = torch.zeros_like(h, memory_format=torch.contiguous_format)
         rows = out.flatten(1)
-        blocks = _blocks(fan, rows)
-        message, filters = _scratch(blocks, h), _scratch(blocks, W)
+        blocks = blocks_of(fan, rows)
+        message, filters = scratch(blocks, h), scratch(blocks, W)
         for block in blocks:
-            m = _take(h, block.far, message)
-            w = _take(W, block.pair, filters)
+            m = take(h, block.far, message)
+            w = take(W, block.pair, filters)
             m.mul_(w if h.dim() == 2 else w[:, None])
-            rows[block.atoms] = _sum_runs(m.flatten(1), block.ptr)
+            rows[block.atoms] = sum_runs(m.flatten(1), block.ptr)
         return out
 
     def _correlate(self, g: Tensor, h: Tensor) -> Tensor:
@@ -75,10 +75,10 @@ class FilteredSum(MultilinearForm):
         p = self.pairs
         C, terms = h.shape[-1], p.edges.shape[1] * h[0].numel() // h.shape[-1]
         out = h.new_empty(p.edges.shape[0], C)
-        for block in _slices(out, terms):
+        for block in slices(out.shape[0], out, terms):
             product = g.index_select(0, p.target[block].flatten())
             product.mul_(h.index_select(0, p.source[block].flatten()))
-            _sum_every(terms, product.view(-1, C), out[block])
+            sum_every(terms, product.view(-1, C), out[block])
         return out
 
 
@@ -112,65 +112,65 @@ class Filtered(MultilinearForm):
     def _of_g(self, W: Tensor, h: Tensor) -> Tensor:
         fan = self.pairs.incoming
         out = h.new_empty(fan.far.shape[0], h.shape[1])
-        blocks = _blocks(fan, h)
-        filters = _scratch(blocks, W)
+        blocks = blocks_of(fan, h)
+        filters = scratch(blocks, W)
         for block in blocks:
-            _take(h, block.far, out[block.edges]).mul_(_take(W, block.pair, filters))
+            take(h, block.far, out[block.edges]).mul_(take(W, block.pair, filters))
         return out
 
     def _of_W(self, g: Tensor, h: Tensor) -> Tensor:
         p = self.pairs
         out = h.new_empty(p.edges.shape[0], h.shape[1])
-        for block in _slices(out, p.edges.shape[1]):
+        for block in slices(out.shape[0], out, p.edges.shape[1]):
             product = g.index_select(0, p.edges[block].flatten())
             product.mul_(h.index_select(0, p.source[block].flatten()))
-            _sum_every(p.edges.shape[1], product, out[block])
+            sum_every(p.edges.shape[1], product, out[block])
         return out
 
     def _of_h(self, g: Tensor, W: Tensor) -> Tensor:
         fan = self.pairs.outgoing
         out = g.new_zeros(fan.ptr.shape[0] - 1, g.shape[1])
-        blocks = _blocks(fan, g)
-        message, filters = _scratch(blocks, g), _scratch(blocks, W)
+        blocks = blocks_of(fan, g)
+        message, filters = scratch(blocks, g), scratch(blocks, W)
         for block in blocks:
             assert block.edge is not None  # outgoing edges are out of the graph's order
-            m = _take(g, block.edge, message).mul_(_take(W, block.pair, filters))
-            out[block.atoms] = _sum_runs(m, block.ptr)
+            m = take(g, block.edge, message).mul_(take(W, block.pair, filters))
+            out[block.atoms] = sum_runs(m, block.ptr)
         return out
 
 
-def _blocks(fan: Fan, rows: Tensor) -> list[Block]:
+def blocks_of(fan: Fan, rows: Tensor) -> list[Block]:
     """Blocks of edges whose messages, one of ``rows`` each, fit the cache together."""
     return fan.blocks(max(1, _BLOCK_BYTES // (rows.shape[1] * rows.element_size())))
 
 
-def _slices(out: Tensor, terms: int) -> Iterator[slice]:
-    """Consecutive slices of ``out`` such that ``terms`` times as many rows fit the cache together."""
-    length, step = out.shape[0], out.shape[0]
-    if out.device.type == "cpu":
-        step = max(1, _BLOCK_BYTES // (terms * out.shape[1] * out.element_size()))
-    return (slice(begin, begin + step) for begin in range(0, length, max(step, 1)))
+def slices(length: int, rows: Tensor, terms: int) -> Iterator[slice]:
+    """Consecutive slices of 0 … ``length``, such that ``terms`` of the ``rows`` for each fit the cache together."""
+    step = max(1, length)
+    if rows.device.type == "cpu":
+        step = max(1, _BLOCK_BYTES // (terms * rows.shape[1] * rows.element_size()))
+    return (slice(begin, min(begin + step, length)) for begin in range(0, length, step))
 
 
-def _scratch(blocks: list[Block], like: Tensor) -> Tensor:
+def scratch(blocks: list[Block], like: Tensor) -> Tensor:
     """Memory that every block writes its rows to: what was just read is still in the cache."""
     return like.new_empty(max((block.far.shape[0] for block in blocks), default=0), *like.shape[1:])
 
 
-def _take(x: Tensor, index: Tensor, scratch: Tensor) -> Tensor:
-    return torch.index_select(x, 0, index, out=scratch[: index.shape[0]])
+def take(x: Tensor, index: Tensor, memory: Tensor) -> Tensor:
+    return torch.index_select(x, 0, index, out=memory[: index.shape[0]])
 
 
 def _count(n: int, like: Tensor) -> Tensor:
     return torch.arange(n, device=like.device)
 
 
-def _sum_runs(rows: Tensor, ptr: Tensor) -> Tensor:
+def sum_runs(rows: Tensor, ptr: Tensor) -> Tensor:
     """Sums of consecutive rows, from ptr[i] to ptr[i+1]."""
     return embedding_bag(_count(rows.shape[0], rows), rows, ptr, mode="sum", include_last_offset=True)
 
 
-def _sum_every(n: int, rows: Tensor, out: Tensor) -> None:
+def sum_every(n: int, rows: Tensor, out: Tensor) -> None:
     """Sums of n consecutive rows, written to ``out``."""
     if n == 2:
         torch.add(rows[::2], rows[1::2], out=out)

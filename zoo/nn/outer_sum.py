@@ -52,7 +52,7 @@ class OuterSum(MultilinearForm):
         return (self._of_g, self._of_x, self._of_m)[k](*others)
 
     def plain(self, k: int, *others: Tensor) -> Tensor:
-        rows = self._components.flatten() if self.overlapping else self.target
+        rows = self.components.flatten() if self.overlapping else self.target
         if k == 0:
             outer = others[0][:, :, None] * others[1][:, None]
             if not self.overlapping:
@@ -78,18 +78,22 @@ class OuterSum(MultilinearForm):
         return table
 
     def _of_x(self, g: Tensor, m: Tensor) -> Tensor:
+        return self.dots(g.reshape(-1, g.shape[-1]), m, self.components)
+
+    def dots(self, table: Tensor, m: Tensor, components: Tensor) -> Tensor:
+        """(e, K) products of each row of ``m`` (e, C) with the K rows of ``table`` that ``components`` (e, K) names."""
         # This is how embedding_bag differentiates by its weights; it gathers nothing.
-        dots = torch.ops.aten._embedding_bag_per_sample_weights_backward
+        products = torch.ops.aten._embedding_bag_per_sample_weights_backward
         count, K = self._count(m.shape[0]), self.num_components
-        table, owners = g.reshape(-1, g.shape[-1]), count.repeat_interleave(K)
-        return dots(m.contiguous(), table, self._components.flatten(), count * K, owners, 0, -1).view(-1, K)
+        owners = count.repeat_interleave(K)
+        return products(m.contiguous(), table, components.flatten(), count * K, owners, 0, -1).view(-1, K)
 
     def _of_m(self, g: Tensor, x: Tensor) -> Tensor:
         table = g.reshape(-1, g.shape[-1])
-        return F.embedding_bag(self._components, table, mode="sum", per_sample_weights=x.contiguous())
+        return F.embedding_bag(self.components, table, mode="sum", per_sample_weights=x.contiguous())
 
     @cached_property
-    def _components(self) -> Tensor:
+    def components(self) -> Tensor:
         """(E, K) rows, in a table of all components, of each target's own."""
         stride = 1 if self.overlapping else self.num_components
         return self.target[:, None] * stride + self._count(self.num_components)

@@ -72,9 +72,17 @@ class RadialLookup:
 
     def __call__(self, values: Tensor) -> Tensor:
         """(num_nodes, C) values → (P, C)."""
+        return self.read(self.coefficients(values))
+
+    def read(self, coefficients: Tensor) -> Tensor:
+        """(P, C) from :meth:`coefficients`."""
+        return self.sums.partial_of(2, coefficients, self.weights)
+
+    def coefficients(self, values: Tensor) -> Tensor:
+        """(num_nodes, C) values → coefficients of the splines, in the model's dtype."""
         near, far = values[1:-3] + values[3:-1], values[:-4] + values[4:]
         coefficients = values[2:-2] * (1 + 1 / 2 + 13 / 40) - near * (1 / 4 + 13 / 60) + far * (13 / 240)
-        return self.sums.partial_of(2, coefficients.to(self.weights.dtype), self.weights)
+        return coefficients.to(self.weights.dtype)
 
 
 def in_double(network: nn.Module, x: Tensor) -> Tensor:
