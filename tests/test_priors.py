@@ -160,7 +160,8 @@ def test_beyond_the_core_nothing_changes(cored):
     for atoms in (ase.build.molecule("CH3CH2OH"), pair("CO", 0.8 * 1.42 + 1e-9), ase.build.bulk("Si")):
         graph = Graph.from_atoms(atoms, dtype=torch.float64)
         for name, value in without_core(cored)(graph, ["forces"]).items():
-            assert torch.equal(value, cored(graph, ["forces"])[name])
+            # To rounding: the lengths shown are the same to the bit, but their derivatives are added in other places.
+            torch.testing.assert_close(cored(graph, ["forces"])[name], value, rtol=1e-13, atol=1e-13)
     graph = Graph.from_atoms(pair("CO", 0.8 * 1.42 - 0.02), dtype=torch.float64)
     assert cored(graph)["energy"] != without_core(cored)(graph)["energy"]
 
