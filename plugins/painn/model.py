@@ -27,7 +27,9 @@ class PaiNN(nn.Module):
         radial: "bessel" (the paper's sin(nπd/c)/d) or "gaussian".
         activation: name of the non-linearity of every block.
         num_elements: rows of the embedding; atomic numbers are below it.
-        epsilon: ε in ‖Vv‖ = √(Σ (Vv)² + ε), which keeps gradients finite at v = 0.
+        epsilon: ε in ‖Vv‖ = √(Σ (Vv)² + ε), which keeps gradients finite at v = 0. Where symmetry makes v vanish, as on
+            the sites of diamond, second derivatives are of order ε^(−1/2): with the published 1e-8 a cusp, in which
+            phonons mean nothing; 0.1 for force fields of crystals.
 
     Raises:
         ZooError: unknown ``radial`` or ``activation``.
