@@ -46,8 +46,7 @@ def compiled(model: Model) -> CompiledModel:
     config = None if model.card is None else model.card.model_dump(mode="json", include={"config", "targets", "priors"})
     key = hashlib.sha256(json.dumps([known, config, _processor()], sort_keys=True, default=str).encode()).hexdigest()
     path = compiled_folder() / f"{known['model']}-{known['dtype']}-{key[:16]}.pt2"
-    cutoff = model.cutoff
-    library = CompiledModel(path, float(cutoff), stress)
+    library = CompiledModel(path, model.cutoff, stress)
     try:
         library.function = load_exported(path).function
         measure(model, library.function, stress=stress)
