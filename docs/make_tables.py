@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.card import Card
+from zoo.cli.stability import holes
 from zoo.leaderboard import boards
 from zoo.leaderboard_tables import markdown
 from zoo.registry_file import read_registry
@@ -112,9 +113,7 @@ def scan_table() -> str:
     for card, scan in found:
         spans = ["{:g}–{:g}".format(*scan["bonds"][kind]["rises"]) if kind in scan["bonds"] else "–" for kind in kinds]
         turns = [turn["highest_eV"] for turn in scan["turns"]]
-        holes = [kind for kind in kinds if scan["bonds"].get(kind, {}).get("hole")]
-        holes = [*holes, *(f"turned {turn['bond']}" for turn in scan["turns"] if turn["hole"])] or ["none"]
-        row = [f"`{card.name}`", *spans, f"{max(turns):.2g}" if turns else "–", ", ".join(dict.fromkeys(holes))]
+        row = [f"`{card.name}`", *spans, f"{max(turns):.2g}" if turns else "–", ", ".join(holes(scan)) or "none"]
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
 

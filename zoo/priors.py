@@ -90,7 +90,7 @@ class ZBL(Prior):
             return graph
         d, i, j = graph.edge_len, gather(graph.z, graph.target), gather(graph.z, graph.source)
         assert d is not None and graph.edge_vec is not None
-        core = (gather(self.radius, i) + gather(self.radius, j)) * (self.core / self.reach)
+        core = self._touching(i, j) * (self.core / self.reach)
         width = (1 - self.FLAT) * core
         t = ((d - self.FLAT * core) / width).clamp(0, 1)
         # The integral of a quintic step; it ends with the slope of d itself.
@@ -98,7 +98,11 @@ class ZBL(Prior):
         return graph.replace(edge_vec=graph.edge_vec * (length / d)[:, None], edge_len=length)
 
     def end(self, i: Tensor, j: Tensor) -> Tensor:
-        return (gather(self.radius, i) + gather(self.radius, j)).clamp(max=self.cutoff)
+        return self._touching(i, j).clamp(max=self.cutoff)
+
+    def _touching(self, i: Tensor, j: Tensor) -> Tensor:
+        """Å, reach times the sum of the covalent radii."""
+        return gather(self.radius, i) + gather(self.radius, j)
 
 
 PRIORS: dict[str, type[Prior]] = {"zbl": ZBL}

@@ -138,6 +138,13 @@ class BentCutoff(Sound):
         return (1 - (length / self.cutoff).clamp(max=1)) ** 2
 
 
+class CuspedLengths(Sound):
+    """Adds the lengths of its vectors, which have no second derivative where a vector vanishes."""
+
+    def features(self, s, v, graph):
+        return s + torch.tanh((v.square().sum(2) + 1e-8).sqrt()), v
+
+
 class SinglePrecisionConstant(Sound):
     """Vectors through a rotated frame and back, with a rotation of seven digits."""
 

@@ -21,6 +21,7 @@ CATCHES = {
     "HardCutoff": "physics.smooth-value",
     "KinkedCutoff": "physics.smooth-force",
     "BentCutoff": "physics.smooth-hessian",
+    "CuspedLengths": "physics.smooth-sites",
     "SinglePrecisionConstant": "symmetry.precision",
     "Squeezed": "shapes.one-atom",
     "StaleCache": "shapes.memory",
@@ -36,7 +37,7 @@ CATCHES = {
 SPARED = {
     "WrongForceSign": "symmetry.rotation", "WrongStressSign": "physics.forces", "ParityLeak": "symmetry.rotation",
     "MissingImage": "physics.forces", "HardCutoff": "physics.forces", "KinkedCutoff": "physics.smooth-value",
-    "BentCutoff": "physics.smooth-force",
+    "BentCutoff": "physics.smooth-force", "CuspedLengths": "physics.smooth-hessian",
     "SinglePrecisionConstant": "physics.forces", "Squeezed": "shapes.one-structure", "BatchLeak": "symmetry.rotation",
     "UnusedParameter": "symmetry.rotation", "ReadsData": "physics.forces",
 }

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["in_words"]
+__all__ = ["holes", "in_words"]
 
 
 def in_words(measured: Mapping[str, Any]) -> str:
@@ -42,10 +42,15 @@ def _phonons(block: Mapping[str, Any]) -> str:
 
 def _scan(block: Mapping[str, Any]) -> str:
     spans = ", ".join("{} {:g}–{:g}".format(kind, *bond["rises"]) for kind, bond in block["bonds"].items())
-    holes = sorted({kind for kind, bond in block["bonds"].items() if bond["hole"]}
-                   | {f"turned {turn['bond']}" for turn in block["turns"] if turn["hole"]})
+    found = holes(block)
     return (f"bonds pressed and stretched, {block['structure']}: the energy rises for {spans} times the length; "
-            f"{'holes: ' + ', '.join(holes) if holes else 'no holes'}")
+            f"{'holes: ' + ', '.join(found) if found else 'no holes'}")
+
+
+def holes(block: Mapping[str, Any]) -> list[str]:
+    """Kinds of bonds whose scan found a hole, then those about which a turn did."""
+    pressed = sorted(kind for kind, bond in block["bonds"].items() if bond["hole"])
+    return pressed + sorted({f"turned {turn['bond']}" for turn in block["turns"] if turn["hole"]})
 
 
 _WORDS = {"nve": _nve, "nvt": _nvt, "equation_of_state": _equation_of_state, "phonons": _phonons, "scan": _scan}

@@ -27,6 +27,8 @@ _STEPS = (1e-4, 2e-5, 4e-6)
 _DERIVATIVE = 1e-5
 _EXACT = 1e-9
 _CROSSING = 1e-6
+_WAYS = (0.001, 0.004)  # Å
+_STIFFER = 0.05
 
 
 def forces(subject: Subject) -> Iterator[Finding]:
@@ -95,7 +97,6 @@ def smooth_force(subject: Subject) -> Iterator[Finding]:
 
 def smooth_hessian(subject: Subject) -> Iterator[Finding]:
     """The jump of the second derivative along the path; judged where ``signature`` says ``smooth: 2``."""
-    claimed = subject.architecture.signature.get("smooth", 1)
 
     def difference(radius: float, apart: float) -> tuple[float, float]:
         """Second derivative at ``radius + apart`` less that at ``radius − apart``, and the size of the forces."""
@@ -109,10 +110,35 @@ def smooth_hessian(subject: Subject) -> Iterator[Finding]:
         # The third derivative (of either side) grows with the distance; the jump is what is left at none.
         jump = abs(2 * near - far) / size
         of = f"{name} {radius:g} Å"
-        if isinstance(claimed, int) and claimed >= 2:
+        if _smooth_twice(subject):
             yield below(jump, 1e-2, "in forces per Å", of=of)
         else:
             yield not_applicable("in forces per Å; judged where the signature says smooth: 2", measured=jump, of=of)
+
+
+def smooth_sites(subject: Subject) -> Iterator[Finding]:
+    """The force that brings an atom back to a symmetric site grows with its way; lengths of vectors have a cusp there.
+
+    The force per way at one and at four thousandths of an ångström, the first atom being moved. The mean of both senses
+    leaves out the cubic part of the energy. Judged where ``signature`` says ``smooth: 2``.
+    """
+    direction = np.array([0.61, 0.53, 0.59]) / np.linalg.norm([0.61, 0.53, 0.59])
+    for of, atoms in specimens.symmetric_sites(subject.model.elements).items():
+        stiffness, scale = [], 0.0
+        for way in _WAYS:
+            moved = [atoms.copy(), atoms.copy()]
+            for sense, frame in zip((1, -1), moved):
+                frame.positions[0] += sense * way * direction
+            there, back = (_forces(subject, frame) for frame in moved)
+            force = float((there[0] - back[0]) @ torch.from_numpy(direction)) / 2
+            stiffness.append(force / way)
+            scale = max(scale, rms(there) / way)
+        near, far = stiffness
+        measured = abs(near - far) / max(abs(near), abs(far), 1e-3 * scale, 1e-12)
+        if _smooth_twice(subject):
+            yield below(measured, _STIFFER, of=of, dtype="float64")
+        else:
+            yield not_applicable("judged where the signature says smooth: 2", measured=measured, of=of)
 
 
 def batch_independence(subject: Subject) -> Iterator[Finding]:
@@ -188,6 +214,12 @@ def every_neighbour(subject: Subject) -> Finding:
 
 
 # -- measuring -----------------------------------------------------------------------------------------------------
+
+
+def _smooth_twice(subject: Subject) -> bool:
+    """Whether continuous second derivatives are claimed."""
+    claimed = subject.architecture.signature.get("smooth", 1)
+    return isinstance(claimed, int) and claimed >= 2
 
 
 def _scale(model: Model) -> float:
@@ -272,6 +304,7 @@ CHECKS = (
     Check("physics.smooth-value", "the energy is continuous where an atom crosses a cut-off", smooth_value),
     Check("physics.smooth-force", "forces are continuous where an atom crosses a cut-off", smooth_force),
     Check("physics.smooth-hessian", "so are second derivatives", smooth_hessian),
+    Check("physics.smooth-sites", "also where symmetry makes vectors vanish", smooth_sites),
     Check("physics.neighbours", "every neighbour within the cut-off counts, however many there are", every_neighbour),
     Check("physics.batch", "a batch is its structures one by one", batch_independence),
     Check("physics.cross-gradients", "structures of a batch do not depend on each other's positions", cross_gradients),

@@ -12,7 +12,8 @@ from ase.data import chemical_symbols
 
 from zoo.graph import Graph
 
-__all__ = ["crystal", "many_neighbours", "mixed", "molecule", "single_atom", "traveller"]
+__all__ = ["crystal", "many_neighbours", "mixed", "molecule", "single_atom", "symmetric_sites",
+           "traveller"]
 
 _PREFERRED = (6, 1, 8, 7, 9)
 
@@ -44,6 +45,13 @@ def crystal(elements: Sequence[int]) -> ase.Atoms:
     usable = _usable(elements)
     atoms.numbers[:] = [usable[0], usable[-1 if len(usable) < 3 else 2]]
     return atoms
+
+
+def symmetric_sites(elements: Sequence[int]) -> dict[str, ase.Atoms]:
+    """An atom whose neighbours' directions cancel, exactly: the first of methane and of diamond."""
+    diamond = ase.build.bulk("Si")
+    diamond.numbers[:] = _usable(elements)[0]
+    return {"molecule": _translated(ase.build.molecule("CH4"), elements), "crystal": diamond}
 
 
 def many_neighbours(elements: Sequence[int], cutoff: float, count: int = 64) -> Graph:
