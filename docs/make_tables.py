@@ -57,14 +57,17 @@ def qm9_table() -> str:
 
 def force_field_table() -> str:
     """Test errors of the bundled force fields, one row a model."""
-    lines = ["| model | energy, meV | forces, meV/Å | stress, meV/Å³ | training frames | parameters | hours |",
-             "|---|---:|---:|---:|---:|---:|---:|"]
+    lines = ["| model | energy, meV | meV/atom | forces, meV/Å | stress, meV/Å³ | training frames | parameters | hours |",
+             "|---|---:|---:|---:|---:|---:|---:|---:|"]
     for path in sorted(ROOT.glob("cards/*/card.yaml")):
         card = Card.load(path)
         if not card.derivatives or card.weights is None:
             continue
-        found = [error(card, target, "rmse")[0] for target in (next(iter(card.targets)), "forces", "stress")]
-        errors = " | ".join(f"{value:.3g}" if value is not None else "–" for value in found)
+        energy = next(iter(card.targets))
+        wanted = ((energy, "rmse"), (energy, "rmse_per_atom"), ("forces", "rmse"), ("stress", "rmse"))
+        found = [error(card, *pair)[0] for pair in wanted]
+        errors = " | ".join(f"{value:,.3g}" if value is not None and value < 1000 else "–" if value is None else
+                            f"{value:,.0f}" for value in found)
         lines.append(f"| `{card.name}` | {errors} | {card.data.split.train} | {card.weights.parameters:,} | "
                      f"{card.training.all_hours:.2g} |")
     return "\n".join(lines) + "\n"

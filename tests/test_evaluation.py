@@ -50,6 +50,19 @@ def test_metrics_follow_their_definitions() -> None:
     assert {e["by"] for e in found} == {"zoo evaluate"} and {e["n"] for e in found} == {500}
 
 
+def test_energies_of_force_fields_are_measured_per_atom_too() -> None:
+    """Structure by structure: neither the mean error over the mean size, nor anything for other targets."""
+    atoms, error = np.array([2, 8, 64]), np.array([0.1, -0.4, 3.2])
+    energy = replace(result(error), atoms=atoms)
+    found = summarise({"energy": energy, "gap": result(error)}, split="test", device="CPU")
+    each = 1000 * error / atoms
+    for metric, expected in (("mae_per_atom", np.abs(each).mean()), ("rmse_per_atom", np.sqrt((each**2).mean()))):
+        entry = value(found, "energy", metric)
+        assert entry["unit"] == "meV/atom" and entry["value"] == pytest.approx(expected, rel=1e-4)
+    assert value(found, "energy", "rmse")["unit"] == "meV"
+    assert not [e for e in found if e["target"] == "gap" and e["metric"].endswith("per_atom")]
+
+
 def test_the_interval_covers_the_true_error_in_19_of_20_samples() -> None:
     """For forces too, whose errors are alike within a structure: atoms are not independent."""
     random, covered = np.random.default_rng(1), 0
@@ -84,6 +97,8 @@ def test_predictions_are_in_order_whatever_the_batches(tmp_path: Path) -> None:
     expected = [model.predict(frames[row])["energy"] for row in rows.tolist()]
     np.testing.assert_allclose(whole["energy"].predicted, expected, atol=1e-9)
     assert whole["forces"].structure.tolist() == np.repeat(np.arange(4), [2, 5, 9, 12]).tolist()
+    assert parts["energy"].atoms.tolist() == [2, 5, 9, 12] and whole["forces"].atoms is None
+    assert predict_rows(model, store, rows, ["energy"], limits={"molecules": 10})["energy"].atoms is None
     np.testing.assert_array_equal(whole["energy"].label, store.labels["energy"][rows].numpy())
 
 

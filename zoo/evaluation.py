@@ -45,6 +45,7 @@ class TargetResult:
         structure: (n,) place among the evaluated rows, for each entry (an atom's structure for forces).
         baseline: (n, ...) what the atomic references alone give; 0 where there are none.
         width: (n,) half-width of the interval of each prediction; ``None`` without error estimates.
+        atoms: (n,) atoms of each structure, for an energy whose derivatives are predicted too; ``None`` for others.
     """
 
     unit: str
@@ -53,6 +54,7 @@ class TargetResult:
     structure: np.ndarray
     baseline: np.ndarray
     width: np.ndarray | None = None
+    atoms: np.ndarray | None = None
 
     @property
     def error(self) -> np.ndarray:
@@ -199,9 +201,10 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
     model.train(was_training)
     done = torch.from_numpy(np.concatenate(order))
     labels = store.labels_of(done, names)
-    atoms = np.repeat(np.arange(len(done)), sizes["atoms"][done.numpy()])
+    total = model.energy_target if derivatives else None
     return {name: _result(name, store, np.concatenate(outputs[name]), labels[name].cpu().numpy(),
-                          np.concatenate(baselines[name]), atoms, widths[name]) for name in names}
+                          np.concatenate(baselines[name]), sizes["atoms"][done.numpy()], widths[name], name == total)
+            for name in names}
 
 
 def _baseline(model: Model, name: str, predicted: Tensor, graph: Graph) -> np.ndarray:
@@ -212,14 +215,15 @@ def _baseline(model: Model, name: str, predicted: Tensor, graph: Graph) -> np.nd
 
 
 def _result(name: str, store: Store, predicted: np.ndarray, label: np.ndarray, baseline: np.ndarray,
-            atom_owner: np.ndarray, widths: list[np.ndarray]) -> TargetResult:
-    structure = atom_owner if name in store.per_atom else np.arange(len(label))
+            atoms: np.ndarray, widths: list[np.ndarray], total: bool) -> TargetResult:
+    structure = np.repeat(np.arange(len(atoms)), atoms) if name in store.per_atom else np.arange(len(label))
     known = np.isfinite(label).reshape(len(label), -1).all(1)
     if not np.isfinite(predicted[known]).all():
         raise EvaluationError(f"the model predicts values of '{name}' that are not finite")
     shape = label[known].shape
     return TargetResult(store.units[name], predicted[known].reshape(shape), label[known], structure[known],
-                        baseline[known].reshape(shape), np.concatenate(widths)[known] if widths else None)
+                        baseline[known].reshape(shape), np.concatenate(widths)[known] if widths else None,
+                        atoms[known] if total else None)
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -232,7 +236,8 @@ def _out_of_memory(error: BaseException) -> bool:
 def summarise(results: Mapping[str, TargetResult], *, split: str, device: str) -> list[dict[str, Any]]:
     """MAE (with its 95 % confidence interval), RMSE, largest error and R² of every target, as a card holds them.
 
-    Energies are given in meV. R² is the explained share of what atomic references leave.
+    Energies are given in meV, those of force fields also per atom (``mae_per_atom``, ``rmse_per_atom``). R² is the
+    explained share of what atomic references leave.
     """
     entries = []
     for name, result in results.items():
@@ -244,7 +249,7 @@ def summarise(results: Mapping[str, TargetResult], *, split: str, device: str) -
         for metric, value in _metrics(result).items():
             factor = 1.0 if metric == "r2" else scale
             entry = {"split": split, "target": name, "metric": metric, "value": rounded(value * factor),
-                     "unit": "1" if metric == "r2" else unit}
+                     "unit": "1" if metric == "r2" else f"{unit}/atom" if metric.endswith("_per_atom") else unit}
             if metric == "mae":
                 entry["interval"] = [rounded(bound * scale) for bound in _interval(result)]
             entries.append({**entry, **{key: value for key, value in common.items() if value is not None}})
@@ -258,6 +263,9 @@ def _metrics(result: TargetResult) -> dict[str, float]:
     spread = float(np.square(label - label.mean(0)).sum())
     metrics = {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt(np.square(error).mean())),
                "max": float(np.abs(error).max())}
+    if result.atoms is not None:
+        each = error.reshape(len(error), -1)[:, 0] / result.atoms
+        metrics |= {"mae_per_atom": float(np.abs(each).mean()), "rmse_per_atom": float(np.sqrt(np.square(each).mean()))}
     if spread > 0:
         metrics["r2"] = 1.0 - float(np.square(error).sum()) / spread
     return metrics

@@ -149,6 +149,9 @@ def show(result: Evaluation, *, breakdown: bool) -> None:
             r2 = f"{found['r2']['value']:.4f}" if "r2" in found else "–"
             table.add_row(target, mae["unit"], f"{mae['value']:.4g}", f"{low:.4g} – {high:.4g}",
                           f"{found['rmse']['value']:.4g}", f"{found['max']['value']:.4g}", r2, f"{mae['n']:,}")
+        if "rmse_per_atom" in found:
+            mae, rmse = found["mae_per_atom"], found["rmse_per_atom"]
+            table.add_row("", mae["unit"], f"{mae['value']:.4g}", "", f"{rmse['value']:.4g}", "", "", "")
     console().print(table)
     if result.calibration is not None:
         console().print(_intervals(result))
