@@ -57,7 +57,7 @@ def qm9_table() -> str:
 
 def force_field_table() -> str:
     """Test errors of the bundled force fields, one row a model."""
-    lines = ["| model | energy, meV | meV/atom | forces, meV/Å | stress, meV/Å³ | training frames | parameters | hours |",
+    lines = ["| model | energy, meV | meV/atom | forces, meV/Å | stress, meV/Å³ | trained on | parameters | hours |",
              "|---|---:|---:|---:|---:|---:|---:|---:|"]
     for path in sorted(ROOT.glob("cards/*/card.yaml")):
         card = Card.load(path)

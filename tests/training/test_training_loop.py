@@ -88,6 +88,19 @@ def test_the_average_is_applied_inside_the_block_only() -> None:
         torch.testing.assert_close(p, before[name] + 1.0)
 
 
+def test_the_average_arrives_where_the_weights_stay() -> None:
+    """In float32 the last steps are rounded away: it would never move at all."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(model.weight)
+    average = Average(model, 0.9999)
+    average.updates = 1_000_000  # past the warm-up
+    torch.nn.init.constant_(model.weight, 1.0001)
+    for _ in range(100_000):
+        average.update()
+    with average.applied():
+        assert abs(model.weight.item() - 1.0001) < 1e-6
+
+
 @pytest.mark.parametrize("where", ["label", "position"])
 def test_a_loss_that_is_not_finite_names_its_batch(store: Store, tmp_path: Path, where: str) -> None:
     bad = 17
