@@ -20,6 +20,7 @@ from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.errors import EvaluationError
 from zoo.evaluation_parts import Groups, breakdown, calibration, columns, rounded, shown
 from zoo.loading import load
+from zoo.memory import is_out_of_memory
 from zoo.uncertainty import ErrorModel, Watch, describe, find
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
                     batch = model(graph, derivatives)
                 estimate = None if error_model is None else error_model(describe(model, graph, watch.features))
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error) or len(part) == 1:
+            if not is_out_of_memory(error) or len(part) == 1:
                 raise
             waiting += [part[len(part) // 2:], part[: len(part) // 2]]
             continue
@@ -224,10 +225,6 @@ def _result(name: str, store: Store, predicted: np.ndarray, label: np.ndarray, b
     return TargetResult(store.units[name], predicted[known].reshape(shape), label[known], structure[known],
                         baseline[known].reshape(shape), np.concatenate(widths)[known] if widths else None,
                         atoms[known] if total else None)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 # -- metrics -------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.graph import Graph
+from zoo.memory import is_out_of_memory
 from zoo.uncertainty import ErrorModel, Watch, describe, find
 
 if TYPE_CHECKING:
@@ -218,8 +219,8 @@ def _run(model: Model, graphs: list[Graph], derivatives: Sequence[str], per_atom
     """One batch; halved when memory runs out."""
     try:
         return _forward(model, _join(graphs).to(model.device), derivatives, per_atom, error_model)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         if len(graphs) == 1:
             raise StructureError(f"a structure of {graphs[0].num_nodes} atoms does not fit in the memory of "
@@ -227,10 +228,6 @@ def _run(model: Model, graphs: list[Graph], derivatives: Sequence[str], per_atom
         log.warning("out of memory with %d structures in a batch: going on with half as many", len(graphs))
     half = len(graphs) // 2
     return [p for part in (graphs[:half], graphs[half:]) for p in _run(model, part, derivatives, per_atom, error_model)]
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 def _join(graphs: list[Graph]) -> Graph:

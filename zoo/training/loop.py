@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from zoo.data.batches import cut, plan
 from zoo.errors import TrainingError
+from zoo.memory import is_out_of_memory
 from zoo.training.checkpoint import Checkpoints, DiskFullError
 from zoo.training.criterion import Criterion
 from zoo.training.distributed import Ranks
@@ -226,7 +227,9 @@ class Trainer:
         try:
             with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.recipe.autocast == "bf16"):
                 return self.net(self.feed(rows), self.criterion.derivatives, standardised=True)
-        except torch.OutOfMemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise TrainingError(f"{len(rows)} molecules with {int(self.cost(rows).sum()):,} edges and atoms do not fit "
                                 f"into the memory of {self.ranks.device}. --set recipe.accumulate="
                                 f"{2 * self.recipe.accumulate} takes the same steps in smaller parts") from error
