@@ -17,10 +17,17 @@ from zoo.data.of_card import open_for_card
 from zoo.evaluation import evaluate
 
 CARDS = Path(__file__).resolve().parents[2] / "cards"
-FRAMES = Path(str(files("zoo.data"))) / "samples" / "acac" / "frames.xyz"
+SAMPLES = Path(str(files("zoo.data"))) / "samples"
+FRAMES = SAMPLES / "acac" / "frames.xyz"
 FORCE_FIELDS = sorted(p.parent.name for p in CARDS.glob("*/card.yaml")
                       if not p.parent.name.endswith("-qm9") and Card.load(p).weights is not None)
 ACAC = [name for name in FORCE_FIELDS if name.endswith("-acac")]
+MOLECULES = [name for name in FORCE_FIELDS if (SAMPLES / name.split("-")[1]).is_dir()]
+"""Force fields of a molecule of which frames ship with the zoo."""
+
+
+def frames_of(name: str) -> Path:
+    return SAMPLES / name.split("-")[1] / "frames.xyz"
 
 
 def test_there_are_some():
@@ -43,29 +50,29 @@ def test_recorded_predictions_repeat(name):
     zoo.load(name, verify="golden")
 
 
-@pytest.mark.parametrize("name", ACAC)
+@pytest.mark.parametrize("name", MOLECULES)
 def test_the_split_file_knows_every_frame_of_the_sample(name):
     card = Card.load(CARDS / name)
-    found = open_for_card(card, cutoff=3.0, labels=["energy", "forces"], path=FRAMES)
+    found = open_for_card(card, cutoff=3.0, labels=["energy", "forces"], path=frames_of(name))
     assert found.rows["test"].tolist() == list(range(20, 40))
     assert (found.rows["train"].tolist(), found.rows["val"].tolist()) == (list(range(20)), list(range(40, 44)))
 
 
-@pytest.mark.parametrize("name", ACAC)
+@pytest.mark.parametrize("name", MOLECULES)
 def test_errors_on_the_sample_are_those_of_the_card(name):
     card = Card.load(CARDS / name)
     promised = {m.target: m.value for m in card.metrics if m.split == "test" and m.metric == "rmse"}
-    found = evaluate(name, data=FRAMES)
+    found = evaluate(name, data=frames_of(name))
     assert (found.split, found.n) == ("test", 20)
-    # Twenty frames: 900 components of forces, which are known to a tenth; twenty energies, to a half.
+    # Twenty frames: 540 components of forces or more, which are known to a tenth; twenty energies, to a half.
     assert found.value("forces", "rmse") == pytest.approx(promised["forces"], rel=0.35)
     assert found.value("energy", "rmse") < 2 * promised["energy"]
 
 
-@pytest.mark.parametrize("name", ACAC)
+@pytest.mark.parametrize("name", MOLECULES)
 def test_a_bond_pressed_far_below_any_in_the_data_resists(name):
     model = zoo.load(name, dtype="float64")
-    atoms = ase.io.read(FRAMES, 20)
+    atoms = ase.io.read(frames_of(name), 20)
     distances = atoms.get_all_distances() + 10 * np.eye(len(atoms))
     i, j = divmod(int(distances.argmin()), len(atoms))
     energies = []
@@ -94,10 +101,10 @@ def test_many_elements_are_learned_several_times_better_than_the_mean():
     assert better["energy"] > 10 and better["forces"] > 2.9 and better["stress"] > 10
 
 
-@pytest.mark.parametrize("name", ACAC)
+@pytest.mark.parametrize("name", MOLECULES)
 def test_forces_are_the_slope_of_the_energy(name):
     model = zoo.load(name, dtype="float64")
-    atoms = ase.io.read(FRAMES, 25)
+    atoms = ase.io.read(frames_of(name), 25)
     direction = np.random.default_rng(0).standard_normal(atoms.positions.shape)
     exact = float((model.predict(atoms, derivatives=["forces"])["forces"] * direction).sum())
     energies = []

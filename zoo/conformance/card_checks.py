@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
 
 from zoo import host, weights
 from zoo.conformance.checks import Check, Finding, below, found, not_applicable
 from zoo.conformance.subject import Subject
+from zoo.data.of_card import CardData, open_for_card
 from zoo.data.open import open_dataset
 from zoo.data.splits import named_rows
+from zoo.errors import DataError
 from zoo.evaluation import predict_rows, summarise
 from zoo.golden import golden_errors
 
@@ -55,21 +59,19 @@ def golden(subject: Subject) -> Iterator[Finding]:
 
 
 def metrics(subject: Subject) -> Iterator[Finding]:
-    """Mean absolute errors on the test molecules that ship with the zoo, against those in the card.
+    """Mean absolute errors on test structures that ship with the zoo, against those in the card.
 
     The bound is four standard errors of the difference of two samples; the errors of molecules have long tails.
     """
     if subject.trained is None:
         yield not_applicable(_UNTRAINED)
         return
-    sample = _SAMPLES.get(subject.card.data.dataset or "")
-    if sample is None or sample not in host.datasets():
-        yield not_applicable(f"no sample of '{subject.card.data.dataset}' ships with the zoo")
+    sample = _sample(subject)
+    if sample is None:
+        yield not_applicable("no test structures of its data ship with the zoo")
         return
-    store = open_dataset(sample).with_edges(subject.model.cutoff)
-    names = [name for name in subject.card.targets if name in store.labels]
-    model = subject.model
-    results = predict_rows(model, store, named_rows(store, "test"), names, limits=_BATCH)
+    names = [name for name in (*subject.card.targets, *subject.card.derivatives) if name in sample.store.labels]
+    results = predict_rows(subject.model, sample.store, sample.rows["test"], names, limits=_BATCH)
     again = {m["target"]: m for m in summarise(results, split="test", device="") if m["metric"] == "mae"}
     recorded = {m.target: m for m in subject.card.metrics if m.metric == "mae" and m.split == "test"}
     for name in names:
@@ -79,7 +81,27 @@ def metrics(subject: Subject) -> Iterator[Finding]:
         card, here = recorded[name], again[name]
         spread = math.hypot(*(_standard_error(i) for i in (card.interval, here["interval"])))
         yield below(abs(card.value - here["value"]), _STANDARD_ERRORS * spread,
-                    f"card {card.value:.4g}, {here['n']} molecules {here['value']:.4g} {here['unit']}", of=name)
+                    f"card {card.value:.4g}, {here['n']} here {here['value']:.4g} {here['unit']}", of=name)
+
+
+def _sample(subject: Subject) -> CardData | None:
+    """The sample that holds test structures of the card: of its data set by name, of files by their fingerprints."""
+    card = subject.card
+    if card.data.dataset is not None:
+        name = _SAMPLES.get(card.data.dataset)
+        if name is None or name not in host.datasets():
+            return None
+        store = open_dataset(name).with_edges(subject.model.cutoff)
+        return CardData(store, {"test": named_rows(store, "test")}, name, own=True)
+    for path in sorted(Path(str(files("zoo.data"))).glob("samples/*/frames.xyz")):
+        try:
+            found = open_for_card(card, cutoff=subject.model.cutoff, labels=[*card.targets, *card.derivatives],
+                                  path=path, lenient=True)
+        except DataError:  # frames of other cards, which may lack a label
+            continue
+        if found.own and len(found.rows["test"]):
+            return found
+    return None
 
 
 def exemptions(subject: Subject) -> Finding:
