@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,17 @@ def test_the_average_arrives_where_the_weights_stay() -> None:
         average.update()
     with average.applied():
         assert abs(model.weight.item() - 1.0001) < 1e-6
+
+
+def test_the_clock_counts_the_optimiser_too(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its share is a fifth of a step of SOAP: hours of a budget and of a card must not leave it out."""
+    def slow(self: torch.optim.AdamW, closure: object = None) -> None:
+        time.sleep(0.1)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", slow)
+    began = time.monotonic()
+    trainer = run_trainer(store, tmp_path, steps=6)
+    assert 0.5 < trainer.outcome.seconds <= time.monotonic() - began
 
 
 @pytest.mark.parametrize("where", ["label", "position"])

@@ -109,7 +109,7 @@ class Trainer:
         self.checkpoints = Checkpoints(folder / "checkpoints", keep=recipe.keep)
         self.notice, self.quiet, self.where = Notice(), quiet, where
         self.log = Log(folder, active=False)
-        self.norm = 0.0
+        self.norm, self.told = 0.0, time.monotonic()
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -141,13 +141,13 @@ class Trainer:
         state, every = self.progress, self.recipe.eval_every
         losses, molecules, since, saved = [], 0, time.monotonic(), time.monotonic()
         batches = self.plan(state.epoch)
+        self.told = time.monotonic()
         while not self.clock.finished(state.step):
             if state.place >= len(batches):
                 state.epoch, state.place = state.epoch + 1, 0
                 batches = self.plan(state.epoch)
-            began = time.monotonic()
             batch, state.place = batches[state.place], state.place + 1
-            loss, seconds, stop = self._step(batch, began, following=batches[state.place:state.place + 1])
+            loss, seconds, stop = self._step(batch, following=batches[state.place:state.place + 1])
             state.step += 1
             losses.append(loss)
             molecules += len(batch)
@@ -172,9 +172,12 @@ class Trainer:
         self.save()
         return "budget"
 
-    def _step(self, batch: np.ndarray, began: float, following: list[np.ndarray] | None = None
-              ) -> tuple[float, float, bool]:
-        """One optimiser step on a global batch: its loss, the mean seconds of the ranks, and whether to stop."""
+    def _step(self, batch: np.ndarray, following: list[np.ndarray] | None = None) -> tuple[float, float, bool]:
+        """One optimiser step on a global batch: its loss, the mean seconds of the ranks, and whether to stop.
+
+        The seconds are those since the last were told. The ranks agree on them together with the loss, before the
+        optimiser moves, so that what it takes, and the checkpoint after it, is told by the next step.
+        """
         state = self.progress
         self._set_rate()
         self.model.train()
@@ -193,7 +196,7 @@ class Trainer:
                 (loss * self.ranks.world).backward()
             total += loss.detach()
         self.norm = self._clip()
-        sums = self.ranks.sum(torch.tensor([float(total), float(self.notice.received), time.monotonic() - began],
+        sums = self.ranks.sum(torch.tensor([float(total), float(self.notice.received), self._since_told()],
                                            dtype=torch.float64, device=self.ranks.device)).tolist()
         loss, stop, seconds = sums[0], sums[1] > 0, sums[2] / self.ranks.world
         if not (math.isfinite(loss) and math.isfinite(self.norm)):
@@ -207,6 +210,11 @@ class Trainer:
         return loss, seconds, stop
 
     # -- parts of a step ---------------------------------------------------------------------------------------
+
+    def _since_told(self) -> float:
+        """Seconds since this was asked last, or since the loop began."""
+        before, self.told = self.told, time.monotonic()
+        return self.told - before
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Global batches of an epoch."""
@@ -290,10 +298,10 @@ class Trainer:
 
     def _evaluate(self) -> bool:
         """Validate the averaged weights; True when early stopping says so."""
-        state, rule, began = self.progress, self.recipe.early_stop, time.monotonic()
+        state, rule = self.progress, self.recipe.early_stop
         with self.average.applied() if self.average is not None else nullcontext():
             metrics = self.evaluate_rows(self.val_rows)
-        spent = torch.tensor([time.monotonic() - began], dtype=torch.float64, device=self.ranks.device)
+        spent = torch.tensor([self._since_told()], dtype=torch.float64, device=self.ranks.device)
         self.clock.tick(state.step, float(self.ranks.sum(spent)) / self.ranks.world, evaluated=True)
         watched_value = metrics[rule.metric if rule else "loss"]
         better = state.best_step is None or watched_value < state.best - (rule.min_delta if rule else 0.0)
@@ -326,7 +334,7 @@ class Trainer:
     def try_steps(self, batch: np.ndarray, count: int) -> list[str]:
         """Optimiser steps on one batch, for a dry run; returns the trained parameters that got no gradient."""
         for _ in range(count):
-            self._step(batch, time.monotonic())
+            self._step(batch)
             self.progress.step += 1
         return [name for name, p in self.model.named_parameters() if p.requires_grad and p.grad is None]
 
