@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +19,7 @@ import zoo
 from zoo.card import Card
 from zoo.cli import app
 from zoo.data import Store
-from zoo.errors import DataError, EvaluationError
+from zoo.errors import CardError, DataError, EvaluationError, ZooError
 from zoo.evaluation import TargetResult, predict_rows, summarise
 
 SAMPLE = Path(str(files("zoo.data").joinpath("samples", "qm9")))
@@ -188,7 +189,19 @@ def test_metrics_reach_a_writable_card_and_no_other(folder: Path, tmp_path: Path
         (installed / name).write_bytes((folder / name).read_bytes())
     for arguments, message in ([str(installed)], "installed package"), ([str(folder), "--limit", "5"], "whole splits"):
         ran = CliRunner().invoke(app, ["evaluate", *arguments, "--data", str(SAMPLE), "--write"])
-        assert isinstance(ran.exception, EvaluationError) and message in str(ran.exception)
+        assert isinstance(ran.exception, ZooError) and message in str(ran.exception)
+
+
+def test_what_others_wrote_into_the_card_meanwhile_stays(folder: Path, tmp_path: Path) -> None:
+    """A measurement takes minutes to hours; a card whose weights were replaced meanwhile is left alone."""
+    folder = shutil.copytree(folder, tmp_path / "own")
+    measured = zoo.load(folder).required_card
+    Card.load(folder).replace(stability={"nve": {"drift": 1.0}}).save(folder)
+    assert measured.reread().stability == {"nve": {"drift": 1.0}}
+    fresh = Card.load(folder)
+    fresh.replace(weights={**fresh.to_dict()["weights"], "sha256": "0" * 64}).save(folder)
+    with pytest.raises(CardError, match="replaced while they were measured"):
+        measured.reread()
 
 
 def test_a_file_of_ones_own_needs_its_units(folder: Path, tmp_path: Path) -> None:

@@ -213,6 +213,19 @@ class Card(Section):
         """``"cards/x/card.yaml:12: config.cuttof"``, for errors about a value of this card."""
         return self._document.where(*place)
 
+    def reread(self) -> Card:
+        """The card as its file has it by now: a measurement takes minutes to hours, and others write meanwhile.
+
+        Raises:
+            CardError: it was read from no file, or its weights are others than those that were measured.
+        """
+        if self._path is None:
+            raise CardError(f"{self.name} was read from no card folder: there is nothing to write into")
+        fresh = Card.load(self._path)
+        if self.weights is not None and (fresh.weights is None or fresh.weights.sha256 != self.weights.sha256):
+            raise CardError(f"{self._path}: its weights were replaced while they were measured: nothing was written")
+        return fresh
+
     # -- out ----------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,7 +22,8 @@ def calibrate(
 ) -> None:
     """Fit error estimates to a model, on its training and validation split; they are kept beside its weights."""
     from zoo import loading
-    from zoo.cli.evaluate import check_writable, into_card, progress, show
+    from zoo.cli.evaluate import into_card, progress, show
+    from zoo.cli.writing import check_writable
     from zoo.evaluation import evaluate as measure
     from zoo.training import machine
     from zoo.uncertainty import FILE

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from zoo.cli.writing import check_writable
+
 if TYPE_CHECKING:
     from zoo.card import Card
     from zoo.evaluation import Evaluation, SplitName
 
-__all__ = ["check_writable", "evaluate", "into_card", "progress", "show"]
+__all__ = ["evaluate", "into_card", "progress", "show"]
 
 
 def evaluate(
@@ -80,12 +81,10 @@ def evaluate(
 
 
 def into_card(card: Card, result: Evaluation) -> None:
-    others = [metric.model_dump(exclude_unset=True) for metric in card.metrics if metric.split != result.split]
-    from zoo.card import Card
-
-    folder = card.folder
+    fresh = card.reread()
+    folder = fresh.folder
     assert folder is not None  # refused before where there is none
-    fresh = Card.load(folder)
+    others = [metric.model_dump(exclude_unset=True) for metric in fresh.metrics if metric.split != result.split]
     parts = [part.model_dump(exclude_unset=True) for part in fresh.breakdown if part.split != result.split]
     uncertainty = _uncertainty(fresh, result)
     fresh.replace(metrics=[*others, *result.metrics], breakdown=[*parts, *result.card_breakdown()] or None,
@@ -106,18 +105,6 @@ def _uncertainty(card: Card, result: Evaluation) -> Any:
     kept = [m.model_dump(exclude_unset=True) for m in section.measured if m.split != result.split]
     new = [] if result.calibration is None else [result.calibration]
     return {**section.model_dump(exclude_unset=True), "measured": [*kept, *new]}
-
-
-def check_writable(card: Card) -> None:
-    from zoo.errors import EvaluationError
-
-    folder = card.folder
-    if folder is None or {"site-packages", "dist-packages"} & set(folder.resolve().parts):
-        raise EvaluationError(f"--write: {folder} belongs to an installed package: copy the card folder and evaluate "
-                              "the copy")
-    if not os.access(folder / "card.yaml", os.W_OK):
-        raise EvaluationError(f"--write: {folder / 'card.yaml'} cannot be written: copy the card folder and evaluate "
-                              "the copy")
 
 
 def progress() -> Any:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.options import Compile
-from zoo.errors import CardError, ZooError
+from zoo.cli.writing import check_writable
+from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     import ase
@@ -51,7 +52,7 @@ def stability(
     """How many of many NVT runs keep their bonds, and how long these are."""
     from zoo.simulation import stability as measure
 
-    model = _load(name, device, dtype)
+    model = _load(name, device, dtype, write=write)
     frames = [] if data is None else _frames(data)
     with _progress("NVT") as progress:
         result = measure(model, _frames(file)[0], temperatures=_numbers(temperatures), seeds=seeds,
@@ -75,7 +76,7 @@ def drift(
     """How well NVE dynamics conserves energy."""
     from zoo.simulation import energy_drift
 
-    model = _load(name, device, dtype)
+    model = _load(name, device, dtype, write=write)
     with _progress("NVE") as progress:
         result = energy_drift(model, _frames(file)[0], temperature=temperature, picoseconds=picoseconds,
                               timestep=timestep, seeds=seeds, equilibrate=equilibrate, compile=compile,
@@ -95,7 +96,7 @@ def eos(
     """Lattice constant and bulk modulus of a crystal."""
     from zoo.simulation import equation_of_state
 
-    model = _load(name, device, dtype)
+    model = _load(name, device, dtype, write=write)
     _out(model, "equation_of_state", equation_of_state(model, _frames(file)[0], strain=strain, points=points), write)
 
 
@@ -114,7 +115,7 @@ def phonons(
     """Phonons of a crystal at the special points of its lattice; imaginary frequencies are negative."""
     from zoo.simulation import phonons as measure
 
-    model = _load(name, device, dtype)
+    model = _load(name, device, dtype, write=write)
     repeats = None if supercell is None else _repeats(supercell)
     found = measure(model, _frames(file)[0], supercell=repeats, relax=relax)
     result = found.report() | {"relaxed": relax, "dtype": dtype}
@@ -165,7 +166,7 @@ def scan(
     """How far a molecule's bonds can be pressed, stretched and turned about before its energy falls."""
     from zoo.simulation import scan as measure
 
-    model = _load(name, device, dtype)
+    model = _load(name, device, dtype, write=write)
     with _progress("scan", "structures") as progress:
         found = measure(model, _frames(file)[0], shortest=shortest, longest=longest, progress=progress)
     result = found.report() | {"dtype": dtype}
@@ -227,12 +228,15 @@ def reach(
     typer.echo(json.dumps(training_reach(frames, reference=frames[0] if one_molecule else None), indent=1))
 
 
-def _load(name: str, device: str | None, dtype: str) -> Model:
+def _load(name: str, device: str | None, dtype: str, *, write: bool) -> Model:
     from zoo.loading import load
     from zoo.training import machine
 
     machine.keep_memory()
-    return load(name, device=device, dtype=dtype)
+    model = load(name, device=device, dtype=dtype)
+    if write:
+        check_writable(model.card)
+    return model
 
 
 def _frames(file: Path) -> list[ase.Atoms]:
@@ -259,12 +263,11 @@ def _out(model: Model, key: str, result: dict[str, Any], write: bool) -> None:
 
 
 def _write(model: Model, key: str, result: dict[str, Any]) -> None:
-    card = model.card
-    if card is None or card.path is None:
-        raise CardError("--write needs a model from a card folder")
+    card = model.required_card.reread()
     known = card.stability if isinstance(card.stability, dict) else {}
-    card.replace(stability={**known, key: result}).save(card.path)
-    typer.echo(f"wrote stability.{key} into {card.path}", err=True)
+    assert card.folder is not None  # refused before where there is none
+    path = card.replace(stability={**known, key: result}).save(card.folder)
+    typer.echo(f"wrote stability.{key} into {path}", err=True)
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def write(error_model: ErrorModel, card: Card) -> Card:
     facts = error_model.facts
     section = {"file": FILE, "sha256": sha256_of(path), "bytes": path.stat().st_size, "weights": facts.weights,
                "level": facts.level, "train": facts.train, "val": facts.val, "date": time.strftime("%Y-%m-%d")}
-    fresh = Card.load(folder).replace(uncertainty=section)
+    fresh = card.reread().replace(uncertainty=section)
     fresh.save(folder)
     return fresh
 

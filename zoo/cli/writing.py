@@ -1,0 +1,24 @@
+"""Cards that a command is to write into: refused before the work, which may take hours, not after it. Torch-free."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from zoo.errors import CardError
+
+if TYPE_CHECKING:
+    from zoo.card import Card
+
+__all__ = ["check_writable"]
+
+
+def check_writable(card: Card | None) -> None:
+    """Raises ``CardError`` for a card of no folder, of an installed package, or of a folder that is write-protected."""
+    folder = None if card is None else card.folder
+    if folder is None:
+        raise CardError("--write needs a model from a card folder")
+    if {"site-packages", "dist-packages"} & set(folder.resolve().parts):
+        raise CardError(f"--write: {folder} belongs to an installed package: copy the card folder and measure the copy")
+    if not os.access(folder / "card.yaml", os.W_OK):
+        raise CardError(f"--write: {folder / 'card.yaml'} cannot be written: copy the card folder and measure the copy")
