@@ -110,9 +110,9 @@ def libraries() -> float:
 
 @pytest.mark.parametrize("command", ["list", "plugins", "show painn"])
 def test_describing_takes_less_than_half_a_second(command, libraries):
-    # A busy machine makes every instruction slower: there, 2.5 times the libraries alone is the bound. Importing torch
-    # would be ten times.
-    assert 0 < processor_seconds("-m", "zoo", *command.split()) < max(0.5, 2.5 * libraries)
+    # A busy machine makes every instruction slower: there, four times the libraries alone is the bound, of which the
+    # cards of the zoo take about one. Importing torch would be ten times.
+    assert 0 < processor_seconds("-m", "zoo", *command.split()) < max(0.5, 4 * libraries)
 
 
 # -- list -------------------------------------------------------------------------------------------------------
