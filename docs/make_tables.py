@@ -65,9 +65,7 @@ def force_field_table() -> str:
             continue
         energy = next(iter(card.targets))
         wanted = ((energy, "rmse"), (energy, "rmse_per_atom"), ("forces", "rmse"), ("stress", "rmse"))
-        found = [error(card, *pair)[0] for pair in wanted]
-        errors = " | ".join(f"{value:,.3g}" if value is not None and value < 1000 else "–" if value is None else
-                            f"{value:,.0f}" for value in found)
+        errors = " | ".join(short(error(card, *pair)[0]) for pair in wanted)
         lines.append(f"| `{card.name}` | {errors} | {card.data.split.train} | {card.weights.parameters:,} | "
                      f"{card.training.all_hours:.2g} |")
     return "\n".join(lines) + "\n"
@@ -126,6 +124,11 @@ def measured_by(*keys: str) -> list[tuple[Card, dict[str, Any]]]:
     cards = [Card.load(path) for path in sorted(ROOT.glob("cards/*/card.yaml"))]
     return [(card, card.stability) for card in cards
             if isinstance(card.stability, dict) and card.stability.keys() & {*keys}]
+
+
+def short(value: float | None) -> str:
+    """Three digits, and thousands in full."""
+    return "–" if value is None else f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def error(card: Card, target: str, kind: str) -> tuple[float | None, str | None]:

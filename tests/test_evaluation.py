@@ -19,7 +19,7 @@ import zoo
 from zoo.card import Card
 from zoo.cli import app
 from zoo.data import Store
-from zoo.errors import CardError, DataError, EvaluationError, ZooError
+from zoo.errors import CardError, DataError, EvaluationError
 from zoo.evaluation import TargetResult, predict_rows, summarise
 
 SAMPLE = Path(str(files("zoo.data").joinpath("samples", "qm9")))
@@ -187,9 +187,10 @@ def test_metrics_reach_a_writable_card_and_no_other(folder: Path, tmp_path: Path
     installed.mkdir(parents=True)
     for name in ("card.yaml", "model.safetensors"):
         (installed / name).write_bytes((folder / name).read_bytes())
-    for arguments, message in ([str(installed)], "installed package"), ([str(folder), "--limit", "5"], "whole splits"):
+    for arguments, kind, message in (([str(installed)], CardError, "installed package"),
+                                     ([str(folder), "--limit", "5"], EvaluationError, "whole splits")):
         ran = CliRunner().invoke(app, ["evaluate", *arguments, "--data", str(SAMPLE), "--write"])
-        assert isinstance(ran.exception, ZooError) and message in str(ran.exception)
+        assert isinstance(ran.exception, kind) and message in str(ran.exception)
 
 
 def test_what_others_wrote_into_the_card_meanwhile_stays(folder: Path, tmp_path: Path) -> None:

@@ -122,16 +122,14 @@ def smooth_sites(subject: Subject) -> Iterator[Finding]:
     The force per way at one and at four thousandths of an ångström, the first atom being moved. The mean of both senses
     leaves out the cubic part of the energy. Judged where ``signature`` says ``smooth: 2``.
     """
-    direction = np.array([0.61, 0.53, 0.59]) / np.linalg.norm([0.61, 0.53, 0.59])
+    axis = np.array([0.61, 0.53, 0.59]) / np.linalg.norm([0.61, 0.53, 0.59])
     for of, atoms in specimens.symmetric_sites(subject.model.elements).items():
+        direction = np.zeros_like(atoms.positions)
+        direction[0] = axis
         stiffness, scale = [], 0.0
         for way in _WAYS:
-            moved = [atoms.copy(), atoms.copy()]
-            for sense, frame in zip((1, -1), moved):
-                frame.positions[0] += sense * way * direction
-            there, back = (_forces(subject, frame) for frame in moved)
-            force = float((there[0] - back[0]) @ torch.from_numpy(direction)) / 2
-            stiffness.append(force / way)
+            there, back = (_forces(subject, _displaced(atoms, direction, t)) for t in (way, -way))
+            stiffness.append(float((there[0] - back[0]) @ torch.from_numpy(axis)) / 2 / way)
             scale = max(scale, rms(there) / way)
         near, far = stiffness
         measured = abs(near - far) / max(abs(near), abs(far), 1e-3 * scale, 1e-12)

@@ -72,12 +72,12 @@ def write(error_model: ErrorModel, card: Card) -> Card:
     """Put the file beside the card, and its section into the card; measurements of another one go."""
     folder = card.folder
     assert folder is not None, "checked by the caller"
-    path = folder / FILE
+    fresh, path = card.reread(), folder / FILE
     error_model.save(path)
     facts = error_model.facts
     section = {"file": FILE, "sha256": sha256_of(path), "bytes": path.stat().st_size, "weights": facts.weights,
                "level": facts.level, "train": facts.train, "val": facts.val, "date": time.strftime("%Y-%m-%d")}
-    fresh = card.reread().replace(uncertainty=section)
+    fresh = fresh.replace(uncertainty=section)
     fresh.save(folder)
     return fresh
 
