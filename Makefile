@@ -36,8 +36,9 @@ conformance: $(VENV)/.installed  ## docs/conformance.md, from checking everythin
 peers: $(VENV)/.installed  ## re-create tests/reference/*.safetensors from the other packages
 	$(BIN)/python tests/reference/make.py
 
-bench: $(VENV)/.installed  ## speed against the peers, in one run
+bench: $(VENV)/.installed  ## speed against the peers, in one run; what `zoo list` costs
 	$(BIN)/python benchmarks/bench_peers.py
+	$(BIN)/python benchmarks/describe.py
 
 publish: $(VENV)/.installed  ## push every model of registry.yaml and pin it: make publish ORG=name [TAG=v1.0]
 	$(if $(ORG),,$(error say where to: make publish ORG=name))

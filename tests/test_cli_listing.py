@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -89,30 +88,6 @@ def test_describing_imports_nothing_heavy(arguments):
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
-
-
-def processor_seconds(*arguments: str) -> float:
-    """Processor time of a Python process; the better of two, which leaves out cold file caches."""
-    spent = []
-    for _ in range(2):
-        before = os.times()
-        subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
-        after = os.times()
-        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
-    return min(spent)
-
-
-@pytest.fixture(scope="module")
-def libraries() -> float:
-    """What the light libraries of the command line cost by themselves, here and now."""
-    return processor_seconds("-c", "import typer, pydantic.types, yaml, rich.table, rich.console")
-
-
-@pytest.mark.parametrize("command", ["list", "plugins", "show painn"])
-def test_describing_takes_less_than_half_a_second(command, libraries):
-    # A busy machine makes every instruction slower: there, four times the libraries alone is the bound, of which the
-    # cards of the zoo take about one. Importing torch would be ten times.
-    assert 0 < processor_seconds("-m", "zoo", *command.split()) < max(0.5, 4 * libraries)
 
 
 # -- list -------------------------------------------------------------------------------------------------------

@@ -27,9 +27,9 @@ Place = tuple[str | int, ...]
 
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INT = re.compile(r"[-+]?[0-9]+")
+_NUMERIC = frozenset("+-.0123456789")
+_DECIMAL = re.compile(r"[-+]?(?:[0-9]+(\.[0-9]*)?|(\.[0-9]+))([eE][-+]?[0-9]+)?")  # without any group: an integer
 _OCTAL, _HEX = re.compile(r"0o[0-7]+"), re.compile(r"0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _DIGEST = re.compile(r"[0-9a-f]{40,}")
 
@@ -101,16 +101,14 @@ def resolve_plain(text: str) -> Any:
         return None
     if text in _BOOL:
         return _BOOL[text]
-    if _DIGEST.fullmatch(text):
+    if text[0] not in _NUMERIC or _DIGEST.fullmatch(text):
         return text
-    if _INT.fullmatch(text):
-        return int(text)
+    if (decimal := _DECIMAL.fullmatch(text)) is not None:
+        return int(text) if decimal.lastindex is None else float(text)
     if _OCTAL.fullmatch(text):
         return int(text[2:], 8)
     if _HEX.fullmatch(text):
         return int(text[2:], 16)
-    if _FLOAT.fullmatch(text):
-        return float(text)
     if _INFINITE.fullmatch(text):
         return float(text.replace(".", ""))
     return text

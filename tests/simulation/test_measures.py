@@ -64,6 +64,7 @@ def test_strong_bonds_survive_the_heat_that_breaks_weak_ones():
     cold, hot = report["100 K"], report["6000 K"]
     assert (cold["survived"], cold["of"], cold["first_failure_ps"]) == (4, 4, None)
     assert hot["survived"] < 4 and 0 < hot["first_failure_ps"] < 0.2
+    assert cold["lost"] == {} and hot["lost"] == {"O-O": 4 - hot["survived"]}
     bond = cold["bonds"]["O-O"]
     assert bond["std_A"] > 0 and bond["data_std_A"] == 0
     assert bond["distance_A"] >= abs(bond["mean_A"] - bond["data_mean_A"]) - 1e-3
@@ -72,6 +73,7 @@ def test_strong_bonds_survive_the_heat_that_breaks_weak_ones():
 def test_a_run_without_finite_forces_does_not_survive():
     report = stability(spoilt(morse_model(), element=8), ase.build.molecule("H2O"), seeds=2, picoseconds=0.05)
     assert [at["survived"] for at in report["at"].values()] == [0, 0]
+    assert [at["lost"] for at in report["at"].values()] == [{"forces": 2}] * 2
     assert not report["start_relaxed"]
 
 

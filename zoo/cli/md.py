@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.options import Compile
+from zoo.cli.progress import progress
 from zoo.errors import MissingExtraError, ZooError
 
 if TYPE_CHECKING:
@@ -112,16 +113,11 @@ def _identity(model: Model) -> str:
 def _run(dynamics: Dynamics, recorder: Recorder, watch: DomainWatch | None, screen: Console, *, steps: int, every: int,
          quiet: bool) -> bool:
     """Move and record until done; whether a signal ended it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from zoo.training.signals import watched
 
-    columns = (TextColumn("{task.fields[state]}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
-               TimeRemainingColumn())
     saved = time.perf_counter()
     with (watched("SIGINT", "SIGTERM", "SIGUSR1") as notice,
-          Progress(*columns, console=screen, disable=quiet or not screen.is_terminal) as bar):
-        task = bar.add_task("md", total=steps, completed=dynamics.steps_done, state="")
+          progress("md", quiet=quiet, screen=screen) as tell):
         while dynamics.steps_done < steps and not notice.received:
             dynamics.step()
             if dynamics.steps_done % every:
@@ -129,7 +125,7 @@ def _run(dynamics: Dynamics, recorder: Recorder, watch: DomainWatch | None, scre
             recorder.record()
             for warning in watch.look(dynamics) if watch is not None else ():
                 screen.print(f"warning: {warning}", style="yellow")
-            bar.update(task, completed=dynamics.steps_done, state=f"{float(dynamics.temperature.mean()):5.0f} K")
+            tell(dynamics.steps_done, steps, f"{float(dynamics.temperature.mean()):.0f} K")
             if bool(dynamics.failed.all()):
                 break
             if time.perf_counter() - saved > _CHECKPOINT_S:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zoo.cli.options import Compile
+from zoo.cli.progress import progress
 from zoo.cli.writing import check_writable
 from zoo.errors import ZooError
 
@@ -54,9 +53,9 @@ def stability(
 
     model = _load(name, device, dtype, write=write)
     frames = [] if data is None else _frames(data)
-    with _progress("NVT") as progress:
+    with progress("NVT") as tell:
         result = measure(model, _frames(file)[0], temperatures=_numbers(temperatures), seeds=seeds,
-                         picoseconds=picoseconds, timestep=timestep, data=frames, compile=compile, progress=progress)
+                         picoseconds=picoseconds, timestep=timestep, data=frames, compile=compile, progress=tell)
     _out(model, "nvt", result, write)
 
 
@@ -77,10 +76,10 @@ def drift(
     from zoo.simulation import energy_drift
 
     model = _load(name, device, dtype, write=write)
-    with _progress("NVE") as progress:
+    with progress("NVE") as tell:
         result = energy_drift(model, _frames(file)[0], temperature=temperature, picoseconds=picoseconds,
                               timestep=timestep, seeds=seeds, equilibrate=equilibrate, compile=compile,
-                              progress=progress)
+                              progress=tell)
     _out(model, "nve", result, write)
 
 
@@ -167,8 +166,8 @@ def scan(
     from zoo.simulation import scan as measure
 
     model = _load(name, device, dtype, write=write)
-    with _progress("scan", "structures") as progress:
-        found = measure(model, _frames(file)[0], shortest=shortest, longest=longest, progress=progress)
+    with progress("scan", "structures") as tell:
+        found = measure(model, _frames(file)[0], shortest=shortest, longest=longest, progress=tell)
     result = found.report() | {"dtype": dtype}
     title = model.card.name if model.card is not None else name
     if output is not None:
@@ -268,21 +267,3 @@ def _write(model: Model, key: str, result: dict[str, Any]) -> None:
     assert card.folder is not None  # refused before where there is none
     path = card.replace(stability={**known, key: result}).save(card.folder)
     typer.echo(f"wrote stability.{key} into {path}", err=True)
-
-
-@contextmanager
-def _progress(what: str, unit: str = "steps") -> Iterator[Callable[[int, int], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from zoo.cli import errors
-
-    screen = errors()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
-               TimeRemainingColumn())
-    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-
-        def tell(done: int, of: int) -> None:
-            bar.update(task, completed=done, total=of)
-
-        yield tell

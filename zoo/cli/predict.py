@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from zoo.cli.progress import progress
 from zoo.errors import StructureError, ZooError
 
 if TYPE_CHECKING:
@@ -120,14 +121,8 @@ def _has_estimates(model: Model) -> bool:
 
 def _run(model: Model, rows: list[Row], *, derivatives: list[str], max_atoms: int, quiet: bool,
          uncertainty: bool) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
     good = [row for row in rows if row.error is None]
-    console = Console(stderr=True)
-    show = not quiet and console.is_terminal and len(good) > _CHUNK
-    with Progress(console=console, disable=not show) as bar:
-        task = bar.add_task("predicting", total=len(good))
+    with progress("predict", "structures", quiet=quiet or len(good) <= _CHUNK) as tell:
         for start in range(0, len(good), _CHUNK):
             part = good[start : start + _CHUNK]
             results = model.predict([row.atoms for row in part], derivatives=derivatives, max_atoms=max_atoms,
@@ -139,7 +134,7 @@ def _run(model: Model, rows: list[Row], *, derivatives: list[str], max_atoms: in
                     row.widths = result.pop("uncertainty", None)
                     row.outside = result.pop("outside", None)
                     row.values = result
-            bar.advance(task, len(part))
+            tell(start + len(part), len(good))
 
 
 def _reference(row: Row, target: str) -> float | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.options import Compile
+from zoo.cli.progress import progress
 
 if TYPE_CHECKING:
     import ase
@@ -35,8 +36,6 @@ def relax(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Relax molecules or crystals with FIRE. Ends with status 1 when some structure did not converge."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
     from zoo.cli import errors
     from zoo.loading import load
     from zoo.simulation import relax as run
@@ -51,15 +50,9 @@ def relax(
     machine.keep_memory()
     field = load(model, device=device, dtype=dtype)
     screen = errors()
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("converged, largest force {task.fields[force]}"))
-    with Progress(*columns, console=screen, disable=quiet or not screen.is_terminal) as bar:
-        task = bar.add_task("relax", total=len(frames), force="")
-
-        def tell(done: int, of: int, force: float) -> None:
-            bar.update(task, completed=done, force=f"{force:.3f} eV/Å")
-
+    with progress("relax", "converged", quiet=quiet, screen=screen) as tell:
         relaxed = run(field, frames, fmax=fmax, steps=steps, cell=cell, max_atoms=max_atoms, compile=compile,
-                      progress=tell)
+                      progress=lambda done, of, force: tell(done, of, f"largest force {force:.3f} eV/Å"))
     output = output or files[0].with_name(f"{files[0].name.split('.')[0]}-relaxed.extxyz")
     write_structures(output, relaxed)
     rows = [_row(read.label, before, after) for read, before, after in zip(reads, frames, relaxed)]

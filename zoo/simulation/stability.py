@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,9 +51,10 @@ def stability(
         progress: called with steps done and all.
 
     Returns:
-        Plain data for ``stability`` of a card: settings, and for each temperature ``survived``, ``of``,
-        ``first_failure_ps``, ``mean_temperature_K`` and per kind of bond mean and standard deviation in Å; with
-        ``data`` also theirs, and the Wasserstein distance between the two distributions in Å.
+        Plain data for ``stability`` of a card: settings, and for each temperature ``survived``, ``of``, ``lost`` (how
+        many runs ended at a bond of each kind, or at ``"forces"`` that were not finite), ``first_failure_ps``,
+        ``mean_temperature_K`` and per kind of bond mean and standard deviation in Å; with ``data`` also theirs, and
+        the Wasserstein distance between the two distributions in Å.
 
     Raises:
         StructureError: the structure has no bonds, or the data are not of this structure.
@@ -71,7 +73,7 @@ def stability(
     for index, temperature in enumerate(temperatures):
         own = slice(index * seeds, (index + 1) * seeds)
         at[f"{temperature:g} K"] = _summary(bonds, known, lengths[own], measured[own], sound[own],
-                                              every * timestep / 1000)
+                                            every * timestep / 1000)
     return {
         "structure": atoms.get_chemical_formula(), "ensemble": "NVT, Langevin (BAOAB)", "timestep_fs": timestep,
         "friction_per_fs": friction, "length_ps": picoseconds, "dtype": str(model.dtype).removeprefix("torch."),
@@ -111,6 +113,7 @@ def _summary(bonds: Bonds, known: dict[str, np.ndarray], lengths: np.ndarray, te
     skipped = records // 10
     result: dict[str, Any] = {
         "survived": int(alive.sum()), "of": len(alive),
+        "lost": dict(sorted(Counter(_what_ended(bonds, lengths[r, sound[r]]) for r in np.flatnonzero(~alive)).items())),
         "first_failure_ps": None if alive.all() else round(float(sound.min() + 1) * record_ps, 4),
     }
     if not alive.any():
@@ -120,6 +123,13 @@ def _summary(bonds: Bonds, known: dict[str, np.ndarray], lengths: np.ndarray, te
         kind: _compared(values, known.get(kind)) for kind, values in bonds.by_kind(lengths[alive, skipped:]).items()
     }
     return result
+
+
+def _what_ended(bonds: Bonds, lengths: np.ndarray) -> str:
+    """Of the first record that was not sound: the kind of the bond farthest from its length, or ``"forces"``."""
+    ratio = lengths / bonds.equilibrium.cpu().numpy()
+    worst = int(np.abs(np.log(ratio)).argmax())
+    return bonds.kinds[worst] if not _TOO_SHORT < ratio[worst] < _TOO_LONG else "forces"
 
 
 def _compared(values: np.ndarray, known: np.ndarray | None) -> dict[str, float]:
