@@ -151,8 +151,11 @@ def test_show_tells_each_measurement_in_one_line_and_keeps_what_it_does_not_know
     code, shown, _ = run(capsys, "show", "painn-acac")
     assert code == 0
     assert re.search(r"^NVE, C5H8O2, 10 ps in steps of 0\.5 fs, float64: energy drifts by \S+ meV/atom$", shown, re.M)
-    assert re.search(r"^NVT, C5H8O2, 10 ps: bonds are kept by \d+ of 10 at 300 K, \d+ of 10 at 600 K$", shown, re.M)
+    assert re.search(r"^NVT, C5H8O2, 10 ps: bonds are kept by \d+ of 10 at 300 K.*, \d+ of 10 at 600 K", shown, re.M)
     assert in_words({"nve": {"structure": "He"}, "mine": [1]}) == 'nve: {"structure": "He"}\nmine: [1]'
+    runs = {"300 K": {"survived": 2, "of": 2}, "600 K": {"survived": 0, "of": 3, "lost": {"C-H": 2, "forces": 1}}}
+    said = in_words({"nvt": {"structure": "CH4", "length_ps": 10.0, "at": runs}})
+    assert said.endswith("bonds are kept by 2 of 2 at 300 K, 0 of 3 at 600 K (ended at C-H 2, forces 1)")
 
 
 def test_show_of_an_architecture_prints_presets_that_a_card_can_use(collection, capsys):

@@ -26,8 +26,13 @@ def _nve(block: Mapping[str, Any]) -> str:
 
 
 def _nvt(block: Mapping[str, Any]) -> str:
-    runs = ", ".join(f"{run['survived']} of {run['of']} at {temperature}" for temperature, run in block["at"].items())
+    runs = ", ".join(f"{run['survived']} of {run['of']} at {temperature}{_lost(run.get('lost') or {})}"
+                     for temperature, run in block["at"].items())
     return f"NVT, {block['structure']}, {block['length_ps']:g} ps: bonds are kept by {runs}"
+
+
+def _lost(runs: Mapping[str, int]) -> str:
+    return f" (ended at {', '.join(f'{kind} {count}' for kind, count in runs.items())})" if runs else ""
 
 
 def _equation_of_state(block: Mapping[str, Any]) -> str:
