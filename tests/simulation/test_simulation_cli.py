@@ -109,6 +109,15 @@ def test_figures_go_into_the_card(folder, tmp_path):
     assert written["nve"] == report and set(written["nvt"]["at"]) == {"300 K", "600 K"}
 
 
+def test_temperatures_join_those_of_the_same_settings_only(folder):
+    ask = ("lab", "stability", folder / "sim", folder / "water.xyz", "--seeds", 1, "--write")
+    for temperature, length, known in ((20, 0.01, {"20 K"}), (30, 0.01, {"20 K", "30 K"}), (40, 0.02, {"40 K"})):
+        done = zoo(*ask, "--temperatures", temperature, "--picoseconds", length)
+        assert done.exit_code == 0, done.output
+        assert set(json.loads(done.stdout)["at"]) == {f"{temperature} K"}
+        assert set(Card.load(folder / "sim").stability["nvt"]["at"]) == known
+
+
 def test_a_scan_is_a_table_a_picture_and_figures_in_the_card(folder, tmp_path):
     pytest.importorskip("matplotlib")
     ask = ("lab", "scan", folder / "sim", folder / "water.xyz")

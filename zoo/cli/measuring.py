@@ -48,7 +48,10 @@ def stability(
     dtype: Dtype = "float32",
     compile: Compile = False,
 ) -> None:
-    """How many of many NVT runs keep their bonds, and how long these are."""
+    """How many of many NVT runs keep their bonds, and how long these are.
+
+    With --write, temperatures join those that the card has from runs of the same settings.
+    """
     from zoo.simulation import stability as measure
 
     model = _load(name, device, dtype, write=write)
@@ -265,5 +268,15 @@ def _write(model: Model, key: str, result: dict[str, Any]) -> None:
     card = model.required_card.reread()
     known = card.stability if isinstance(card.stability, dict) else {}
     assert card.folder is not None  # refused before where there is none
-    path = card.replace(stability={**known, key: result}).save(card.folder)
+    path = card.replace(stability={**known, key: _joined(known.get(key), result)}).save(card.folder)
     typer.echo(f"wrote stability.{key} into {path}", err=True)
+
+
+def _joined(known: Any, result: dict[str, Any]) -> dict[str, Any]:
+    """The result, with what is known at other temperatures where all settings were the same."""
+    def settings(block: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in block.items() if name != "at"}
+
+    if "at" not in result or not isinstance(known, dict) or settings(known) != settings(result):
+        return result
+    return {**result, "at": {**known["at"], **result["at"]}}
