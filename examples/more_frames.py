@@ -1,0 +1,159 @@
+"""Training frames beyond a data set, from a cheaper method and a model of what that method is off by.
+
+    pip install tblite                                               # GFN2-xTB; any other ASE calculator does as well
+    python examples/more_frames.py delta  frames.xyz delta.xyz       # labels less those of the cheaper method
+    zoo train DELTA_CARD --data delta.xyz --out runs/delta           # a model of the difference
+    python examples/more_frames.py sample frames.xyz sampled.xyz     # hotter, bent and stretched geometries
+    python examples/more_frames.py label  sampled.xyz more.xyz runs/delta   # cheaper method + difference
+
+``more.xyz`` beside the frames that one had is what a last model is trained on. The difference of two methods varies
+less and more slowly than either energy, so fewer frames tell it, and where it has to be extrapolated the cheaper method
+still knows what a bond is (Δ-machine learning: R. Ramakrishnan, P. O. Dral, M. Rupp & O. A. von Lilienfeld, J. Chem.
+Theory Comput. 11, 2087 (2015)).
+
+All frames are one molecule with its atoms in one order. Energies in eV, forces in eV/Å. The card of the difference says
+``reference: fitted``, since the two methods count energies from other zeros, and has no prior.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, CalculatorError
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.md.langevin import Langevin
+from ase.neighborlist import natural_cutoffs, neighbor_list
+
+TEMPERATURES = {300: 1500, 600: 3000, 1000: 1500}  # K: frames
+BENT = 2000
+EACH, SETTLE, APART, TIMESTEP_FS = 100, 200, 20, 1.0  # frames of a trajectory; steps before the first, between two
+STRETCH = (0.8, 1.5)
+MAX_FORCE = 20.0  # eV/Å: what is pressed harder teaches nothing that a prior does not know
+
+
+def labelled(atoms: Atoms, energy: float, forces: np.ndarray, kind: str | None = None) -> Atoms:
+    copy = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    copy.info = {} if kind is None else {"config_type": kind}
+    copy.calc = SinglePointCalculator(copy, energy=float(energy), forces=forces)
+    return copy
+
+
+def computed(atoms: Atoms, calculator: Calculator) -> tuple[float, np.ndarray] | None:
+    """Energy (eV) and forces (N, 3) (eV/Å); None where the method does not converge or a force is beyond all use."""
+    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, calculator=calculator)
+    try:
+        energy, forces = bare.get_potential_energy(), bare.get_forces()
+    except (CalculatorError, RuntimeError):
+        return None
+    return (energy, forces) if np.isfinite(energy) and np.abs(forces).max() <= MAX_FORCE else None
+
+
+def delta(frames: list[Atoms], calculator: Calculator) -> Iterator[Atoms]:
+    """The frames with what the calculator is off by in place of their labels."""
+    for atoms in frames:
+        found = computed(atoms, calculator)
+        if found is not None:
+            yield labelled(atoms, atoms.get_potential_energy() - found[0], atoms.get_forces() - found[1])
+
+
+def dynamics(frames: list[Atoms], calculator: Calculator, rng: np.random.Generator,
+             temperatures: dict[int, int] = TEMPERATURES) -> Iterator[Atoms]:
+    """Frames of Langevin dynamics, many short trajectories that start all over the data."""
+    for temperature, count in temperatures.items():
+        for start in np.linspace(0, len(frames) - 1, -(-count // EACH)).round().astype(int):
+            atoms = Atoms(frames[start].numbers, frames[start].positions, calculator=calculator)
+            width = np.sqrt(atoms.get_masses() * units.kB * temperature)
+            atoms.set_momenta(width[:, None] * rng.normal(size=(len(atoms), 3)))
+            run = Langevin(atoms, TIMESTEP_FS * units.fs, temperature_K=temperature, friction=0.02 / units.fs,
+                           fixcm=False, rng=rng)
+            run.run(SETTLE)
+            for _ in range(min(EACH, count)):
+                run.run(APART)
+                yield labelled(atoms, atoms.get_potential_energy(), atoms.get_forces(), f"{temperature} K")
+
+
+def bent(frames: list[Atoms], calculator: Calculator, rng: np.random.Generator, count: int = BENT) -> Iterator[Atoms]:
+    """Frames with one bond turned by any angle, or pressed or stretched; the lighter side moves as a rigid body."""
+    while count:
+        atoms = frames[rng.integers(len(frames))].copy()
+        kind = ("turn", "stretch")[rng.integers(2)]
+        if _distort(atoms, kind, rng) and (found := computed(atoms, calculator)) is not None:
+            yield labelled(atoms, *found, kind)
+            count -= 1
+
+
+def _distort(atoms: Atoms, kind: str, rng: np.random.Generator) -> bool:
+    """Turn or stretch a random bond; False when it cannot be: in a ring, or nothing beyond it to turn."""
+    first, second = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=1.2))
+    bonded = [set(second[first == k]) for k in range(len(atoms))]
+    pick = rng.integers(len(first))
+    x, y = first[pick], second[pick]
+    side, ahead = {y}, [y]
+    while ahead:
+        found = bonded[ahead.pop()] - side - {x}
+        side |= found
+        ahead += found
+    if any(x in bonded[k] for k in side - {y}) or (kind == "turn" and min(len(bonded[x]), len(bonded[y])) < 2):
+        return False
+    if 2 * len(side) > len(atoms):
+        side, x, y = set(range(len(atoms))) - side, y, x
+    moved = sorted(side)
+    axis = atoms.positions[y] - atoms.positions[x]
+    if kind == "stretch":
+        atoms.positions[moved] += axis * (rng.uniform(*STRETCH) - 1)
+    else:
+        part = atoms[moved]
+        part.rotate(rng.uniform(-180, 180), axis, center=atoms.positions[x])
+        atoms.positions[moved] = part.positions
+    return True
+
+
+def label(frames: list[Atoms], models: list[str]) -> Iterator[Atoms]:
+    """The frames with the mean of what the models predict added to their labels."""
+    import zoo
+
+    predictions = [zoo.load(name).predict(frames, derivatives=["forces"]) for name in models]
+    for atoms, *added in zip(frames, *predictions):
+        forces = atoms.get_forces() + np.mean([np.asarray(p["forces"]) for p in added], axis=0)
+        energy = atoms.get_potential_energy() + np.mean([float(p["energy"]) for p in added])
+        if np.abs(forces).max() <= MAX_FORCE:
+            yield labelled(atoms, energy, forces, atoms.info.get("config_type"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=("delta", "sample", "label"))
+    parser.add_argument("frames")
+    parser.add_argument("out")
+    parser.add_argument("models", nargs="*", help="of the difference: their mean is added")
+    parser.add_argument("--calculator", default="tblite.ase:TBLite", help="module:class of an ASE calculator")
+    parser.add_argument("--option", action="append", metavar="KEY=VALUE", help="of the calculator (repeatable)")
+    parser.add_argument("--seed", type=int, default=0)
+    said = parser.parse_args()
+    if (said.step == "label") != bool(said.models):
+        parser.error("label needs models of the difference, the other steps take none")
+    frames = ase.io.read(said.frames, ":")
+    if said.step == "label":
+        ase.io.write(said.out, list(label(frames, said.models)))
+        return
+    options: dict[str, Any] = dict(text.split("=", 1) for text in said.option or [])
+    if said.calculator == "tblite.ase:TBLite":
+        options = {"method": "GFN2-xTB", "verbosity": 0} | options
+    module, name = said.calculator.split(":")
+    calculator = getattr(importlib.import_module(module), name)(**options)
+    if said.step == "delta":
+        ase.io.write(said.out, list(delta(frames, calculator)))
+        return
+    rng = np.random.default_rng(said.seed)
+    visited = list(dynamics(frames, calculator, rng))
+    ase.io.write(said.out, visited + list(bent(visited, calculator, rng)))
+
+
+if __name__ == "__main__":
+    main()

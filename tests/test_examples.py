@@ -1,0 +1,101 @@
+"""examples/more_frames.py with a calculator that needs nothing else: what is added back is what was taken away."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+
+SCRIPT = Path(__file__).resolve().parent.parent / "examples" / "more_frames.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("more_frames", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def frames(count: int = 3) -> list:
+    rng = np.random.default_rng(1)
+    out = []
+    for _ in range(count):
+        atoms = molecule("CH3CH2OH")
+        atoms.rattle(0.03, rng=rng)
+        atoms.calc = SinglePointCalculator(atoms, energy=rng.normal(), forces=rng.normal(size=(9, 3)))
+        out.append(atoms)
+    return out
+
+
+def test_what_label_adds_is_what_delta_took(script, monkeypatch):
+    data = frames()
+    taken = list(script.delta(data, EMT()))
+    cheap = [script.labelled(atoms, *script.computed(atoms, EMT()), "300 K") for atoms in data]
+
+    def answers(shift: float) -> SimpleNamespace:
+        return SimpleNamespace(predict=lambda _frames, derivatives: [
+            {"energy": a.get_potential_energy() + shift, "forces": a.get_forces() + shift} for a in taken])
+
+    monkeypatch.setattr("zoo.load", lambda name: answers({"low": -0.5, "high": 0.5}[name]))
+    back = list(script.label(cheap, ["low", "high"]))
+    assert len(back) == len(data)
+    for atoms, origin in zip(back, data):
+        assert atoms.get_potential_energy() == pytest.approx(origin.get_potential_energy(), abs=1e-12)
+        np.testing.assert_allclose(atoms.get_forces(), origin.get_forces(), atol=1e-12)
+        assert atoms.info["config_type"] == "300 K"
+
+
+def test_frames_that_are_pressed_too_far_are_left_out(script):
+    pressed, fine = frames(2)
+    pressed.positions[0] = pressed.positions[1] + [0.3, 0.0, 0.0]
+    assert script.computed(pressed, EMT()) is None
+    assert len(list(script.delta([pressed, fine], EMT()))) == 1
+
+
+def test_turns_and_stretches_move_one_side_as_a_rigid_body(script):
+    start = molecule("CH3CH2OH")
+    kinds = set()
+    for seed in range(40):
+        for kind in ("turn", "stretch"):
+            atoms = start.copy()
+            if not script._distort(atoms, kind, np.random.default_rng(seed)):
+                continue
+            kinds.add(kind)
+            before, after = start.get_all_distances(), atoms.get_all_distances()
+            moved = np.abs(atoms.positions - start.positions).max(axis=1) > 1e-9
+            assert 2 * moved.sum() <= len(start) or kind == "turn"
+            for part in (moved, ~moved):
+                np.testing.assert_allclose(after[np.ix_(part, part)], before[np.ix_(part, part)], atol=1e-9)
+    assert kinds == {"turn", "stretch"}
+
+
+def test_a_bond_of_a_ring_is_left_alone(script):
+    ring = molecule("C3H6_D3h")
+    done = dict.fromkeys(("turn", "stretch"), 0)
+    for seed in range(60):
+        atoms = ring.copy()
+        if script._distort(atoms, "stretch", np.random.default_rng(seed)):
+            done["stretch"] += 1
+            carbons = [k for k, s in enumerate(ring.symbols) if s == "C"]
+            np.testing.assert_allclose(atoms.positions[carbons], ring.positions[carbons], atol=1e-9)
+        done["turn"] += script._distort(ring.copy(), "turn", np.random.default_rng(seed))
+    assert done["stretch"] and not done["turn"]
+
+
+def test_dynamics_and_bent_frames_carry_the_calculators_labels(script, monkeypatch):
+    monkeypatch.setattr(script, "SETTLE", 3)
+    monkeypatch.setattr(script, "APART", 2)
+    visited = list(script.dynamics(frames(), EMT(), np.random.default_rng(0), {300: 4, 600: 2}))
+    some = visited + list(script.bent(visited, EMT(), np.random.default_rng(0), 6))
+    assert [a.info["config_type"] for a in some[:6]] == ["300 K"] * 4 + ["600 K"] * 2
+    assert {a.info["config_type"] for a in some[6:]} <= {"turn", "stretch"} and len(some) == 12
+    for atoms in some:
+        energy, forces = script.computed(atoms, EMT())
+        assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-9)
+        np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-9)
