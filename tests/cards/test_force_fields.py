@@ -87,7 +87,7 @@ def test_a_bond_pressed_far_below_any_in_the_data_resists(name):
 def test_no_training_bond_is_within_the_core(name):
     """So that the core changes nothing of what the card was measured on.
 
-    Frames of painn-acac at 1,000 K, which another model labelled, reach into it by less than a hundredth of an ångström.
+    Frames of painn-acac at 1,000 K, labelled by another model, reach into it by less than a hundredth of an Å.
     """
     card = Card.load(CARDS / name)
     for kind, (shortest, _) in card.domain.bonds.items():
