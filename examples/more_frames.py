@@ -5,6 +5,7 @@
     zoo train DELTA_CARD --data delta.xyz --out runs/delta           # a model of the difference
     python examples/more_frames.py sample frames.xyz sampled.xyz     # hotter, bent and stretched geometries
     python examples/more_frames.py label  sampled.xyz more.xyz runs/delta   # cheaper method + difference
+    python examples/more_frames.py compare more.xyz MODEL…           # how far models are from these labels, by kind
 
 ``more.xyz`` beside the frames that one had is what a last model is trained on. The difference of two methods varies
 less and more slowly than either energy, so fewer frames tell it, and where it has to be extrapolated the cheaper method
@@ -28,7 +29,9 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator, CalculatorError
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
-from ase.neighborlist import natural_cutoffs, neighbor_list
+
+from zoo.simulation.bonds import Bonds
+from zoo.simulation.sides import lighter_side, turns_about
 
 TEMPERATURES = {300: 1500, 600: 3000, 1000: 1500}  # K: frames
 BENT = 2000
@@ -66,14 +69,15 @@ def dynamics(frames: list[Atoms], calculator: Calculator, rng: np.random.Generat
              temperatures: dict[int, int] = TEMPERATURES) -> Iterator[Atoms]:
     """Frames of Langevin dynamics, many short trajectories that start all over the data."""
     for temperature, count in temperatures.items():
-        for start in np.linspace(0, len(frames) - 1, -(-count // EACH)).round().astype(int):
+        starts = np.linspace(0, len(frames) - 1, -(-count // EACH)).round().astype(int)
+        for done, start in zip(range(0, count, EACH), starts):
             atoms = Atoms(frames[start].numbers, frames[start].positions, calculator=calculator)
             width = np.sqrt(atoms.get_masses() * units.kB * temperature)
             atoms.set_momenta(width[:, None] * rng.normal(size=(len(atoms), 3)))
             run = Langevin(atoms, TIMESTEP_FS * units.fs, temperature_K=temperature, friction=0.02 / units.fs,
                            fixcm=False, rng=rng)
             run.run(SETTLE)
-            for _ in range(min(EACH, count)):
+            for _ in range(min(EACH, count - done)):
                 run.run(APART)
                 yield labelled(atoms, atoms.get_potential_energy(), atoms.get_forces(), f"{temperature} K")
 
@@ -90,27 +94,20 @@ def bent(frames: list[Atoms], calculator: Calculator, rng: np.random.Generator, 
 
 def _distort(atoms: Atoms, kind: str, rng: np.random.Generator) -> bool:
     """Turn or stretch a random bond; False when it cannot be: in a ring, or nothing beyond it to turn."""
-    first, second = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=1.2))
-    bonded = [set(second[first == k]) for k in range(len(atoms))]
-    pick = rng.integers(len(first))
-    x, y = first[pick], second[pick]
-    side, ahead = {y}, [y]
-    while ahead:
-        found = bonded[ahead.pop()] - side - {x}
-        side |= found
-        ahead += found
-    if any(x in bonded[k] for k in side - {y}) or (kind == "turn" and min(len(bonded[x]), len(bonded[y])) < 2):
+    bonds = Bonds.of(atoms)
+    pairs = list(zip(bonds.first.tolist(), bonds.second.tolist()))
+    pair = pairs[rng.integers(len(pairs))]
+    side = lighter_side(atoms, pairs, pair)
+    if side is None or (kind == "turn" and not turns_about(atoms, pairs, pair)):
         return False
-    if 2 * len(side) > len(atoms):
-        side, x, y = set(range(len(atoms))) - side, y, x
-    moved = sorted(side)
-    axis = atoms.positions[y] - atoms.positions[x]
+    anchor, moved = (pair[1], pair[0]) if side[pair[0]] else pair
+    axis = atoms.positions[moved] - atoms.positions[anchor]
     if kind == "stretch":
-        atoms.positions[moved] += axis * (rng.uniform(*STRETCH) - 1)
+        atoms.positions[side] += axis * (rng.uniform(*STRETCH) - 1)
     else:
-        part = atoms[moved]
-        part.rotate(rng.uniform(-180, 180), axis, center=atoms.positions[x])
-        atoms.positions[moved] = part.positions
+        turned = atoms.copy()
+        turned.rotate(rng.uniform(-180, 180), axis, center=atoms.positions[anchor])
+        atoms.positions[side] = turned.positions[side]
     return True
 
 
@@ -126,19 +123,37 @@ def label(frames: list[Atoms], models: list[str]) -> Iterator[Atoms]:
             yield labelled(atoms, energy, forces, atoms.info.get("config_type"))
 
 
+def compare(frames: list[Atoms], name: str) -> dict[str, float]:
+    """meV/Å: how far a model's forces are from the labels, RMSE of each kind of frame."""
+    import zoo
+
+    off: dict[str, list[np.ndarray]] = {}
+    for atoms, found in zip(frames, zoo.load(name).predict(frames, derivatives=["forces"])):
+        off.setdefault(atoms.info.get("config_type", "all"), []).append(found["forces"] - atoms.get_forces())
+    return {kind: 1e3 * rms(found) for kind, found in off.items()}
+
+
+def rms(values: list[np.ndarray]) -> float:
+    return float(np.sqrt(np.mean(np.square(np.asarray(values)))))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("delta", "sample", "label"))
+    parser.add_argument("step", choices=("delta", "sample", "label", "compare"))
     parser.add_argument("frames")
-    parser.add_argument("out")
-    parser.add_argument("models", nargs="*", help="of the difference: their mean is added")
+    parser.add_argument("out", help="a file; for compare a model")
+    parser.add_argument("models", nargs="*", help="label: of the difference, their mean is added; compare: more models")
     parser.add_argument("--calculator", default="tblite.ase:TBLite", help="module:class of an ASE calculator")
     parser.add_argument("--option", action="append", metavar="KEY=VALUE", help="of the calculator (repeatable)")
     parser.add_argument("--seed", type=int, default=0)
     said = parser.parse_args()
-    if (said.step == "label") != bool(said.models):
-        parser.error("label needs models of the difference, the other steps take none")
+    if said.step != "compare" and (said.step == "label") != bool(said.models):
+        parser.error("label needs models of the difference, delta and sample take none")
     frames = ase.io.read(said.frames, ":")
+    if said.step == "compare":
+        for name in (said.out, *said.models):
+            print(name, *(f"{kind}: {value:.3g}" for kind, value in compare(frames, name).items()), sep="   ")
+        return
     if said.step == "label":
         ase.io.write(said.out, list(label(frames, said.models)))
         return
@@ -148,7 +163,10 @@ def main() -> None:
     module, name = said.calculator.split(":")
     calculator = getattr(importlib.import_module(module), name)(**options)
     if said.step == "delta":
-        ase.io.write(said.out, list(delta(frames, calculator)))
+        differences = list(delta(frames, calculator))
+        ase.io.write(said.out, differences)
+        print(f"forces, eV/Å: {rms([a.get_forces() for a in frames]):.3g}, off by "
+              f"{rms([a.get_forces() for a in differences]):.3g}")
         return
     rng = np.random.default_rng(said.seed)
     visited = list(dynamics(frames, calculator, rng))

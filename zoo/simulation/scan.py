@@ -17,6 +17,7 @@ from zoo.prediction import MIN_DISTANCE
 from zoo.simulation.batch import batch_of
 from zoo.simulation.bonds import Bonds
 from zoo.simulation.relaxation import relax
+from zoo.simulation.sides import lighter_side, turns_about
 from zoo.surface import Surface
 
 __all__ = ["HOLE", "Curve", "Scan", "scan"]
@@ -25,7 +26,6 @@ HOLE = -0.02
 """eV; an energy below the relaxed structure's by more is a hole. Less is what the relaxation left."""
 
 _MAX_ATOMS = 2000
-_STRAIGHT = 5.0  # degrees: nothing turns about a bond whose neighbours lie on its axis
 
 
 @dataclass(frozen=True)
@@ -139,13 +139,13 @@ def scan(
     if not bonds.kinds:
         raise StructureError("a scan is about bonds, and no two atoms of the structure are bonded")
     pairs = list(zip(bonds.first.tolist(), bonds.second.tolist()))
-    sides = [_lighter_side(start, pairs, pair) for pair in pairs]
+    sides = [lighter_side(start, pairs, pair) for pair in pairs]
     plans = []
     for pair, kind, side in zip(pairs, bonds.kinds, sides):
         if side is None:
             continue
         plans.append(_stretched(start, pair, kind, side, _around(shortest, longest, step)))
-        if _turns(start, pairs, pair):
+        if turns_about(start, pairs, pair):
             plans.append(_turned(start, pair, kind, side, degrees))
     energies = _energies(model, start, [plan.positions for plan in plans], progress)
     curves = [plan.curve(energy) for plan, energy in zip(plans, energies)]
@@ -203,38 +203,6 @@ def _turned(atoms: ase.Atoms, pair: tuple[int, int], kind: str, side: np.ndarray
         turned.rotate(float(angle), axis, center=atoms.positions[pair[0]])
         frames.append(np.where(side[:, None], turned.positions, atoms.positions))
     return _Plan(kind, pair, float(np.linalg.norm(axis)), at, half, np.stack(frames), turn=True)
-
-
-def _lighter_side(atoms: ase.Atoms, pairs: Sequence[tuple[int, int]], bond: tuple[int, int]) -> np.ndarray | None:
-    """(N,) bool: the atoms that move with one end of the bond; None where the ends hang together without it."""
-    sides = []
-    for start in bond:
-        reached, new = {start}, [start]
-        while new:
-            at = new.pop()
-            for pair in pairs:
-                if pair != bond and at in pair:
-                    other = pair[0] if pair[1] == at else pair[1]
-                    if other not in reached:
-                        reached.add(other)
-                        new.append(other)
-        if len({*bond} & reached) == 2:
-            return None
-        sides.append(np.isin(np.arange(len(atoms)), list(reached)))
-    masses = [atoms.get_masses()[side].sum() for side in sides]
-    return sides[0] if masses[0] <= masses[1] else sides[1]
-
-
-def _turns(atoms: ase.Atoms, pairs: Sequence[tuple[int, int]], bond: tuple[int, int]) -> bool:
-    """Whether both ends have a neighbour off the axis."""
-    axis = atoms.positions[bond[1]] - atoms.positions[bond[0]]
-    for end in bond:
-        others = [a if b == end else b for a, b in pairs if end in (a, b) and {a, b} != {*bond}]
-        arms = atoms.positions[others] - atoms.positions[end]
-        lean = np.linalg.norm(np.cross(arms, axis), axis=1) / np.linalg.norm(arms, axis=1) / np.linalg.norm(axis)
-        if not (lean > np.sin(np.radians(_STRAIGHT))).any():
-            return False
-    return True
 
 
 def _energies(model: Model, start: ase.Atoms, plans: Sequence[np.ndarray],
