@@ -51,6 +51,15 @@ def test_what_label_adds_is_what_delta_took(script, monkeypatch):
         assert atoms.info["config_type"] == "300 K"
 
 
+def test_compare_tells_kinds_apart_in_milli_electronvolts(script, monkeypatch):
+    data = [script.labelled(a, 0.0, a.get_forces(), kind) for a, kind in zip(frames(), ("300 K", "turn", "turn"))]
+    shifts = [np.full((9, 3), 0.001), np.full((9, 3), 0.003), np.full((9, 3), -0.004)]  # eV/Å
+    answers = [{"forces": a.get_forces() + shift} for a, shift in zip(data, shifts)]
+    monkeypatch.setattr("zoo.load", lambda name: SimpleNamespace(predict=lambda _frames, derivatives: answers))
+    found = script.compare(data, "any")
+    assert found == pytest.approx({"300 K": 1.0, "turn": np.sqrt((9 + 16) / 2)})  # meV/Å, not a mean of frames' RMSE
+
+
 def test_frames_that_are_pressed_too_far_are_left_out(script):
     pressed, fine = frames(2)
     pressed.positions[0] = pressed.positions[1] + [0.3, 0.0, 0.0]
