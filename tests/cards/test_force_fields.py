@@ -97,7 +97,7 @@ def test_many_elements_are_learned_several_times_better_than_the_mean():
     card = Card.load(CARDS / "painn-randomtp")
     assert len(card.domain.elements) > 80
     better = {m.target: (1 - m.value) ** -0.5 for m in card.metrics if (m.split, m.metric) == ("test", "r2")}
-    assert better["energy"] > 10 and better["forces"] > 2.9 and better["stress"] > 10
+    assert better["energy"] > 10 and better["forces"] > 3 and better["stress"] > 10
 
 
 @pytest.mark.parametrize("name", MOLECULES)
