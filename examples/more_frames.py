@@ -138,39 +138,48 @@ def rms(values: list[np.ndarray]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("delta", "sample", "label", "compare"))
-    parser.add_argument("frames")
-    parser.add_argument("out", help="a file; for compare a model")
-    parser.add_argument("models", nargs="*", help="label: of the difference, their mean is added; compare: more models")
-    parser.add_argument("--calculator", default="tblite.ase:TBLite", help="module:class of an ASE calculator")
-    parser.add_argument("--option", action="append", metavar="KEY=VALUE", help="of the calculator (repeatable)")
-    parser.add_argument("--seed", type=int, default=0)
-    said = parser.parse_args()
-    if said.step != "compare" and (said.step == "label") != bool(said.models):
-        parser.error("label needs models of the difference, delta and sample take none")
+    said = arguments()
     frames = ase.io.read(said.frames, ":")
     if said.step == "compare":
-        for name in (said.out, *said.models):
+        for name in said.models:
             print(name, *(f"{kind}: {value:.3g}" for kind, value in compare(frames, name).items()), sep="   ")
-        return
-    if said.step == "label":
+    elif said.step == "label":
         ase.io.write(said.out, list(label(frames, said.models)))
-        return
-    options: dict[str, Any] = dict(text.split("=", 1) for text in said.option or [])
-    if said.calculator == "tblite.ase:TBLite":
-        options = {"method": "GFN2-xTB", "verbosity": 0} | options
-    module, name = said.calculator.split(":")
-    calculator = getattr(importlib.import_module(module), name)(**options)
-    if said.step == "delta":
-        differences = list(delta(frames, calculator))
+    elif said.step == "delta":
+        differences = list(delta(frames, made(said.calculator, said.option)))
         ase.io.write(said.out, differences)
         print(f"forces, eV/Å: {rms([a.get_forces() for a in frames]):.3g}, off by "
               f"{rms([a.get_forces() for a in differences]):.3g}")
-        return
-    rng = np.random.default_rng(said.seed)
-    visited = list(dynamics(frames, calculator, rng))
-    ase.io.write(said.out, visited + list(bent(visited, calculator, rng)))
+    else:
+        rng, calculator = np.random.default_rng(said.seed), made(said.calculator, said.option)
+        visited = list(dynamics(frames, calculator, rng))
+        ase.io.write(said.out, visited + list(bent(visited, calculator, rng)))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = parser.add_subparsers(dest="step", required=True)
+    for step in ("delta", "sample", "label", "compare"):
+        takes = steps.add_parser(step)
+        takes.add_argument("frames")
+        if step != "compare":
+            takes.add_argument("out")
+        if step in ("label", "compare"):
+            takes.add_argument("models", nargs="+")
+        else:
+            takes.add_argument("--calculator", default="tblite.ase:TBLite", help="module:class of an ASE calculator")
+            takes.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the calculator")
+        if step == "sample":
+            takes.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def made(calculator: str, given: list[str]) -> Calculator:
+    options: dict[str, Any] = dict(text.split("=", 1) for text in given)
+    if calculator == "tblite.ase:TBLite":
+        options = {"method": "GFN2-xTB", "verbosity": 0} | options
+    module, name = calculator.split(":")
+    return getattr(importlib.import_module(module), name)(**options)
 
 
 if __name__ == "__main__":
