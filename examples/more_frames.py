@@ -152,8 +152,8 @@ def main() -> None:
               f"{rms([a.get_forces() for a in differences]):.3g}")
     else:
         rng, calculator = np.random.default_rng(said.seed), made(said.calculator, said.option)
-        visited = list(dynamics(frames, calculator, rng))
-        ase.io.write(said.out, visited + list(bent(visited, calculator, rng)))
+        visited = list(dynamics(frames, calculator, rng, dict(said.temperature or TEMPERATURES.items())))
+        ase.io.write(said.out, visited + list(bent(visited, calculator, rng, said.bent)))
 
 
 def arguments() -> argparse.Namespace:
@@ -171,7 +171,15 @@ def arguments() -> argparse.Namespace:
             takes.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the calculator")
         if step == "sample":
             takes.add_argument("--seed", type=int, default=0)
+            takes.add_argument("--temperature", action="append", type=_share, metavar="K=FRAMES",
+                               help="dynamics at K kelvin, so many frames (300=1500, 600=3000 and 1000=1500 unless given)")
+            takes.add_argument("--bent", type=int, default=BENT, help="frames with a turned or stretched bond")
     return parser.parse_args()
+
+
+def _share(text: str) -> tuple[int, int]:
+    temperature, count = text.split("=")
+    return int(temperature), int(count)
 
 
 def made(calculator: str, given: list[str]) -> Calculator:

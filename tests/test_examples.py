@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import ase.io
 import numpy as np
 import pytest
 from ase.build import molecule
@@ -95,6 +96,19 @@ def test_a_bond_of_a_ring_is_left_alone(script):
             np.testing.assert_allclose(atoms.positions[carbons], ring.positions[carbons], atol=1e-9)
         done["turn"] += script._distort(ring.copy(), "turn", np.random.default_rng(seed))
     assert done["stretch"] and not done["turn"]
+
+
+def test_sample_makes_as_many_frames_of_each_kind_as_it_is_asked_for(script, monkeypatch, tmp_path):
+    monkeypatch.setattr(script, "SETTLE", 3)
+    monkeypatch.setattr(script, "APART", 2)
+    ase.io.write(tmp_path / "frames.xyz", frames())
+    monkeypatch.setattr("sys.argv", ["more_frames.py", "sample", str(tmp_path / "frames.xyz"), str(tmp_path / "out.xyz"),
+                                     "--calculator", "ase.calculators.emt:EMT", "--bent", "5",
+                                     "--temperature", "400=3", "--temperature", "900=2"])
+    script.main()
+    kinds = [atoms.info["config_type"] for atoms in ase.io.read(tmp_path / "out.xyz", ":")]
+    assert kinds[:5] == ["400 K"] * 3 + ["900 K"] * 2
+    assert set(kinds[5:]) <= {"turn", "stretch"} and len(kinds) == 10
 
 
 def test_dynamics_and_bent_frames_carry_the_calculators_labels(script, monkeypatch):
