@@ -172,7 +172,7 @@ def arguments() -> argparse.Namespace:
         if step == "sample":
             takes.add_argument("--seed", type=int, default=0)
             takes.add_argument("--temperature", action="append", type=_share, metavar="K=FRAMES",
-                               help="dynamics at K kelvin, so many frames (300=1500, 600=3000 and 1000=1500 unless given)")
+                               help="frames of dynamics at K kelvin (300=1500, 600=3000 and 1000=1500 unless given)")
             takes.add_argument("--bent", type=int, default=BENT, help="frames with a turned or stretched bond")
     return parser.parse_args()
 

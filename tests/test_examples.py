@@ -102,9 +102,9 @@ def test_sample_makes_as_many_frames_of_each_kind_as_it_is_asked_for(script, mon
     monkeypatch.setattr(script, "SETTLE", 3)
     monkeypatch.setattr(script, "APART", 2)
     ase.io.write(tmp_path / "frames.xyz", frames())
-    monkeypatch.setattr("sys.argv", ["more_frames.py", "sample", str(tmp_path / "frames.xyz"), str(tmp_path / "out.xyz"),
-                                     "--calculator", "ase.calculators.emt:EMT", "--bent", "5",
-                                     "--temperature", "400=3", "--temperature", "900=2"])
+    monkeypatch.setattr("sys.argv", [
+        "more_frames.py", "sample", str(tmp_path / "frames.xyz"), str(tmp_path / "out.xyz"),
+        "--calculator", "ase.calculators.emt:EMT", "--bent", "5", "--temperature", "400=3", "--temperature", "900=2"])
     script.main()
     kinds = [atoms.info["config_type"] for atoms in ase.io.read(tmp_path / "out.xyz", ":")]
     assert kinds[:5] == ["400 K"] * 3 + ["900 K"] * 2
