@@ -111,11 +111,15 @@ def _distort(atoms: Atoms, kind: str, rng: np.random.Generator) -> bool:
     return True
 
 
-def label(frames: list[Atoms], models: list[str]) -> Iterator[Atoms]:
-    """The frames with the mean of what the models predict added to their labels."""
+def predicted(frames: list[Atoms], models: list[str]) -> list[list[dict]]:
+    """What each model says of each frame."""
     import zoo
 
-    predictions = [zoo.load(name).predict(frames, derivatives=["forces"]) for name in models]
+    return [zoo.load(name).predict(frames, derivatives=["forces"]) for name in models]
+
+
+def label(frames: list[Atoms], predictions: list[list[dict]]) -> Iterator[Atoms]:
+    """The frames with the mean of what models predict added to their labels."""
     for atoms, *added in zip(frames, *predictions):
         forces = atoms.get_forces() + np.mean([np.asarray(p["forces"]) for p in added], axis=0)
         energy = atoms.get_potential_energy() + np.mean([float(p["energy"]) for p in added])
@@ -123,13 +127,21 @@ def label(frames: list[Atoms], models: list[str]) -> Iterator[Atoms]:
             yield labelled(atoms, energy, forces, atoms.info.get("config_type"))
 
 
-def compare(frames: list[Atoms], name: str) -> dict[str, float]:
+def compare(frames: list[Atoms], predictions: list[dict]) -> dict[str, float]:
     """meV/Å: how far a model's forces are from the labels, RMSE of each kind of frame."""
-    import zoo
+    return by_kind(frames, [found["forces"] - atoms.get_forces() for atoms, found in zip(frames, predictions)])
 
+
+def disagreement(frames: list[Atoms], predictions: list[list[dict]]) -> dict[str, float]:
+    """meV/Å: how far the models' forces are from those of the first one, RMSE of each kind of frame."""
+    first, *others = predictions
+    return by_kind(frames * len(others), [b["forces"] - a["forces"] for other in others for a, b in zip(first, other)])
+
+
+def by_kind(frames: list[Atoms], differences: list[np.ndarray]) -> dict[str, float]:
     off: dict[str, list[np.ndarray]] = {}
-    for atoms, found in zip(frames, zoo.load(name).predict(frames, derivatives=["forces"])):
-        off.setdefault(atoms.info.get("config_type", "all"), []).append(found["forces"] - atoms.get_forces())
+    for atoms, difference in zip(frames, differences):
+        off.setdefault(atoms.info.get("config_type", "all"), []).append(np.asarray(difference))
     return {kind: 1e3 * rms(found) for kind, found in off.items()}
 
 
@@ -142,9 +154,11 @@ def main() -> None:
     frames = ase.io.read(said.frames, ":")
     if said.step == "compare":
         for name in said.models:
-            print(name, *(f"{kind}: {value:.3g}" for kind, value in compare(frames, name).items()), sep="   ")
+            show(name, compare(frames, *predicted(frames, [name])))
     elif said.step == "label":
-        ase.io.write(said.out, list(label(frames, said.models)))
+        predictions = predicted(frames, said.models)
+        ase.io.write(said.out, list(label(frames, predictions)))
+        show("forces of models apart, meV/Å", disagreement(frames, predictions))
     elif said.step == "delta":
         differences = list(delta(frames, made(said.calculator, said.option)))
         ase.io.write(said.out, differences)
@@ -154,6 +168,10 @@ def main() -> None:
         rng, calculator = np.random.default_rng(said.seed), made(said.calculator, said.option)
         visited = list(dynamics(frames, calculator, rng, dict(said.temperature or TEMPERATURES.items())))
         ase.io.write(said.out, visited + list(bent(visited, calculator, rng, said.bent)))
+
+
+def show(name: str, kinds: dict[str, float]) -> None:
+    print(name, *(f"{kind}: {value:.3g}" for kind, value in kinds.items()), sep="   ")
 
 
 def arguments() -> argparse.Namespace:

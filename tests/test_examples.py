@@ -44,7 +44,7 @@ def test_what_label_adds_is_what_delta_took(script, monkeypatch):
             {"energy": a.get_potential_energy() + shift, "forces": a.get_forces() + shift} for a in taken])
 
     monkeypatch.setattr("zoo.load", lambda name: answers({"low": -0.5, "high": 0.5}[name]))
-    back = list(script.label(cheap, ["low", "high"]))
+    back = list(script.label(cheap, script.predicted(cheap, ["low", "high"])))
     assert len(back) == len(data)
     for atoms, origin in zip(back, data):
         assert atoms.get_potential_energy() == pytest.approx(origin.get_potential_energy(), abs=1e-12)
@@ -52,13 +52,21 @@ def test_what_label_adds_is_what_delta_took(script, monkeypatch):
         assert atoms.info["config_type"] == "300 K"
 
 
-def test_compare_tells_kinds_apart_in_milli_electronvolts(script, monkeypatch):
+def test_compare_tells_kinds_apart_in_milli_electronvolts(script):
     data = [script.labelled(a, 0.0, a.get_forces(), kind) for a, kind in zip(frames(), ("300 K", "turn", "turn"))]
     shifts = [np.full((9, 3), 0.001), np.full((9, 3), 0.003), np.full((9, 3), -0.004)]  # eV/Å
     answers = [{"forces": a.get_forces() + shift} for a, shift in zip(data, shifts)]
-    monkeypatch.setattr("zoo.load", lambda name: SimpleNamespace(predict=lambda _frames, derivatives: answers))
-    found = script.compare(data, "any")
+    found = script.compare(data, answers)
     assert found == pytest.approx({"300 K": 1.0, "turn": np.sqrt((9 + 16) / 2)})  # meV/Å, not a mean of frames' RMSE
+
+
+def test_models_disagree_by_their_distance_from_the_first(script):
+    data = [script.labelled(a, 0.0, a.get_forces(), kind) for a, kind in zip(frames(), ("300 K", "turn", "turn"))]
+    said = [[{"forces": np.full((9, 3), value)} for value in values]  # eV/Å, a row a model
+            for values in ((1.0, 1.0, 1.0), (1.001, 1.003, 0.996), (0.998, 1.0, 1.0))]
+    assert script.disagreement(data, said[:2]) == pytest.approx({"300 K": 1.0, "turn": np.sqrt((9 + 16) / 2)})
+    assert script.disagreement(data, said) == pytest.approx({"300 K": np.sqrt((1 + 4) / 2), "turn": np.sqrt(25 / 4)})
+    assert script.disagreement(data, said[:1]) == {}  # one model: nothing to compare
 
 
 def test_frames_that_are_pressed_too_far_are_left_out(script):
