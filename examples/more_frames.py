@@ -36,8 +36,9 @@ from zoo.simulation.sides import lighter_side, turns_about
 TEMPERATURES = {300: 1500, 600: 3000, 1000: 1500}  # K: frames
 BENT = 2000
 EACH, SETTLE, APART, TIMESTEP_FS = 100, 200, 20, 1.0  # frames of a trajectory; steps before the first, between two
-STRETCH = (0.8, 1.5)
-MAX_FORCE = 20.0  # eV/Å: what is pressed harder teaches nothing that a prior does not know
+STRETCH = (0.8, 1.5)  # times the bond's length
+MAX_FORCE = 20.0  # eV/Å: left out where any component is larger
+TRIES = 1000  # bent frames in a row that may come to nothing
 
 
 def labelled(atoms: Atoms, energy: float, forces: np.ndarray, kind: str | None = None) -> Atoms:
@@ -47,20 +48,20 @@ def labelled(atoms: Atoms, energy: float, forces: np.ndarray, kind: str | None =
     return copy
 
 
-def computed(atoms: Atoms, calculator: Calculator) -> tuple[float, np.ndarray] | None:
-    """Energy (eV) and forces (N, 3) (eV/Å); None where the method does not converge or a force is beyond all use."""
+def computed(atoms: Atoms, calculator: Calculator, max_force: float = MAX_FORCE) -> tuple[float, np.ndarray] | None:
+    """Energy (eV) and forces (N, 3) (eV/Å); None where the method does not converge or a force is above the largest."""
     bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, calculator=calculator)
     try:
         energy, forces = bare.get_potential_energy(), bare.get_forces()
     except (CalculatorError, RuntimeError):
         return None
-    return (energy, forces) if np.isfinite(energy) and np.abs(forces).max() <= MAX_FORCE else None
+    return (energy, forces) if np.isfinite(energy) and np.abs(forces).max() <= max_force else None
 
 
-def delta(frames: list[Atoms], calculator: Calculator) -> Iterator[Atoms]:
+def delta(frames: list[Atoms], calculator: Calculator, max_force: float = MAX_FORCE) -> Iterator[Atoms]:
     """The frames with what the calculator is off by in place of their labels."""
     for atoms in frames:
-        found = computed(atoms, calculator)
+        found = computed(atoms, calculator, max_force)
         if found is not None:
             yield labelled(atoms, atoms.get_potential_energy() - found[0], atoms.get_forces() - found[1])
 
@@ -82,17 +83,23 @@ def dynamics(frames: list[Atoms], calculator: Calculator, rng: np.random.Generat
                 yield labelled(atoms, atoms.get_potential_energy(), atoms.get_forces(), f"{temperature} K")
 
 
-def bent(frames: list[Atoms], calculator: Calculator, rng: np.random.Generator, count: int = BENT) -> Iterator[Atoms]:
+def bent(frames: list[Atoms], calculator: Calculator, rng: np.random.Generator, count: int = BENT,
+         stretch: tuple[float, float] = STRETCH, max_force: float = MAX_FORCE) -> Iterator[Atoms]:
     """Frames with one bond turned by any angle, or pressed or stretched; the lighter side moves as a rigid body."""
+    failed = 0
     while count:
         atoms = frames[rng.integers(len(frames))].copy()
         kind = ("turn", "stretch")[rng.integers(2)]
-        if _distort(atoms, kind, rng) and (found := computed(atoms, calculator)) is not None:
+        if _distort(atoms, kind, rng, stretch) and (found := computed(atoms, calculator, max_force)) is not None:
             yield labelled(atoms, *found, kind)
-            count -= 1
+            count, failed = count - 1, 0
+        elif (failed := failed + 1) == TRIES:
+            span = f"{stretch[0]:g} to {stretch[1]:g} times a bond's length (--stretch)"
+            raise SystemExit(f"{TRIES} bent frames in a row came to nothing: no bond to bend, or forces above "
+                             f"{max_force:g} eV/Å (--max-force) at {span}")
 
 
-def _distort(atoms: Atoms, kind: str, rng: np.random.Generator) -> bool:
+def _distort(atoms: Atoms, kind: str, rng: np.random.Generator, stretch: tuple[float, float] = STRETCH) -> bool:
     """Turn or stretch a random bond; False when it cannot be: in a ring, or nothing beyond it to turn."""
     bonds = Bonds.of(atoms)
     pairs = list(zip(bonds.first.tolist(), bonds.second.tolist()))
@@ -103,7 +110,7 @@ def _distort(atoms: Atoms, kind: str, rng: np.random.Generator) -> bool:
     anchor, moved = (pair[1], pair[0]) if side[pair[0]] else pair
     axis = atoms.positions[moved] - atoms.positions[anchor]
     if kind == "stretch":
-        atoms.positions[side] += axis * (rng.uniform(*STRETCH) - 1)
+        atoms.positions[side] += axis * (rng.uniform(*stretch) - 1)
     else:
         turned = atoms.copy()
         turned.rotate(rng.uniform(-180, 180), axis, center=atoms.positions[anchor])
@@ -118,12 +125,12 @@ def predicted(frames: list[Atoms], models: list[str]) -> list[list[dict]]:
     return [zoo.load(name).predict(frames, derivatives=["forces"]) for name in models]
 
 
-def label(frames: list[Atoms], predictions: list[list[dict]]) -> Iterator[Atoms]:
+def label(frames: list[Atoms], predictions: list[list[dict]], max_force: float = MAX_FORCE) -> Iterator[Atoms]:
     """The frames with the mean of what models predict added to their labels."""
     for atoms, *added in zip(frames, *predictions):
         forces = atoms.get_forces() + np.mean([np.asarray(p["forces"]) for p in added], axis=0)
         energy = atoms.get_potential_energy() + np.mean([float(p["energy"]) for p in added])
-        if np.abs(forces).max() <= MAX_FORCE:
+        if np.abs(forces).max() <= max_force:
             yield labelled(atoms, energy, forces, atoms.info.get("config_type"))
 
 
@@ -157,17 +164,18 @@ def main() -> None:
             show(name, compare(frames, *predicted(frames, [name])))
     elif said.step == "label":
         predictions = predicted(frames, said.models)
-        ase.io.write(said.out, list(label(frames, predictions)))
+        ase.io.write(said.out, list(label(frames, predictions, said.max_force)))
         show("forces of models apart, meV/Å", disagreement(frames, predictions))
     elif said.step == "delta":
-        differences = list(delta(frames, made(said.calculator, said.option)))
+        differences = list(delta(frames, made(said.calculator, said.option), said.max_force))
         ase.io.write(said.out, differences)
         print(f"forces, eV/Å: {rms([a.get_forces() for a in frames]):.3g}, off by "
               f"{rms([a.get_forces() for a in differences]):.3g}")
     else:
         rng, calculator = np.random.default_rng(said.seed), made(said.calculator, said.option)
         visited = list(dynamics(frames, calculator, rng, dict(said.temperature or TEMPERATURES.items())))
-        ase.io.write(said.out, visited + list(bent(visited, calculator, rng, said.bent)))
+        bends = bent(visited, calculator, rng, said.bent, tuple(said.stretch), said.max_force)
+        ase.io.write(said.out, visited + list(bends))
 
 
 def show(name: str, kinds: dict[str, float]) -> None:
@@ -182,6 +190,8 @@ def arguments() -> argparse.Namespace:
         takes.add_argument("frames")
         if step != "compare":
             takes.add_argument("out")
+            takes.add_argument("--max-force", type=float, default=MAX_FORCE,
+                               help="eV/Å; frames with a larger one are left out (20 unless given)")
         if step in ("label", "compare"):
             takes.add_argument("models", nargs="+")
         else:
@@ -192,6 +202,8 @@ def arguments() -> argparse.Namespace:
             takes.add_argument("--temperature", action="append", type=_share, metavar="K=FRAMES",
                                help="frames of dynamics at K kelvin (300=1500, 600=3000 and 1000=1500 unless given)")
             takes.add_argument("--bent", type=int, default=BENT, help="frames with a turned or stretched bond")
+            takes.add_argument("--stretch", type=float, nargs=2, default=STRETCH, metavar=("LEAST", "MOST"),
+                               help="how long a stretched bond is, times its length (0.8 1.5 unless given)")
     return parser.parse_args()
 
 

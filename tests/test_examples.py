@@ -72,8 +72,21 @@ def test_models_disagree_by_their_distance_from_the_first(script):
 def test_frames_that_are_pressed_too_far_are_left_out(script):
     pressed, fine = frames(2)
     pressed.positions[0] = pressed.positions[1] + [0.3, 0.0, 0.0]
+    pressed = script.labelled(pressed, 0.0, np.zeros((9, 3)))
     assert script.computed(pressed, EMT()) is None
     assert len(list(script.delta([pressed, fine], EMT()))) == 1
+    assert len(list(script.delta([pressed, fine], EMT(), max_force=np.inf))) == 2
+
+
+def test_bonds_are_pressed_as_far_as_asked_for(script, monkeypatch):
+    start = molecule("H2")
+    rng = np.random.default_rng(0)
+    length = start.get_distance(0, 1)
+    found = [a.get_distance(0, 1) / length for a in script.bent([start], EMT(), rng, 20, (0.5, 0.7), np.inf)]
+    assert 0.5 <= min(found) < 0.55 and 0.65 < max(found) <= 0.7
+    monkeypatch.setattr(script, "TRIES", 20)
+    with pytest.raises(SystemExit, match=r"1e-09 eV.*0\.5 to 0\.7"):
+        list(script.bent([start], EMT(), rng, 1, (0.5, 0.7), 1e-9))
 
 
 def test_turns_and_stretches_move_one_side_as_a_rigid_body(script):
@@ -112,7 +125,8 @@ def test_sample_makes_as_many_frames_of_each_kind_as_it_is_asked_for(script, mon
     ase.io.write(tmp_path / "frames.xyz", frames())
     monkeypatch.setattr("sys.argv", [
         "more_frames.py", "sample", str(tmp_path / "frames.xyz"), str(tmp_path / "out.xyz"),
-        "--calculator", "ase.calculators.emt:EMT", "--bent", "5", "--temperature", "400=3", "--temperature", "900=2"])
+        "--calculator", "ase.calculators.emt:EMT", "--bent", "5",
+        "--stretch", "0.9", "1.1", "--max-force", "50", "--temperature", "400=3", "--temperature", "900=2"])
     script.main()
     kinds = [atoms.info["config_type"] for atoms in ase.io.read(tmp_path / "out.xyz", ":")]
     assert kinds[:5] == ["400 K"] * 3 + ["900 K"] * 2
