@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,29 @@ def test_a_warm_start_begins_where_the_other_ended(trained: Path, tmp_path: Path
     assert now.best_validation["gap.mae"] < 1.1 * before.best_validation["gap.mae"], (
         "the readouts were taken over, and their references refitted")
     assert now.earlier_hours == before.hours > 0 and now.all_hours == now.hours + before.hours
+
+
+def test_a_run_that_goes_on_remembers_what_it_began_with(trained: Path, tmp_path: Path) -> None:
+    start, out = tmp_path / "start", tmp_path / "run"
+    shutil.copytree(trained, start)
+
+    def go(steps: int, *overrides: str, resume: bool = False) -> Card:
+        return Card.load(train(card(), out=out, data=SAMPLE, device="cpu", quiet=True, measure=False, resume=resume,
+                               overrides=[f"budget.steps={steps}", "lr=1e-6", *overrides]))
+
+    first = go(3, f"from={start}")
+    with pytest.raises(TrainingError, match=r"began with .*start and goes on from its own"):
+        go(5, "from=painn-qm9", resume=True)
+    shutil.rmtree(start)  # no longer needed
+    last = go(5, resume=True)
+    assert last.training.steps_done == 5
+    assert last.training.earlier_hours == first.training.earlier_hours == Card.load(trained).training.hours > 0
+    assert last.recipe["from"] == first.recipe["from"] == str(start)
+
+
+def test_a_run_from_random_weights_goes_on_as_one(trained: Path) -> None:
+    with pytest.raises(TrainingError, match="began with random weights"):
+        train(card(), out=trained, data=SAMPLE, device="cpu", quiet=True, resume=True, overrides=["from=painn-qm9"])
 
 
 def test_a_warm_start_needs_the_same_backbone(trained: Path) -> None:

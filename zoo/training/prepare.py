@@ -13,12 +13,12 @@ from zoo.card import Card
 from zoo.data.batches import plan
 from zoo.data.store import Store
 from zoo.errors import TrainingError, UnknownNameError
-from zoo.loading import build, load
+from zoo.loading import build, load, resolve
 from zoo.model import Model
 from zoo.training.recipe import Loss, Recipe, apply_overrides
 from zoo.training.references import ABSURD, absurd_residuals, fit_force_scale, fit_readouts
 
-__all__ = ["complete", "copy_weights", "fit_constants", "read_card", "untrained"]
+__all__ = ["begun", "complete", "copy_weights", "fit_constants", "read_card", "untrained"]
 
 _FIT_MOLECULES = 128
 _FIT_ENOUGH = 20_000
@@ -47,6 +47,31 @@ def read_card(card: str | Path | Card, overrides: tuple[str, ...] | list[str] = 
     sections = {key: data.get(key) for key in ("recipe", "config", "targets", "data")}
     said = found.uncertainty if isinstance(found.uncertainty, str) else None
     return found.replace(**sections, references=given or None, uncertainty=said, **dict.fromkeys(_RESULTS))
+
+
+def begun(card: Card, run: Path | None) -> Card:
+    """The card with what a run began with: ``recipe.from``, and the hours that went into those weights.
+
+    Args:
+        run: folder of a run that goes on; its ``run.yaml`` says what it began with, whatever has become of that since.
+
+    Raises:
+        TrainingError: the card names other weights than those that the run began with.
+    """
+    source = card.recipe.get("from")
+    if run is None:
+        hours = resolve(source).card.training.all_hours if source else None
+    elif (run / "run.yaml").exists():
+        before = Card.load(run / "run.yaml")
+        origin, hours = before.recipe.get("from"), before.training.earlier_hours
+        if source is not None and source != origin:
+            raise TrainingError(f"the run in {run} began with {origin or 'random weights'} and goes on from its own "
+                                f"checkpoint; leave out 'from' {source}, or name another folder")
+        source = origin
+    else:
+        return card
+    recipe = {key: value for key, value in card.recipe.items() if key != "from"} | ({"from": source} if source else {})
+    return card.replace(recipe=recipe, training={"earlier_hours": round(hours, 4)} if hours else None)
 
 
 def complete(recipe: Recipe, targets: Mapping[str, Any]) -> Recipe:

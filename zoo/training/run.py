@@ -21,7 +21,7 @@ from zoo.data.identity import SPLIT_FILE, write_split
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.data.store import Store
 from zoo.errors import MissingExtraError, TrainingError, ZooError
-from zoo.loading import resolve, save
+from zoo.loading import save
 from zoo.model import Model
 from zoo.training import machine
 from zoo.training.curve import write_curve
@@ -29,7 +29,7 @@ from zoo.training.distributed import Ranks, ranks
 from zoo.training.dry_run import dry_run
 from zoo.training.feed import fits
 from zoo.training.loop import Outcome, Trainer
-from zoo.training.prepare import complete, copy_weights, fit_constants, read_card, untrained
+from zoo.training.prepare import begun, complete, copy_weights, fit_constants, read_card, untrained
 from zoo.training.recipe import Recipe, read_recipe
 
 __all__ = ["Options", "Run", "run"]
@@ -67,9 +67,9 @@ class Run:
 
 def run(card: str | Path | Card, out: Path, options: Options) -> Run:
     """See :func:`zoo.training.train`."""
-    description = read_card(card, list(options.overrides))
-    recipe = complete(read_recipe(description.recipe, targets=list(description.targets)), description.targets)
     resume = _check_folder(out, options)
+    description = begun(read_card(card, list(options.overrides)), out if resume else None)
+    recipe = complete(read_recipe(description.recipe, targets=list(description.targets)), description.targets)
     settings = machine.prepare()
     torch.backends.cuda.matmul.allow_tf32 = recipe.tf32
     with ranks(options.device) as here:
@@ -180,7 +180,7 @@ def _identity(card: Card, store: Store, rows: Mapping[str, Tensor]) -> dict[str,
 
 def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ranks, options: Options) -> Card:
     """Write card and weights, the pictures, and the metrics of the test split."""
-    changes: dict[str, Any] = {"training": _training(trainer, here)}
+    changes: dict[str, Any] = {"training": _training(trainer, here, model.required_card.training.earlier_hours)}
     given, data = found.split_file, model.required_card.data
     if given is not None and data.split is not None:
         # As it is: it may know structures that were not in the file trained on.
@@ -221,7 +221,7 @@ def _measure(out: Path, model: Model, found: CardData, trainer: Trainer, *, pict
         trainer.say(f"no curves: {error}")
 
 
-def _training(trainer: Trainer, here: Ranks) -> dict[str, Any]:
+def _training(trainer: Trainer, here: Ranks, earlier_hours: float | None) -> dict[str, Any]:
     """The section ``training`` of the card."""
     progress, seconds = trainer.progress, trainer.clock.seconds
     rate = trainer.epochs_done * len(trainer.train_rows) / max(seconds, 1e-9)
@@ -233,8 +233,8 @@ def _training(trainer: Trainer, here: Ranks) -> dict[str, Any]:
                "versions": {"geometric-zoo": version("geometric-zoo"), "torch": str(torch.__version__)}}
     from zoo.evaluation import commit
 
-    if trainer.recipe.warm_start and (before := resolve(trainer.recipe.warm_start).card.training.all_hours):
-        section["earlier_hours"] = round(before, 4)
+    if earlier_hours:
+        section["earlier_hours"] = earlier_hours
     return section | ({"commit": commit()} if commit() else {})
 
 
