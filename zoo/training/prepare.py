@@ -70,7 +70,7 @@ def begun(card: Card, run: Path | None) -> Card:
         source = origin
     else:
         return card
-    recipe = {key: value for key, value in card.recipe.items() if key != "from"} | ({"from": source} if source else {})
+    recipe = card.recipe | ({"from": source} if source else {})
     return card.replace(recipe=recipe, training={"earlier_hours": round(hours, 4)} if hours else None)
 
 
