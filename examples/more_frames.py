@@ -7,6 +7,10 @@
     python examples/more_frames.py label  sampled.xyz more.xyz runs/delta   # cheaper method + difference
     python examples/more_frames.py compare more.xyz MODEL…           # how far models are from these labels, by kind
 
+A model may take the cheaper method's place, and then there is nothing to correct: a faster network learns from it.
+
+    python examples/more_frames.py sample frames.xyz more.xyz --calculator zoo:nequip-acac --option compile=yes
+
 ``more.xyz`` beside the frames that one had is what a last model is trained on. The difference of two methods varies
 less and more slowly than either energy, so fewer frames tell it, and where it has to be extrapolated the cheaper method
 still knows what a bond is (Δ-machine learning: R. Ramakrishnan, P. O. Dral, M. Rupp & O. A. von Lilienfeld, J. Chem.
@@ -165,7 +169,8 @@ def main() -> None:
     elif said.step == "label":
         predictions = predicted(frames, said.models)
         ase.io.write(said.out, list(label(frames, predictions, said.max_force)))
-        show("forces of models apart, meV/Å", disagreement(frames, predictions))
+        if len(predictions) > 1:
+            show("forces of models apart, meV/Å", disagreement(frames, predictions))
     elif said.step == "delta":
         differences = list(delta(frames, made(said.calculator, said.option), said.max_force))
         ase.io.write(said.out, differences)
@@ -195,7 +200,8 @@ def arguments() -> argparse.Namespace:
         if step in ("label", "compare"):
             takes.add_argument("models", nargs="+")
         else:
-            takes.add_argument("--calculator", default="tblite.ase:TBLite", help="module:class of an ASE calculator")
+            takes.add_argument("--calculator", default="tblite.ase:TBLite",
+                               help="module:class of an ASE calculator, or zoo:MODEL")
             takes.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the calculator")
         if step == "sample":
             takes.add_argument("--seed", type=int, default=0)
@@ -217,6 +223,10 @@ def made(calculator: str, given: list[str]) -> Calculator:
     if calculator == "tblite.ase:TBLite":
         options = {"method": "GFN2-xTB", "verbosity": 0} | options
     module, name = calculator.split(":")
+    if module == "zoo":
+        import zoo
+
+        return zoo.load(name).calculator(**options)
     return getattr(importlib.import_module(module), name)(**options)
 
 

@@ -144,3 +144,22 @@ def test_dynamics_and_bent_frames_carry_the_calculators_labels(script, monkeypat
         energy, forces = script.computed(atoms, EMT())
         assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-9)
         np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-9)
+
+
+def test_a_model_of_the_zoo_labels_frames_for_another(script, monkeypatch, tmp_path):
+    import zoo
+
+    monkeypatch.setattr(script, "SETTLE", 2)
+    monkeypatch.setattr(script, "APART", 1)
+    ase.io.write(tmp_path / "frames.xyz", frames())
+    monkeypatch.setattr("sys.argv", [
+        "more_frames.py", "sample", str(tmp_path / "frames.xyz"), str(tmp_path / "out.xyz"), "--temperature", "300=3",
+        "--calculator", "zoo:painn-ethanol", "--option", "dtype=float64", "--bent", "4", "--max-force", "100"])
+    script.main()
+    made = ase.io.read(tmp_path / "out.xyz", ":")
+    assert len(made) == 7
+    teacher = zoo.load("painn-ethanol", dtype="float64")
+    for atoms, said in zip(made, teacher.predict(made, derivatives=["forces"])):
+        assert atoms.get_potential_energy() == pytest.approx(float(said["energy"]), abs=1e-6)
+        # Positions are written to 1e-8 Å, forces to 1e-8 eV/Å.
+        np.testing.assert_allclose(atoms.get_forces(), said["forces"], atol=1e-5)
