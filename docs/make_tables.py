@@ -59,8 +59,7 @@ def force_field_table() -> str:
     """Test errors of the bundled force fields, one row a model."""
     lines = ["| model | energy, meV | meV/atom | forces, meV/Å | stress, meV/Å³ | trained on | parameters | hours |",
              "|---|---:|---:|---:|---:|---:|---:|---:|"]
-    for path in sorted(ROOT.glob("cards/*/card.yaml")):
-        card = Card.load(path)
+    for card in cards_by_system():
         if not card.derivatives or card.weights is None:
             continue
         energy = next(iter(card.targets))
@@ -121,9 +120,17 @@ def scan_table() -> str:
 
 def measured_by(*keys: str) -> list[tuple[Card, dict[str, Any]]]:
     """Cards that have some of these blocks under ``stability``, and what stands there."""
-    cards = [Card.load(path) for path in sorted(ROOT.glob("cards/*/card.yaml"))]
-    return [(card, card.stability) for card in cards
+    return [(card, card.stability) for card in cards_by_system()
             if isinstance(card.stability, dict) and card.stability.keys() & {*keys}]
+
+
+def cards_by_system() -> list[Card]:
+    """Models of one molecule or crystal together, and in these the families by the geometry that they see."""
+    def place(card: Card) -> tuple[str, int]:
+        family, _, system = card.name.partition("-")
+        return system, FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+
+    return sorted((Card.load(path) for path in ROOT.glob("cards/*/card.yaml")), key=place)
 
 
 def short(value: float | None) -> str:

@@ -35,13 +35,15 @@ def test_tables_tell_what_was_measured_of_crystals_and_molecules(tmp_path, monke
     card = Card.load(ROOT / "cards" / "painn-acac")
     card.replace(stability=found).save(tmp_path / "cards" / "one")
     other = {"scan": {"bonds": {"C-C": bond}, "turns": []}}
-    card.replace(name="other", stability=other).save(tmp_path / "cards" / "two")
+    card.replace(name="schnet-ethanol", stability=other).save(tmp_path / "cards" / "two")
+    card.replace(name="dimenet-acac", stability=other).save(tmp_path / "cards" / "six")
     assert tables.crystal_table().splitlines()[2:] == [
         "| `painn-acac` | Si2 | – | – | 0.00 · 15.10 | – | – | 0.0009 |"]
     assert tables.scan_table().splitlines()[0] == "| model | C-C | C-H | H-O | highest turn, eV | holes |"
     assert tables.scan_table().splitlines()[2:] == [
+        "| `dimenet-acac` | 0.55–1.6 | – | – | – | none |",
         "| `painn-acac` | – | 0.55–1.6 | 0.55–1.6 | 2.3 | H-O, turned C-C |",
-        "| `other` | 0.55–1.6 | – | – | – | none |"]
+        "| `schnet-ethanol` | 0.55–1.6 | – | – | – | none |"]
 
 
 def test_every_command_the_readme_shows_exists():
