@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ase.io
@@ -38,7 +38,7 @@ from zoo.simulation.bonds import Bonds
 from zoo.simulation.sides import lighter_side, turns_about
 
 TEMPERATURES = {300: 1500, 600: 3000, 1000: 1500}  # K: frames
-BENT = 2000
+BENT, BENDS = 2000, ("turn", "stretch")
 EACH, SETTLE, APART, TIMESTEP_FS = 100, 200, 20, 1.0  # frames of a trajectory; steps before the first, between two
 STRETCH = (0.8, 1.5)  # times the bond's length
 MAX_FORCE = 20.0  # eV/Å: left out where any component is larger
@@ -88,12 +88,13 @@ def dynamics(frames: list[Atoms], calculator: Calculator, rng: np.random.Generat
 
 
 def bent(frames: list[Atoms], calculator: Calculator, rng: np.random.Generator, count: int = BENT,
-         stretch: tuple[float, float] = STRETCH, max_force: float = MAX_FORCE) -> Iterator[Atoms]:
+         stretch: tuple[float, float] = STRETCH, max_force: float = MAX_FORCE,
+         kinds: Sequence[str] = BENDS) -> Iterator[Atoms]:
     """Frames with one bond turned by any angle, or pressed or stretched; the lighter side moves as a rigid body."""
     failed = 0
     while count:
         atoms = frames[rng.integers(len(frames))].copy()
-        kind = ("turn", "stretch")[rng.integers(2)]
+        kind = kinds[rng.integers(len(kinds))]
         if _distort(atoms, kind, rng, stretch) and (found := computed(atoms, calculator, max_force)) is not None:
             yield labelled(atoms, *found, kind)
             count, failed = count - 1, 0
@@ -179,7 +180,7 @@ def main() -> None:
     else:
         rng, calculator = np.random.default_rng(said.seed), made(said.calculator, said.option)
         visited = list(dynamics(frames, calculator, rng, dict(said.temperature or TEMPERATURES.items())))
-        bends = bent(visited, calculator, rng, said.bent, tuple(said.stretch), said.max_force)
+        bends = bent(visited, calculator, rng, said.bent, tuple(said.stretch), said.max_force, said.bend or BENDS)
         ase.io.write(said.out, visited + list(bends))
 
 
@@ -208,6 +209,7 @@ def arguments() -> argparse.Namespace:
             takes.add_argument("--temperature", action="append", type=_share, metavar="K=FRAMES",
                                help="frames of dynamics at K kelvin (300=1500, 600=3000 and 1000=1500 unless given)")
             takes.add_argument("--bent", type=int, default=BENT, help="frames with a turned or stretched bond")
+            takes.add_argument("--bend", action="append", choices=BENDS, help="only these (both unless given)")
             takes.add_argument("--stretch", type=float, nargs=2, default=STRETCH, metavar=("LEAST", "MOST"),
                                help="how long a stretched bond is, times its length (0.8 1.5 unless given)")
     return parser.parse_args()

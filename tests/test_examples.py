@@ -84,6 +84,8 @@ def test_bonds_are_pressed_as_far_as_asked_for(script, monkeypatch):
     length = start.get_distance(0, 1)
     found = [a.get_distance(0, 1) / length for a in script.bent([start], EMT(), rng, 20, (0.5, 0.7), np.inf)]
     assert 0.5 <= min(found) < 0.55 and 0.65 < max(found) <= 0.7
+    only = list(script.bent([molecule("CH3CH2OH")], EMT(), rng, 8, max_force=np.inf, kinds=["turn"]))
+    assert {a.info["config_type"] for a in only} == {"turn"}
     monkeypatch.setattr(script, "TRIES", 20)
     with pytest.raises(SystemExit, match=r"1e-09 eV.*0\.5 to 0\.7"):
         list(script.bent([start], EMT(), rng, 1, (0.5, 0.7), 1e-9))
@@ -154,10 +156,11 @@ def test_a_model_of_the_zoo_labels_frames_for_another(script, monkeypatch, tmp_p
     ase.io.write(tmp_path / "frames.xyz", frames())
     monkeypatch.setattr("sys.argv", [
         "more_frames.py", "sample", str(tmp_path / "frames.xyz"), str(tmp_path / "out.xyz"), "--temperature", "300=3",
-        "--calculator", "zoo:painn-ethanol", "--option", "dtype=float64", "--bent", "4", "--max-force", "100"])
+        "--calculator", "zoo:painn-ethanol", "--option", "dtype=float64", "--bent", "4", "--bend", "stretch",
+        "--max-force", "100"])
     script.main()
     made = ase.io.read(tmp_path / "out.xyz", ":")
-    assert len(made) == 7
+    assert [a.info["config_type"] for a in made] == ["300 K"] * 3 + ["stretch"] * 4
     teacher = zoo.load("painn-ethanol", dtype="float64")
     for atoms, said in zip(made, teacher.predict(made, derivatives=["forces"])):
         assert atoms.get_potential_energy() == pytest.approx(float(said["energy"]), abs=1e-6)
