@@ -15,8 +15,8 @@ import torch
 from ase.neighborlist import primitive_neighbor_list
 
 from zoo.data import open_sample
-from zoo.graph import Graph
-from zoo.neighbors import add_edges
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
 
 CUTOFF = 5.0
 

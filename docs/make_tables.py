@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.card import Card
+from zoo.cards.card import Card
 from zoo.cli.stability import holes
-from zoo.leaderboard import boards
-from zoo.leaderboard_tables import markdown
-from zoo.registry_file import read_registry
+from zoo.evaluation.leaderboard import boards
+from zoo.evaluation.leaderboard_tables import markdown
+from zoo.registry.registry_file import read_registry
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("README.md", "docs/force-fields.md", "docs/leaderboard.md")

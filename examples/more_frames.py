@@ -34,8 +34,8 @@ from ase.calculators.calculator import Calculator, CalculatorError
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 
-from zoo.simulation.bonds import Bonds
-from zoo.simulation.sides import lighter_side, turns_about
+from zoo.properties.bonds import Bonds
+from zoo.properties.sides import lighter_side, turns_about
 
 TEMPERATURES = {300: 1500, 600: 3000, 1000: 1500}  # K: frames
 BENT, BENDS = 2000, ("turn", "stretch")

@@ -70,7 +70,7 @@ class PluginYard:
 @pytest.fixture
 def yard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PluginYard]:
     """An import path of its own for plugins; everything imported from it is forgotten afterwards."""
-    from zoo import host
+    from zoo.registry import host
 
     made = PluginYard(tmp_path / "site")
     monkeypatch.syspath_prepend(str(made.site))

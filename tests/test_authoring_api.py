@@ -7,7 +7,8 @@ import hashlib
 import inspect
 from pathlib import Path
 
-from zoo import hookspecs, plugin
+from zoo import plugin
+from zoo.registry import hookspecs
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -90,7 +90,7 @@ def test_a_planted_import_is_caught(clean, tmp_path):
     config.write_text((ROOT / "pyproject.toml").read_text())
     site = Path(run(clean, "-c", "import zoo_plugins; print(zoo_plugins.__path__[0])", cwd=tmp_path).strip())
     planted = site / "schnet" / "planted.py"
-    planted.write_text("from zoo.model import Model\n")
+    planted.write_text("from zoo.model.model import Model\n")
     try:
         done = subprocess.run([clean.parent / "lint-imports", "--config", config, "--no-cache"], cwd=tmp_path,
                               capture_output=True, text=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.graph import Graph
-from zoo.model import Model
+from zoo.graph.graph import Graph
+from zoo.model.model import Model
+from zoo.model.readouts import READOUTS
 from zoo.nn import sum_by
-from zoo.readouts import READOUTS
 
 
 class Toy(nn.Module):

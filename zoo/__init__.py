@@ -9,21 +9,23 @@ Importing this module imports nothing else; each name below is fetched on first 
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.card import Card, TargetSpec
+    from zoo.cards.card import Card, TargetSpec
     from zoo.comparison import compare
     from zoo.errors import ZooError
-    from zoo.evaluation import evaluate
+    from zoo.evaluation.evaluation import evaluate
     from zoo.exporting import export, load_exported
-    from zoo.graph import Graph
+    from zoo.graph.graph import Graph
     from zoo.hub import pull, push
-    from zoo.loading import create, load, save
-    from zoo.model import Model
+    from zoo.loading.models import create, load, save
+    from zoo.model.model import Model
     from zoo.plugin import Architecture, DatasetSpec, hookimpl
-    from zoo.registry import list_models, show
+    from zoo.registry.names import list_models, show
     from zoo.training import train
 
 __all__ = ["Architecture", "Card", "DatasetSpec", "Graph", "Model", "TargetSpec", "ZooError", "compare", "create",
@@ -31,12 +33,33 @@ __all__ = ["Architecture", "Card", "DatasetSpec", "Graph", "Model", "TargetSpec"
            "pull", "push", "save", "show", "train"]
 
 _HOME = {
-    "Architecture": "zoo.plugin", "Card": "zoo.card", "DatasetSpec": "zoo.plugin", "Graph": "zoo.graph",
-    "Model": "zoo.model", "TargetSpec": "zoo.card", "ZooError": "zoo.errors", "compare": "zoo.comparison",
-    "create": "zoo.loading", "evaluate": "zoo.evaluation", "export": "zoo.exporting", "hookimpl": "zoo.plugin",
-    "list_models": "zoo.registry", "load": "zoo.loading", "load_exported": "zoo.exporting", "pull": "zoo.hub",
-    "push": "zoo.hub", "save": "zoo.loading", "show": "zoo.registry", "train": "zoo.training",
+    "Architecture": "plugin", "Card": "cards.card", "DatasetSpec": "plugin", "Graph": "graph.graph",
+    "Model": "model.model", "TargetSpec": "cards.card", "ZooError": "errors", "compare": "comparison",
+    "create": "loading.models", "evaluate": "evaluation.evaluation", "export": "exporting", "hookimpl": "plugin",
+    "list_models": "registry.names", "load": "loading.models", "load_exported": "exporting", "pull": "hub",
+    "push": "hub", "save": "loading.models", "show": "registry.names", "train": "training",
 }
+
+
+def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """A module's ``__getattr__`` (PEP 562): each name is imported from the module that defines it on first use.
+
+    Args:
+        package: ``__name__`` of the package that offers the names.
+        homes: name → module, relative to the package.
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+        value = getattr(import_module(f"{package}.{homes[name]}"), name)
+        sys.modules[package].__dict__[name] = value
+        return value
+
+    return get
+
+
+_get = lazy_names(__name__, _HOME)
 
 
 def __getattr__(name: str) -> Any:
@@ -44,11 +67,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("geometric-zoo")
-    if name not in _HOME:
-        raise AttributeError(f"module 'zoo' has no attribute '{name}'")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+    return _get(name)
 
 
 def __dir__() -> list[str]:

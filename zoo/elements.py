@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zoo.errors import StructureError
-from zoo.suggest import did_you_mean
+from zoo.errors import StructureError, did_you_mean
 
 __all__ = ["NUMBERS", "SYMBOLS", "numbers"]
 

@@ -10,8 +10,7 @@ import re
 import unicodedata
 from functools import cache
 
-from zoo.errors import DataError
-from zoo.suggest import did_you_mean
+from zoo.errors import DataError, did_you_mean
 
 __all__ = ["UNITS", "canonical", "dimension", "factor"]
 

@@ -15,7 +15,7 @@ import torch
 from md_worker import Engine
 
 import zoo
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
 
 _HOME = tempfile.TemporaryDirectory()
 os.environ["ZOO_HOME"] = _HOME.name

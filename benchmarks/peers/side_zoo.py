@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from worker import Side
 
-from zoo.graph import Graph
-from zoo.importers.model import import_state
+from zoo.graph.graph import Graph
+from zoo.loading.importing import import_state
 
 
 def build(family: str, config: dict[str, Any], batch: dict[str, Tensor], exchange: Path, device: str) -> Side:

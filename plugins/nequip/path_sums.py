@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from zoo.nn.multilinear import leads_on
+from zoo.nn.fused.multilinear import leads_on
 
 from .neighbours import Block
 

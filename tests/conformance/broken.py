@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
 from zoo.nn import sum_by
 
 

@@ -19,7 +19,7 @@ from zoo.conformance.find import find
 from zoo.conformance.html import write_html
 from zoo.conformance.run import CHECKS, check_subjects, chosen
 from zoo.errors import PluginError, UnknownNameError, ZooError
-from zoo.loading import create, save
+from zoo.loading.models import create, save
 
 run = CliRunner()
 
@@ -130,7 +130,7 @@ def test_an_exemption_stands_beside_what_was_measured(saved):
 
 
 def test_an_exemption_from_nothing_is_a_fault(saved):
-    from zoo.card import Card
+    from zoo.cards.card import Card
 
     card = Card.load(saved)
     card.replace(exemptions=[{"check": "physics.smoothness", "reason": "a misspelt one"}]).save(saved)

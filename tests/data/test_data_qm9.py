@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import torch
 
-from zoo import host
 from zoo.data import open_qm9, open_sample, qm9, qm9_sources
 from zoo.data.qm9_sources import COLUMNS, RawQM9
 from zoo.data.splits import QM9_TEST_SHA256, qm9_uncharacterized
 from zoo.errors import DataError, MissingExtraError
+from zoo.registry import host
 
 METHANE = """5
 gdb 1\t157.7118\t157.70997\t157.70699\t0.\t13.21\t-0.3877\t0.1171\t0.5048\t35.3641\t0.044749\t-40.47893\t-40.476062\

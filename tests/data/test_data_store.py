@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from zoo.data import Store, open_sample
 from zoo.data.pointclouds import point_clouds
 from zoo.errors import DataError
-from zoo.graph import Graph
-from zoo.neighbors import add_edges
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
 
 
 @pytest.fixture(scope="module")

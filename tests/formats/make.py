@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from zoo import host
 from zoo.lab.probes import FAMILIES, probe
-from zoo.loading import save
+from zoo.loading.models import save
+from zoo.registry import host
 
 HERE = Path(__file__).parent
 

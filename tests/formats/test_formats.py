@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo import host
 from zoo.errors import WeightsError
+from zoo.registry import host
 
 HERE = Path(__file__).parent
 FAMILIES = ("schnet", "dimenet", "gemnet", "painn", "nequip")
@@ -35,8 +35,8 @@ def test_other_numbers_would_be_seen(tmp_path):
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
 
-    from zoo.card import Card
-    from zoo.weights import sha256_of
+    from zoo.cards.card import Card
+    from zoo.cards.weights import sha256_of
 
     folder = shutil.copytree(HERE / "painn-1", tmp_path / "painn")
     file = folder / "model.safetensors"

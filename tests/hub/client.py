@@ -15,11 +15,12 @@ HERE = Path(__file__).parent
 PRELOADED = (
     *("pydantic", "yaml", "safetensors", "numpy", "typer", "rich.table", "rich.progress", "pluggy"),
     *("httpx2", "httpcore2", "httpx", "httpcore", "h11", "anyio", "ssl", "asyncio", "concurrent.futures.thread"),
-    *("zoo.card", "zoo.registry", "zoo.resolution", "zoo.cli.hub", "zoo.weights", "safetensors.numpy", "zoneinfo"),
+    *("zoo.cards.card", "zoo.registry.names", "zoo.loading.resolution", "zoo.cli.hub", "zoo.cards.weights"),
+    *("safetensors.numpy", "zoneinfo"),
     *("filelock", "tqdm.auto", "fsspec", "importlib.metadata", "uuid", "email.utils", "http.cookiejar", "difflib"),
 )
 
-TORCH = (*PRELOADED, "torch", "ase.build", "zoo.loading", "zoo.data.of_card")
+TORCH = (*PRELOADED, "torch", "ase.build", "zoo.loading.models", "zoo.data.of_card")
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from zoo.card import Card
+from zoo.cards.card import Card
 from zoo.hub.repository import render_config, render_readme
 
 PARAMETERS = 40_000

@@ -11,7 +11,7 @@ from . import models
 from .client import Client
 
 FETCH = "from zoo.hub import fetch\nr = fetch(args[0])\nresult = [str(r.weights), str(r.address)]"
-RESOLVE = "from zoo.resolution import resolve\nr = resolve(args[0])\nresult = [str(r.weights), r.origin]"
+RESOLVE = "from zoo.loading.resolution import resolve\nr = resolve(args[0])\nresult = [str(r.weights), r.origin]"
 WEIGHTS = models.weights()
 OTHER = models.weights(seed=1)
 

@@ -52,7 +52,7 @@ def test_a_link_out_of_the_cache_is_not_followed(newest: Client, hub: HubServer,
 
 def test_intact_weights_are_hashed_once(newest: Client, commit: str) -> None:
     counted = (
-        "import zoo.weights as w\nhashed = []\nreal = w.sha256_of\n"
+        "import zoo.cards.weights as w\nhashed = []\nreal = w.sha256_of\n"
         "w.sha256_of = lambda path: hashed.append(path) or real(path)\n"
         f"{FETCH}\nresult = len(hashed)"
     )

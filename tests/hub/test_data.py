@@ -107,7 +107,7 @@ def test_a_card_that_names_a_data_set_of_the_hub_finds_it_and_its_split(torch_cl
     torch_client.run(divide, timeout=120).ok()
     push(torch_client)
     find = (
-        "from zoo.card import Card\nfrom zoo.data.of_card import open_for_card\n"
+        "from zoo.cards.card import Card\nfrom zoo.data.of_card import open_for_card\n"
         "found = open_for_card(Card.from_dict(args[0]), cutoff=3.0, labels=['energy'])\n"
         "result = [found.own, found.name, {name: part.tolist() for name, part in found.rows.items()}]"
     )
@@ -133,7 +133,7 @@ def test_a_card_that_names_a_data_set_of_the_hub_trains_on_it(torch_client: Clie
         "data": {"dataset": f"hf:zoo-org/waters@{pin}", "split": {"val": 2, "test": 2}},
     }  # fmt: skip
     snippet = (
-        "import zoo, json\nfrom zoo.card import Card\nCard.from_dict(args[0]).save('water.yaml')\n"
+        "import zoo, json\nfrom zoo.cards.card import Card\nCard.from_dict(args[0]).save('water.yaml')\n"
         "zoo.train('water.yaml', out='run', fast_dev_run=True, quiet=True)\nresult = True"
     )
     assert torch_client.run(snippet, card, timeout=300).ok()

@@ -6,13 +6,13 @@ import ase
 import pytest
 import torch
 
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
 from zoo.lab.chains import chains
 from zoo.lab.degeneracy import body_orders, bond_angles, congruent, degenerate_up_to
 from zoo.lab.expressivity import turned
 from zoo.lab.pairs import CUTOFF, Pair, pairs
 from zoo.lab.picasso import LEVELS, face, faces
-from zoo.neighbors import add_edges
 
 HIGHEST = 8
 FACES = [Pair(level, {"bend": 2, "twist": None}[level], "", face(level, 0), face(level, 1)) for level in LEVELS]

@@ -17,8 +17,8 @@ from zoo.lab.symmetry import (
     representation,
     transformed,
 )
-from zoo.loading import create
-from zoo.rotations import random_rotation
+from zoo.loading.models import create
+from zoo.nn.rotations import random_rotation
 
 X, Y = torch.tensor([-0.1222, -0.7573, 1.0416]), torch.tensor([0.3303, 0.5315, -1.0235])
 ROUNDED = torch.tensor([[0.1437, -0.9875, 0.0642], [0.9593, 0.1549, 0.2360], [-0.2430, 0.0276, 0.9696]])

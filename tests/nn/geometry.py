@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo.graph import Graph
-from zoo.neighbors import add_edges
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
 
 
 def graph_of(pos: Tensor, cutoff: float) -> Graph:

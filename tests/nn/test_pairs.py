@@ -7,9 +7,10 @@ import pytest
 import torch
 from geometry import graph_of, random
 
-from zoo.graph import Graph
-from zoo.neighbors import add_edges
-from zoo.nn import Filtered, FilteredSum, OuterSum, gather, neighbour_sums, pairs, sum_by
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
+from zoo.nn import Filtered, FilteredSum, OuterSum, gather, pairs, sum_by
+from zoo.nn.fused import neighbor_sums as neighbour_sums
 
 C = 3
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from geometry import random
 
+from zoo.graph.tracing import traced
 from zoo.nn import Recomputed
-from zoo.tracing import traced
 
 
 class Product(Recomputed):

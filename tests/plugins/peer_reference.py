@@ -11,8 +11,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from zoo.graph import Graph
-from zoo.importers.state import ForeignState, Imported
+from zoo.foreign.state import ForeignState, Imported
+from zoo.graph.graph import Graph
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference"
 

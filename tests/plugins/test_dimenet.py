@@ -9,9 +9,9 @@ from peer_reference import load
 from zoo_plugins.dimenet import zoo_architectures
 from zoo_plugins.dimenet.model import DimeNetPlusPlus
 
-from zoo.graph import Graph
-from zoo.importers import pyg
-from zoo.neighbors import add_edges
+from zoo.foreign import pyg
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
 
 TINY = {
     "hidden": 10, "blocks": 2, "int_emb": 6, "basis_emb": 3, "out_emb": 8, "num_spherical": 4, "num_radial": 3,

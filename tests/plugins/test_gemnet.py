@@ -13,9 +13,9 @@ from zoo_plugins.gemnet.geometry import COLLINEAR, _inverse_sine
 from zoo_plugins.gemnet.layers import Scale
 from zoo_plugins.gemnet.model import GemNet
 
-from zoo.graph import Graph
-from zoo.importers import fairchem
-from zoo.neighbors import add_edges, edge_vectors
+from zoo.foreign import fairchem
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges, edge_vectors
 
 TINY = {
     "num_spherical": 3, "num_radial": 3, "blocks": 1, "emb_atom": 6, "emb_edge": 7, "emb_trip": 5, "emb_quad": 4,

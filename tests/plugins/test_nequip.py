@@ -17,11 +17,11 @@ from zoo_plugins.nequip.model import NequIP
 from zoo_plugins.nequip.neighbours import Neighbours, arrange
 
 from zoo.errors import ZooError
-from zoo.graph import Graph
-from zoo.importers.nequip import nequip as importer
-from zoo.importers.state import ForeignState
-from zoo.neighbors import add_edges
-from zoo.rotations import random_rotation, transform
+from zoo.foreign.nequip import nequip as importer
+from zoo.foreign.state import ForeignState
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
+from zoo.nn.rotations import random_rotation, transform
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 EVEN, VECTOR, AXIAL, ODD = Irrep(0, 1), Irrep(1, -1), Irrep(1, 1), Irrep(0, -1)

@@ -9,10 +9,10 @@ from zoo_plugins.painn import messages
 from zoo_plugins.painn.model import PaiNN
 
 from zoo.errors import ZooError
-from zoo.graph import Graph
-from zoo.importers.schnetpack import painn
-from zoo.importers.state import ForeignState
-from zoo.neighbors import add_edges
+from zoo.foreign.schnetpack import painn
+from zoo.foreign.state import ForeignState
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
 from zoo.nn import recomputed
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}

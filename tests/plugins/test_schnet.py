@@ -6,8 +6,8 @@ import pytest
 import torch
 from zoo_plugins.schnet.model import SchNet
 
-from zoo.graph import Graph
-from zoo.neighbors import add_edges
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
 from zoo.nn import FilteredSum, OuterSum, TableSum, neighbour_sums, recomputed
 
 

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import zoo
-from zoo.graph import Graph
-from zoo.importers.model import import_state
+from zoo.graph.graph import Graph
+from zoo.loading.importing import import_state
 
 HERE = Path(__file__).parent
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}

@@ -8,11 +8,11 @@ import torch
 from ase.data import covalent_radii
 from torch import Tensor, nn
 
-from zoo.graph import Graph
-from zoo.model import Model
+from zoo.graph.graph import Graph
+from zoo.model.model import Model
+from zoo.model.readouts import READOUTS
 from zoo.nn import sum_by
-from zoo.readouts import READOUTS
-from zoo.simulation import Bonds
+from zoo.properties import Bonds
 
 
 class Morse(nn.Module):

@@ -10,7 +10,7 @@ import ase.io
 import pytest
 from environments import ROOT, call, machine
 
-from zoo.card import Card
+from zoo.cards.card import Card
 from zoo.errors import ZooError
 from zoo.scaffold import NewPackage, new_package
 from zoo.training.recipe import read_recipe

@@ -95,7 +95,7 @@ def test_weights_of_its_first_format_still_load(python, trained, tmp_path):
         import zoo
         from safetensors import safe_open
         from safetensors.torch import load_file, save_file
-        from zoo.card import Card
+        from zoo.cards.card import Card
         old = pathlib.Path("old"); old.mkdir()
         state = load_file({str(trained / 'model.safetensors')!r})
         state = {{k.replace("embedding", "atoms"): v for k, v in state.items()}}

@@ -7,9 +7,9 @@ import torch
 
 from zoo.data.pointclouds import point_clouds
 from zoo.errors import StructureError
-from zoo.graph import Graph
-from zoo.loading import load
-from zoo.rotations import random_rotation
+from zoo.graph.graph import Graph
+from zoo.loading.models import load
+from zoo.nn.rotations import random_rotation
 from zoo.training import train
 
 PLUGIN = """

@@ -18,10 +18,10 @@ from tiny import make_model, run_trainer
 
 from zoo.data import Store
 from zoo.errors import TrainingError
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
 from zoo.training.checkpoint import Checkpoints, DiskFullError
-from zoo.training.feed import Feed
 from zoo.training.log import Log
+from zoo.training.prefetcher import Feed
 
 # -- checkpoints ---------------------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ def test_a_store_larger_than_memory_is_read_from_its_file_by_a_thread(
     assert not Feed(mapped, torch.float32, torch.device("cpu")).works_ahead  # small: nothing to gain
     if sys.platform.startswith("linux"):
         assert str(folder) in Path("/proc/self/maps").read_text()
-    monkeypatch.setattr("zoo.training.feed._host_memory", lambda: 1000.0)
+    monkeypatch.setattr("zoo.training.prefetcher._host_memory", lambda: 1000.0)
     feed = Feed(mapped, torch.float32, torch.device("cpu"))
     assert feed.works_ahead
     threads = []
@@ -197,14 +197,14 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
 def test_denormals_are_flushed_in_every_thread_or_not_at_all() -> None:
     early = run_python("""
         import torch; torch.set_num_threads(2)
-        from zoo.training import machine
+        from zoo.process import machine
         print(machine.prepare()["flush_denormal"], int((torch.full((1 << 20,), 1e-40) * 1).count_nonzero()))
     """)
     assert early.stdout.split() == ["True", "0"], early.stderr
     late = run_python("""
         import torch; torch.set_num_threads(2)
         torch.ones(1 << 20).add(1)  # the worker threads start
-        from zoo.training import machine
+        from zoo.process import machine
         print(machine.prepare()["flush_denormal"], int((torch.full((1 << 20,), 1e-40) * 1).count_nonzero()))
     """)
     # Newer torch reaches threads that run already; older does not, and then it is left off everywhere.
@@ -212,7 +212,7 @@ def test_denormals_are_flushed_in_every_thread_or_not_at_all() -> None:
 
 
 def test_denormals_that_some_threads_keep_are_left_alone_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    from zoo.training import machine
+    from zoo.process import machine
 
     monkeypatch.setattr(machine, "_every_thread_flushes", lambda: False)
     with pytest.warns(UserWarning, match="already started"):
@@ -235,7 +235,7 @@ def test_importing_and_predicting_changes_nothing_global() -> None:
 def test_torchrun_trains_as_one_process_does(tmp_path: Path) -> None:
     from importlib.resources import files
 
-    from zoo.card import Card
+    from zoo.cards.card import Card
 
     sample = str(files("zoo.data").joinpath("samples", "qm9"))
     Card.from_dict({

@@ -16,7 +16,7 @@ from ase.calculators.lj import LennardJones
 from typer.testing import CliRunner
 
 import zoo
-from zoo.card import Card
+from zoo.cards.card import Card
 from zoo.cli import app
 from zoo.errors import DataError, EvaluationError, TrainingError, ZooError
 from zoo.training import train

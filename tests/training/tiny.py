@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data import Store
-from zoo.graph import Graph
-from zoo.irreps import FeatureLayout
-from zoo.model import Model
+from zoo.graph.graph import Graph
+from zoo.model.model import Model
+from zoo.model.readouts import READOUTS
 from zoo.nn import gather, sum_by
-from zoo.readouts import READOUTS
+from zoo.nn.irreps import FeatureLayout
 from zoo.training import loop
 from zoo.training.distributed import ranks
 from zoo.training.prepare import complete

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from zoo.errors import ZooError
-from zoo.suggest import did_you_mean
+from zoo.errors import ZooError, did_you_mean
 
 __all__ = ["COMMANDS", "app", "console", "errors", "main"]
 

@@ -21,11 +21,11 @@ def calibrate(
     device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
 ) -> None:
     """Fit error estimates to a model, on its training and validation split; they are kept beside its weights."""
-    from zoo import loading
     from zoo.cli.evaluate import into_card, progress, show
     from zoo.cli.writing import check_writable
-    from zoo.evaluation import evaluate as measure
-    from zoo.training import machine
+    from zoo.evaluation.evaluation import evaluate as measure
+    from zoo.loading import models as loading
+    from zoo.process import machine
     from zoo.uncertainty import FILE
     from zoo.uncertainty.calibrate import calibrate as fit
     from zoo.uncertainty.calibrate import write

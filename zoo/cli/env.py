@@ -26,8 +26,8 @@ def env(
     devices: Annotated[bool, typer.Option("--devices", help="Import torch and name its devices.")] = False,
 ) -> None:
     """Show versions, plugins, folders and settings: what a bug report needs."""
-    from zoo import host
     from zoo.cli import console
+    from zoo.registry import host
 
     report: dict[str, dict[str, str | None]] = {
         "system": {"python": platform.python_version(), "executable": sys.executable,
@@ -66,7 +66,7 @@ def _version(package: str) -> str | None:
 
 
 def _folders() -> dict[str, str | None]:
-    from zoo.registry import user_registry
+    from zoo.registry.names import user_registry
 
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     hub_home = os.environ.get("HF_HOME") or str(Path(cache) / "huggingface")

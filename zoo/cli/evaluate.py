@@ -11,8 +11,8 @@ import typer
 from zoo.cli.writing import check_writable
 
 if TYPE_CHECKING:
-    from zoo.card import Card
-    from zoo.evaluation import Evaluation, SplitName
+    from zoo.cards.card import Card
+    from zoo.evaluation.evaluation import Evaluation, SplitName
 
 __all__ = ["evaluate", "into_card", "progress", "show"]
 
@@ -41,14 +41,14 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Measure a model on the test split of its data (or on other data): MAE, RMSE, largest error and R²."""
-    from zoo import loading
     from zoo.errors import EvaluationError
-    from zoo.evaluation import evaluate as measure
-    from zoo.files import write_text
-    from zoo.training import machine
+    from zoo.evaluation.evaluation import evaluate as measure
+    from zoo.files.replacing import write_text
+    from zoo.files.yaml_writer import dump_yaml
+    from zoo.loading import models as loading
+    from zoo.process import machine
     from zoo.training.recipe import apply_overrides
     from zoo.uncertainty import stale
-    from zoo.yaml_writer import dump_yaml
 
     if write and (limit is not None or allow_overlap):
         raise EvaluationError("--write takes whole splits that were not trained on: leave out --limit and "
@@ -73,7 +73,7 @@ def evaluate(
         show(result, breakdown=breakdown)
         typer.echo(f"written to {output}", err=True)
     if plot is not None:
-        from zoo.plots import parity
+        from zoo.pictures.figure import parity
 
         parity(result.results, plot, title=f"{result.model}, {result.split}")
     if write:
@@ -94,7 +94,7 @@ def into_card(card: Card, result: Evaluation) -> None:
 
 def _uncertainty(card: Card, result: Evaluation) -> Any:
     """The card's section with what was measured; none if it was calibrated for other weights."""
-    from zoo.card import Uncertainty
+    from zoo.cards.card import Uncertainty
     from zoo.uncertainty import stale
 
     section = card.uncertainty

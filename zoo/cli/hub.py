@@ -202,7 +202,7 @@ def registry_remove(source: Annotated[str, typer.Argument(help="As it was added.
 @registry.command("list")
 def registry_list() -> None:
     """Registries that were added."""
-    from zoo.registry import included
+    from zoo.registry.names import included
 
     for path, origin in included():
         print(f"{origin}: {path}" if origin != str(path) else origin)

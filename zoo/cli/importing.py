@@ -30,8 +30,8 @@ def import_weights(
 ) -> None:
     """Turn a state dict of torch-geometric, schnetpack, nequip or fairchem-core into a model of the zoo, exactly."""
     from zoo.cli import console
-    from zoo.importers import import_model
-    from zoo.loading import save
+    from zoo.loading import import_model
+    from zoo.loading.models import save
 
     symbols = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
     model = import_model(kind, file, elements=symbols, target=target, unit=unit, name=name or to.resolve().name.lower(),
@@ -43,7 +43,7 @@ def import_weights(
 
 
 def _settings(assignments: list[str]) -> dict[str, Any]:
-    from zoo.yaml_loader import parse_yaml
+    from zoo.files.yaml_loader import parse_yaml
 
     found = {}
     for assignment in assignments:

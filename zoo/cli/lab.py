@@ -62,7 +62,7 @@ def _products(x: str, y: str, irreps: str, matrix: str | None, seed: int, improp
     import torch
 
     from zoo.lab import symmetry as lab_symmetry
-    from zoo.rotations import random_rotation
+    from zoo.nn.rotations import random_rotation
 
     first, _, second = irreps.partition(",")
     rotation = random_rotation(seed) if matrix is None else lab_symmetry.nearest_rotation(
@@ -112,8 +112,8 @@ def _model(name: str, structure: Path | None, seed: int, picture: Path | None, a
     import ase.build
 
     from zoo.lab.equivariance import equivariance
-    from zoo.loading import load
-    from zoo.structures import read_structures
+    from zoo.loading.models import load
+    from zoo.structures.reading import read_structures
 
     atoms: Any = ase.build.molecule("CH3CH2OH")
     if structure is not None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from zoo.leaderboard import Board
-    from zoo.leaderboard_tables import Sheet
+    from zoo.evaluation.leaderboard import Board
+    from zoo.evaluation.leaderboard_tables import Sheet
 
 __all__ = ["leaderboard"]
 
@@ -26,11 +26,10 @@ def leaderboard(
     from rich.text import Text
 
     from zoo.cli import console, errors
-    from zoo.errors import UnknownNameError, ZooError
-    from zoo.leaderboard import boards
-    from zoo.leaderboard_tables import markdown, sheets
-    from zoo.registry import models
-    from zoo.suggest import did_you_mean
+    from zoo.errors import UnknownNameError, ZooError, did_you_mean
+    from zoo.evaluation.leaderboard import boards
+    from zoo.evaluation.leaderboard_tables import markdown, sheets
+    from zoo.registry.names import models
 
     if as_json + as_csv + as_markdown > 1:
         raise ZooError("choose one of --json, --csv and --markdown")

@@ -24,7 +24,7 @@ def list_models(
     from rich.text import Text
 
     from zoo.cli import console, errors
-    from zoo.registry import registry
+    from zoo.registry.names import registry
 
     found = registry()
     rows = _rows(found, pattern, architecture=architecture, target=target, dataset=dataset, plugin=plugin)
@@ -44,7 +44,7 @@ def list_models(
 def _rows(found: Any, pattern: str, **filters: str | None) -> list[dict[str, Any]]:
     """One row a model; a card that cannot be read, or a name with two meanings, is a row with its error."""
     from zoo.errors import ZooError
-    from zoo.registry import matching, name_matches
+    from zoo.registry.names import matching, name_matches
 
     filtered = any(value is not None for value in filters.values())
     conflicts = found.conflicts()

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.options import Compile
-from zoo.cli.progress import progress
 from zoo.errors import MissingExtraError, ZooError
+from zoo.process.progress import progress
 
 if TYPE_CHECKING:
     import ase
     from rich.console import Console
 
-    from zoo.model import Model
-    from zoo.simulation import DomainWatch, Dynamics
+    from zoo.model.model import Model
+    from zoo.properties import DomainWatch
+    from zoo.simulation import Dynamics
     from zoo.simulation.recording import Recorder
 
 __all__ = ["md"]
@@ -48,11 +49,12 @@ def md(
 ) -> None:
     """Molecular dynamics. Ctrl-C ends it after the present step, with everything written and a restart file."""
     from zoo.cli import errors
-    from zoo.loading import load
-    from zoo.simulation import DomainWatch, Dynamics
+    from zoo.loading.models import load
+    from zoo.process import machine
+    from zoo.properties import DomainWatch
+    from zoo.simulation import Dynamics
     from zoo.simulation import relax as relaxed
     from zoo.simulation.recording import Recorder, Restart, files_of
-    from zoo.training import machine
 
     if output.suffix not in (".extxyz", ".xyz"):
         raise ZooError(f"--output {output}: trajectories are extended XYZ, name it .extxyz")
@@ -95,7 +97,7 @@ def md(
 
 
 def _structure(file: Path) -> ase.Atoms:
-    from zoo.structures import read_structures
+    from zoo.structures.reading import read_structures
 
     first = next(iter(read_structures([file])))
     if first.atoms is None:
@@ -113,7 +115,7 @@ def _identity(model: Model) -> str:
 def _run(dynamics: Dynamics, recorder: Recorder, watch: DomainWatch | None, screen: Console, *, steps: int, every: int,
          quiet: bool) -> bool:
     """Move and record until done; whether a signal ended it."""
-    from zoo.training.signals import watched
+    from zoo.process.signals import watched
 
     saved = time.perf_counter()
     with (watched("SIGINT", "SIGTERM", "SIGUSR1") as notice,
@@ -150,7 +152,7 @@ def _tell_limits(screen: Console, watch: DomainWatch) -> None:
 
 def _finish(screen: Console, dynamics: Dynamics, recorder: Recorder, watch: DomainWatch | None, n_atoms: int,
             seconds: float, done: int) -> None:
-    from zoo.simulation.pictures import draw_energies
+    from zoo.properties.pictures import draw_energies
     from zoo.simulation.recording import read_log
 
     log = read_log(recorder.files.log)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.options import Compile
-from zoo.cli.progress import progress
 from zoo.cli.writing import check_writable
 from zoo.errors import ZooError
+from zoo.process.progress import progress
 
 if TYPE_CHECKING:
     import ase
 
-    from zoo.model import Model
-    from zoo.simulation import Phonons
+    from zoo.model.model import Model
+    from zoo.properties import Phonons
 
 __all__ = ["add_to"]
 
@@ -52,7 +52,7 @@ def stability(
 
     With --write, temperatures join those that the card has from runs of the same settings.
     """
-    from zoo.simulation import stability as measure
+    from zoo.properties import stability as measure
 
     model = _load(name, device, dtype, write=write)
     frames = [] if data is None else _frames(data)
@@ -76,7 +76,7 @@ def drift(
     compile: Compile = False,
 ) -> None:
     """How well NVE dynamics conserves energy."""
-    from zoo.simulation import energy_drift
+    from zoo.properties import energy_drift
 
     model = _load(name, device, dtype, write=write)
     with progress("NVE") as tell:
@@ -96,7 +96,7 @@ def eos(
     dtype: Dtype = "float64",
 ) -> None:
     """Lattice constant and bulk modulus of a crystal."""
-    from zoo.simulation import equation_of_state
+    from zoo.properties import equation_of_state
 
     model = _load(name, device, dtype, write=write)
     _out(model, "equation_of_state", equation_of_state(model, _frames(file)[0], strain=strain, points=points), write)
@@ -115,7 +115,7 @@ def phonons(
     dtype: Dtype = "float64",
 ) -> None:
     """Phonons of a crystal at the special points of its lattice; imaginary frequencies are negative."""
-    from zoo.simulation import phonons as measure
+    from zoo.properties import phonons as measure
 
     model = _load(name, device, dtype, write=write)
     repeats = None if supercell is None else _repeats(supercell)
@@ -124,7 +124,7 @@ def phonons(
     if displace is not None:
         result["finite_displacement"] = _displaced(model, found, displace)
     if output is not None:
-        from zoo.simulation.pictures import draw_bands
+        from zoo.properties.pictures import draw_bands
 
         title = model.card.name if model.card is not None else name
         draw_bands(found, output, title=f"{title}: phonons of {result['structure']}")
@@ -136,7 +136,7 @@ def phonons(
 
 def _displaced(model: Model, found: Phonons, delta: float) -> dict[str, Any]:
     """How far frequencies are from those by finite displacement, where both are exact; the zeros at Γ are left out."""
-    from zoo.simulation.phonons import IMAGINARY, displaced
+    from zoo.properties.phonons import IMAGINARY, displaced
 
     path = found.path()
     fitting = {label: q for label, q in path.special_points.items() if found.fits(q)}
@@ -166,7 +166,7 @@ def scan(
     dtype: Dtype = "float64",
 ) -> None:
     """How far a molecule's bonds can be pressed, stretched and turned about before its energy falls."""
-    from zoo.simulation import scan as measure
+    from zoo.properties import scan as measure
 
     model = _load(name, device, dtype, write=write)
     with progress("scan", "structures") as tell:
@@ -174,7 +174,7 @@ def scan(
     result = found.report() | {"dtype": dtype}
     title = model.card.name if model.card is not None else name
     if output is not None:
-        from zoo.simulation.pictures import draw_scan
+        from zoo.properties.pictures import draw_scan
 
         draw_scan(found, output, title=f"{title}: {result['structure']}")
     if as_json:
@@ -224,15 +224,15 @@ def reach(
                                                                       "one order: follow its bonds.")] = False,
 ) -> None:
     """Bond lengths and forces of training frames, for ``domain`` of a card."""
-    from zoo.simulation import training_reach
+    from zoo.properties import training_reach
 
     frames = _frames(data)
     typer.echo(json.dumps(training_reach(frames, reference=frames[0] if one_molecule else None), indent=1))
 
 
 def _load(name: str, device: str | None, dtype: str, *, write: bool) -> Model:
-    from zoo.loading import load
-    from zoo.training import machine
+    from zoo.loading.models import load
+    from zoo.process import machine
 
     machine.keep_memory()
     model = load(name, device=device, dtype=dtype)
@@ -242,7 +242,7 @@ def _load(name: str, device: str | None, dtype: str, *, write: bool) -> Model:
 
 
 def _frames(file: Path) -> list[ase.Atoms]:
-    from zoo.structures import read_structures
+    from zoo.structures.reading import read_structures
 
     reads = list(read_structures([file]))
     for read in reads:

@@ -17,8 +17,8 @@ def plugins(
     """List the plugins with what they offer; one that fails is shown with its error."""
     from rich.text import Text
 
-    from zoo import host
     from zoo.cli import console, errors
+    from zoo.registry import host
 
     records = host.plugins()
     if as_json:

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from zoo.cli.progress import progress
 from zoo.errors import StructureError, ZooError
+from zoo.process.progress import progress
 
 if TYPE_CHECKING:
     import ase
     from rich.table import Table
 
-    from zoo.model import Model
-    from zoo.structures import Read
+    from zoo.model.model import Model
+    from zoo.structures.reading import Read
 
 __all__ = ["predict"]
 
@@ -71,8 +71,8 @@ def predict(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Predict properties of molecules or crystals. What cannot be read or predicted is named, the rest is kept."""
-    from zoo.loading import load
-    from zoo.training import machine
+    from zoo.loading.models import load
+    from zoo.process import machine
 
     if not files and not smiles:
         raise StructureError("nothing to predict: name structure files, or use --smiles CCO")
@@ -97,7 +97,7 @@ def predict(
 
 
 def _read(files: Sequence[Path], smiles: Sequence[str]) -> list[Read]:
-    from zoo.structures import Read, from_smiles, read_structures
+    from zoo.structures.reading import Read, from_smiles, read_structures
 
     reads = list(read_structures(files))
     for text in smiles:
@@ -273,7 +273,7 @@ def _cell(value: Any) -> Any:
 
 def _write(path: Path, rows: list[Row]) -> None:
     """All predicted structures with their values, as extended XYZ; the file appears whole."""
-    from zoo.structures import write_structures
+    from zoo.structures.reading import write_structures
 
     frames = []
     for row in rows:

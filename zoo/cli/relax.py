@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.options import Compile
-from zoo.cli.progress import progress
+from zoo.process.progress import progress
 
 if TYPE_CHECKING:
     import ase
 
-    from zoo.model import Model
+    from zoo.model.model import Model
 
 __all__ = ["relax"]
 
@@ -37,10 +37,10 @@ def relax(
 ) -> None:
     """Relax molecules or crystals with FIRE. Ends with status 1 when some structure did not converge."""
     from zoo.cli import errors
-    from zoo.loading import load
+    from zoo.loading.models import load
+    from zoo.process import machine
     from zoo.simulation import relax as run
-    from zoo.structures import read_structures, write_structures
-    from zoo.training import machine
+    from zoo.structures.reading import read_structures, write_structures
 
     reads = list(read_structures(files))
     for read in reads:

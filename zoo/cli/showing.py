@@ -24,7 +24,7 @@ def show(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of cards, for editors.")] = False,
 ) -> None:
     """Show what a model predicts and how well, an architecture with its presets, or a data set."""
-    from zoo.card import Card
+    from zoo.cards.card import Card
     from zoo.errors import UnknownNameError
     from zoo.plugin import Architecture
 
@@ -50,9 +50,9 @@ def show(
 
 def _find(name: str) -> Any:
     """A Card, an Architecture or a DatasetSpec. A model's own name comes first, an alias last."""
-    from zoo import host, registry
-    from zoo.errors import UnknownNameError
-    from zoo.suggest import did_you_mean
+    from zoo.errors import UnknownNameError, did_you_mean
+    from zoo.registry import host
+    from zoo.registry import names as registry
 
     if name.startswith("hf:"):
         from zoo.hub import card_of
@@ -192,7 +192,7 @@ def _measured(metric: Any) -> str:
 
 
 def _usage(card: Any) -> str:
-    from zoo.registry import registry
+    from zoo.registry.names import registry
 
     entry = registry().models().get(card.name)
     known = entry is not None and entry.card_path is not None and card.path is not None and (
@@ -204,8 +204,8 @@ def _usage(card: Any) -> str:
 
 
 def _provided_by(card: Any) -> str:
-    from zoo import host
     from zoo.errors import ZooError
+    from zoo.registry import host
 
     try:
         return host.provider(card.architecture).package
@@ -240,7 +240,7 @@ def _training(training: Any) -> str:
 
 
 def _derivative_unit(name: str) -> str:
-    from zoo.card import DERIVATIVES
+    from zoo.cards.card import DERIVATIVES
 
     return DERIVATIVES[name]
 
@@ -251,9 +251,10 @@ def _derivative_unit(name: str) -> str:
 def _print_architecture(arch: Any) -> None:
     from rich.text import Text
 
-    from zoo import host, registry
     from zoo.cli import console
-    from zoo.yaml_writer import dump_yaml
+    from zoo.files.yaml_writer import dump_yaml
+    from zoo.registry import host
+    from zoo.registry import names as registry
 
     record = host.provider(arch.name)
     out = console()
@@ -277,9 +278,8 @@ def _print_architecture(arch: Any) -> None:
 
 
 def _print_preset(arch: Any, preset: str, as_json: bool) -> None:
-    from zoo.errors import UnknownNameError
-    from zoo.suggest import did_you_mean
-    from zoo.yaml_writer import dump_yaml
+    from zoo.errors import UnknownNameError, did_you_mean
+    from zoo.files.yaml_writer import dump_yaml
 
     if preset not in arch.presets:
         raise UnknownNameError(f"'{arch.name}' has no preset '{preset}'{did_you_mean(preset, arch.presets)} "
@@ -291,8 +291,9 @@ def _print_preset(arch: Any, preset: str, as_json: bool) -> None:
 def _print_dataset(spec: Any) -> None:
     from rich.text import Text
 
-    from zoo import host, registry
     from zoo.cli import console
+    from zoo.registry import host
+    from zoo.registry import names as registry
 
     out = console()
     out.print(Text.assemble((spec.name, "bold"), "  ", spec.summary), soft_wrap=True)

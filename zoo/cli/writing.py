@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zoo.errors import CardError
 
 if TYPE_CHECKING:
-    from zoo.card import Card
+    from zoo.cards.card import Card
 
 __all__ = ["check_writable"]
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 
-from zoo import host
-from zoo.card import Card
+from zoo.cards.card import Card
 from zoo.comparison.contestants import Contestant
 from zoo.comparison.ground import Ground
 from zoo.comparison.question import Question, recipe_of
 from zoo.comparison.result import Cell
 from zoo.errors import EvaluationError
-from zoo.loading import create
+from zoo.loading.models import create
+from zoo.registry import host
 from zoo.training.recipe import apply_overrides
 from zoo.training.run import Options, run
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo import host, registry
-from zoo.card import Card
-from zoo.errors import TrainingError, UnknownNameError, ZooError
+from zoo.cards.card import Card
+from zoo.errors import TrainingError, UnknownNameError, ZooError, did_you_mean
 from zoo.plugin import Architecture
-from zoo.suggest import did_you_mean
+from zoo.registry import host
+from zoo.registry import names as registry
 
 __all__ = ["Contestant", "find_contestants"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zoo.card import Card
+from zoo.cards.card import Card
 from zoo.comparison.question import Question
 from zoo.data.of_card import CardData, open_for_card
 from zoo.data.splits import by_hash

@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from zoo import plots
 from zoo.comparison.result import Comparison
 from zoo.comparison.tables import BASELINE
+from zoo.pictures import figure as plots
 
 __all__ = ["draw"]
 

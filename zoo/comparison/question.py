@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zoo import host
-from zoo.card import DERIVATIVES, TargetSpec
+from zoo.cards.card import DERIVATIVES, TargetSpec
 from zoo.comparison.contestants import Contestant
-from zoo.errors import DataError, TrainingError
-from zoo.suggest import did_you_mean
+from zoo.errors import DataError, TrainingError, did_you_mean
+from zoo.registry import host
 from zoo.training.recipe import apply_overrides, read_recipe
 
 __all__ = ["STEPS", "Question", "ask", "differences", "paced", "recipe_of"]

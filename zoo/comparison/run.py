@@ -18,7 +18,7 @@ from zoo.comparison.question import Question, ask, differences, paced
 from zoo.comparison.result import Cell, Comparison, Row
 from zoo.comparison.writing import write
 from zoo.errors import TrainingError, ZooError
-from zoo.training import machine
+from zoo.process import machine
 
 __all__ = ["run"]
 

@@ -9,7 +9,7 @@ from zoo.comparison.pictures import draw
 from zoo.comparison.result import Comparison
 from zoo.comparison.tables import Table, caption, failures, tables
 from zoo.errors import MissingExtraError
-from zoo.files import write_text
+from zoo.files.replacing import write_text
 
 __all__ = ["latex", "markdown", "write"]
 

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from zoo import host, weights
+from zoo.cards import weights
 from zoo.conformance.checks import Check, Finding, below, found, not_applicable
 from zoo.conformance.subject import Subject
 from zoo.data.of_card import CardData, open_for_card
 from zoo.data.open import open_dataset
 from zoo.data.splits import named_rows
 from zoo.errors import DataError
-from zoo.evaluation import predict_rows, summarise
-from zoo.golden import golden_errors
+from zoo.evaluation.evaluation import predict_rows, summarise
+from zoo.loading.reference_outputs import golden_errors
+from zoo.registry import host
 
 __all__ = ["CHECKS"]
 

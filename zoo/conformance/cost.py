@@ -10,13 +10,13 @@ from functools import cache, partial
 import ase
 import torch
 
-from zoo import host
 from zoo.conformance import specimens
 from zoo.conformance.checks import Check, Finding, not_applicable
 from zoo.conformance.subject import ELEMENTS, Subject, seeded
-from zoo.graph import Graph
-from zoo.loading import create
-from zoo.model import Model
+from zoo.graph.graph import Graph
+from zoo.loading.models import create
+from zoo.model.model import Model
+from zoo.registry import host
 
 __all__ = ["CHECKS"]
 

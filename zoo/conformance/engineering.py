@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.card import Card
+from zoo.cards.card import Card
 from zoo.conformance import specimens
 from zoo.conformance.checks import Check, Finding, below, found, not_applicable
 from zoo.conformance.recording import compiled, exported, with_energy
@@ -23,9 +23,9 @@ from zoo.data.open import open_dataset
 from zoo.data.splits import named_rows
 from zoo.data.store import Store
 from zoo.elements import SYMBOLS
-from zoo.graph import Graph
-from zoo.loading import load, save
-from zoo.model import Model
+from zoo.graph.graph import Graph
+from zoo.loading.models import load, save
+from zoo.model.model import Model
 
 __all__ = ["CHECKS", "gradients_of_share"]
 

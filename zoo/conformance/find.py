@@ -5,11 +5,11 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from zoo import host, registry
 from zoo.conformance.subject import Subject
-from zoo.errors import PluginError, UnknownNameError, ZooError
-from zoo.resolution import CardFolder, resolve
-from zoo.suggest import did_you_mean
+from zoo.errors import PluginError, UnknownNameError, ZooError, did_you_mean
+from zoo.loading.resolution import CardFolder, resolve
+from zoo.registry import host
+from zoo.registry import names as registry
 
 __all__ = ["find", "find_all"]
 

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from zoo.conformance.report import Report, Row
-from zoo.files import write_text
+from zoo.files.replacing import write_text
 
 __all__ = ["write_html"]
 

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo import host
 from zoo.conformance import specimens
 from zoo.conformance.checks import Check, Finding, below, found, not_applicable
 from zoo.conformance.subject import Subject, rms
-from zoo.model import Model
+from zoo.model.model import Model
+from zoo.registry import host
 
 __all__ = ["CHECKS"]
 

@@ -14,9 +14,9 @@ from zoo.exporting.parity import example, measure
 from zoo.exporting.record import record
 from zoo.exporting.signature import arguments
 from zoo.lab.probes import probe
-from zoo.loading import build
-from zoo.model import Model
-from zoo.readouts import READOUTS
+from zoo.loading.models import build
+from zoo.model.model import Model
+from zoo.model.readouts import READOUTS
 
 __all__ = ["compiled", "exported", "with_energy"]
 

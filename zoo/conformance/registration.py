@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from zoo import host
-from zoo.card import Card
+from zoo.cards.card import Card
 from zoo.conformance.checks import Check, Finding, below, found
 from zoo.conformance.subject import Subject
+from zoo.registry import host
 
 __all__ = ["CHECKS"]
 
@@ -23,7 +23,7 @@ _TRIES = 3
 _PROBE = """
 import json, sys
 from dataclasses import asdict
-from zoo import host
+from zoo.registry import host
 records = [asdict(r) for r in host.Host().plugins()]
 heavy = [m for m in ("torch", "e3nn", "torch_geometric", "ase", "huggingface_hub") if m in sys.modules]
 print("\\n" + json.dumps({"records": records, "heavy": heavy}))

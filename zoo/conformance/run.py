@@ -18,8 +18,7 @@ from zoo.conformance.checks import Check, Finding
 from zoo.conformance.find import find
 from zoo.conformance.report import Report, Row, Status
 from zoo.conformance.subject import Subject
-from zoo.errors import UnknownNameError
-from zoo.suggest import did_you_mean
+from zoo.errors import UnknownNameError, did_you_mean
 
 __all__ = ["CHECKS", "check_subjects", "chosen", "rows_of", "run"]
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from zoo.conformance import specimens
 from zoo.conformance.checks import Check, Finding, below, found, not_applicable
 from zoo.conformance.subject import Subject
-from zoo.graph import Graph
-from zoo.neighbors import add_edges
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
 
 __all__ = ["CHECKS"]
 

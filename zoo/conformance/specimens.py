@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
 
 __all__ = ["crystal", "many_neighbours", "mixed", "molecule", "single_atom", "symmetric_sites",
            "traveller"]

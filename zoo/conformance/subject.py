@@ -13,16 +13,16 @@ from typing import Any
 import ase
 import torch
 
-from zoo import host
-from zoo.card import Card
-from zoo.discovery import PluginRecord
+from zoo.cards.card import Card
 from zoo.errors import ZooError
-from zoo.graph import Graph
-from zoo.loading import build, create, load
-from zoo.model import Model
+from zoo.graph.graph import Graph
+from zoo.loading.models import build, create, load
+from zoo.loading.resolution import CardFolder
+from zoo.model.model import Model
+from zoo.model.readouts import READOUTS
 from zoo.plugin import Architecture
-from zoo.readouts import READOUTS
-from zoo.resolution import CardFolder
+from zoo.registry import host
+from zoo.registry.discovery import PluginRecord
 
 __all__ = ["ELEMENTS", "Subject", "rms", "seeded"]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoo.data.progress import track
 from zoo.errors import DataError
-from zoo.neighbors import add_edges
+from zoo.graph.neighbors import add_edges
+from zoo.process.progress import track
 
 if TYPE_CHECKING:
     from zoo.data.store import EdgeTable, Store
-    from zoo.graph import Graph
+    from zoo.graph.graph import Graph
 
 __all__ = ["given_edges", "make_edges"]
 
@@ -35,7 +35,7 @@ def make_edges(store: Store, cutoff: float, *, progress: bool = False) -> EdgeTa
     index_dtype = _smallest(int(store.n_atoms.max()) if len(store) else 1)
     counts, indices, shifts, shifted = [], [], [], False
     bare = replace(store, edges=None)
-    for rows in track(_batches(store), "edges", enabled=progress):
+    for rows in track(_batches(store), "edges", "batches", enabled=progress):
         graph = add_edges(bare.graph(rows, dtype=store.pos.dtype), cutoff)
         _refuse_coinciding(graph, store, rows)
         assert graph.edge_index is not None

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoo import host
-from zoo.card import DERIVATIVES, Card
+from zoo.cards.card import DERIVATIVES, Card
 from zoo.data.identity import SPLIT_FILE, read_split
 from zoo.data.open import open_dataset
 from zoo.data.splits import QM9_TEST_SHA256, random_split, split
@@ -19,6 +18,7 @@ from zoo.data.store import Store
 from zoo.elements import SYMBOLS
 from zoo.errors import DataError
 from zoo.hub.datasets import fetch_data
+from zoo.registry import host
 from zoo.units import factor
 
 if TYPE_CHECKING:

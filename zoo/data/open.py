@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.files import HEADER
 from zoo.data.store import Store
 from zoo.errors import DataError, UnknownNameError
-from zoo.unpack import unpacked
+from zoo.files.unpack import unpacked
 
 if TYPE_CHECKING:
     from zoo.plugin import DatasetSpec
@@ -39,8 +39,8 @@ def open_dataset(
         UnknownNameError: neither a data set nor anything on disk.
         DataError: the file cannot be read, or properties or units are not given.
     """
-    from zoo import host
     from zoo.plugin import DatasetSpec
+    from zoo.registry import host
 
     if isinstance(what, DatasetSpec):
         return _from_spec(what, path)
@@ -100,7 +100,7 @@ def open_frames(
 
 
 def _from_spec(spec: DatasetSpec, path: str | Path | None) -> Store:
-    from zoo import host
+    from zoo.registry import host
 
     factory = host.resolve(spec.factory, f"data set '{spec.name}'")
     store = factory(None if path is None else Path(path))

@@ -13,7 +13,7 @@ from zoo.data.qm9_sources import COLUMNS, RawQM9, read, read_package
 from zoo.data.splits import QM9_SIZES, QM9_TEST_SHA256
 from zoo.data.store import Store
 from zoo.errors import DataError
-from zoo.registry_file import home
+from zoo.files.home import home
 from zoo.units import factor
 
 __all__ = ["ATOM_REFERENCES", "CITATION", "LICENSE", "THEORY", "UNITS", "open_qm9"]

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.progress import track
 from zoo.data.splits import QM9_MOLECULES, qm9_uncharacterized
 from zoo.errors import DataError, MissingExtraError
+from zoo.process.progress import track
 
 __all__ = ["COLUMNS", "RawQM9", "read", "read_package"]
 
@@ -57,7 +57,7 @@ def read(path: Path, *, progress: bool = False) -> RawQM9:
     if name.endswith(".npz"):
         raw = _read_npz(path)
     elif re.search(r"\.tar(\.\w+)?$|\.t[bgx]z2?$", name):
-        texts = track(_tar_members(path), "unpacking QM9", total=QM9_MOLECULES, enabled=progress)
+        texts = track(_tar_members(path), "unpacking QM9", "molecules", total=QM9_MOLECULES, enabled=progress)
         raw = _read_xyz(texts, f"archive {name}")
     elif name.endswith(".sdf"):
         raw = _read_sdf(path, _table_of(path))
@@ -86,7 +86,7 @@ def _read_folder(folder: Path, progress: bool) -> RawQM9:
             return read(folder / name, progress=progress)
     frames = sorted(folder.glob("*.xyz"))
     if frames:
-        texts = (frame.read_bytes() for frame in track(frames, "reading QM9", enabled=progress))
+        texts = (frame.read_bytes() for frame in track(frames, "reading QM9", "molecules", enabled=progress))
         return _characterised(_read_xyz(texts, f"folder of {len(frames)} xyz files"))
     raise DataError(f"{folder} holds none of the forms of QM9 that are read: {_FORMS}")
 
@@ -124,7 +124,7 @@ def read_package(*, progress: bool = False) -> RawQM9:
     if not parts:
         raise DataError("the installed qm9pack has no data/qm9_part*.csv: pip install 'qm9pack>=1.0.3'")
     symbols, positions, numbers = [], [], []
-    for part in track(parts, "reading QM9", enabled=progress):
+    for part in track(parts, "reading QM9", "files", enabled=progress):
         with open(part, "rb") as lines:
             if not next(lines).startswith(b"XYZ_file,Index,SMILES,InChi,N_atoms,"):
                 raise DataError(f"{part} does not begin with the columns of qm9pack 1.0.3")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import DataError
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
 
 if TYPE_CHECKING:
     import ase

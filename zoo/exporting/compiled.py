@@ -20,10 +20,10 @@ from zoo.exporting.loaded import load_exported, load_function
 from zoo.exporting.package import describe, export
 from zoo.exporting.parity import measure
 from zoo.exporting.signature import Arguments, arguments, pad, unpad
-from zoo.graph import Graph
-from zoo.model import Model
+from zoo.files.home import home
+from zoo.graph.graph import Graph
+from zoo.model.model import Model
 from zoo.nn import sum_by
-from zoo.registry_file import home
 
 __all__ = ["CompiledModel", "compiled", "compiled_folder"]
 

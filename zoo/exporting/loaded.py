@@ -14,12 +14,12 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
-from zoo import weights
+from zoo.cards import weights
 from zoo.elements import SYMBOLS
 from zoo.errors import ExportError, StructureError
 from zoo.exporting.signature import arguments, pad, unpad
-from zoo.graph import Graph
-from zoo.neighbors import add_edges
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
 
 __all__ = ["ExportedCalculator", "ExportedModel", "load_exported", "load_function"]
 

@@ -20,15 +20,15 @@ import ase
 import torch
 from torch.export import ExportedProgram
 
-from zoo import weights
+from zoo.cards import weights
 from zoo.elements import NUMBERS, SYMBOLS
 from zoo.errors import ExportError
 from zoo.exporting.loaded import load_function
 from zoo.exporting.parity import Parity, example, measure
 from zoo.exporting.record import record
 from zoo.exporting.signature import INPUTS, MINIMUM, OUTPUTS, STRESS, arguments
-from zoo.loading import build, load
-from zoo.model import Model
+from zoo.loading.models import build, load
+from zoo.model.model import Model
 
 __all__ = ["FORMATS", "describe", "export"]
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from zoo.errors import ExportError
 from zoo.exporting.signature import arguments, pad, unpad
-from zoo.graph import Graph
-from zoo.model import Model
-from zoo.neighbors import add_edges
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
+from zoo.model.model import Model
 from zoo.units import factor
 
 __all__ = ["Parity", "example", "measure"]

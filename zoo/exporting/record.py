@@ -17,9 +17,9 @@ from zoo.errors import ExportError
 from zoo.exporting.identity_gathers import remove_identity_gathers
 from zoo.exporting.row_sums import add_whole_rows
 from zoo.exporting.signature import MINIMUM, Arguments
-from zoo.graph import Graph
-from zoo.model import Model
-from zoo.tracing import traced
+from zoo.graph.graph import Graph
+from zoo.graph.tracing import traced
+from zoo.model.model import Model
 from zoo.units import factor
 
 __all__ = ["potential", "record"]

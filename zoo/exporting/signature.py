@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
 
 __all__ = ["INPUTS", "MINIMUM", "OUTPUTS", "STRESS", "arguments", "pad"]
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import HubError, WeightsError
-from zoo.files import write_text
+from zoo.files.home import home
+from zoo.files.replacing import write_text
 from zoo.hub.address import Address
-from zoo.registry_file import home
 
 __all__ = ["CachedRepository", "Verdicts", "cache_folder", "check_etag", "discard", "etag_of", "repositories"]
 

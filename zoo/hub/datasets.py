@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zoo import weights
+from zoo.cards import weights
 from zoo.errors import DataError, WeightsError
+from zoo.files.yaml_writer import dump_yaml
 from zoo.hub.address import Address, safe_path
 from zoo.hub.fetching import check_weights, fetch_file, inside_cache, pin
 from zoo.hub.pushing import Pushed, push_contents
 from zoo.hub.repository import Contents, refuse_secrets, sign
-from zoo.yaml_writer import dump_yaml
 
 __all__ = ["HEADER", "SPLIT_FILE", "dataset_contents", "fetch_data", "push_data"]
 

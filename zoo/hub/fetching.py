@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo import weights
-from zoo.card import CARD_FILE, Card
+from zoo.cards import weights
+from zoo.cards.card import CARD_FILE, Card
 from zoo.errors import CardError, HubError, WeightsError
 from zoo.hub.address import UNSAFE, Address, is_commit, safe_path
 from zoo.hub.cache import CachedRepository, Verdicts, cache_folder, check_etag, discard, etag_of

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.card import CARD_FILE, Card
+from zoo.cards.card import CARD_FILE, Card
 from zoo.errors import CardError, WeightsError
 from zoo.hub.address import Address
 from zoo.hub.cache import CachedRepository, check_etag, discard, etag_of, repositories

@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo import registry
-from zoo.card import CARD_FILE, Card
+from zoo.cards.card import CARD_FILE, Card
+from zoo.cards.weights import check_hash
 from zoo.errors import HubError, ZooError
 from zoo.hub.address import PREFIX, Address, safe_path
 from zoo.hub.cache import CachedRepository
 from zoo.hub.fetching import CONFIG_FILE, Fetched, fetch, fetch_file, inside_cache
 from zoo.hub.network import api, ask, is_offline, say, timeout
 from zoo.hub.repository import EXTRA_NAMES, EXTRA_SUFFIXES
-from zoo.weights import check_hash
+from zoo.registry import names as registry
 
 __all__ = ["Pulled", "pull"]
 

@@ -11,12 +11,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo import registry
 from zoo.errors import CardError, HubError, UnknownNameError
+from zoo.files.home import home
 from zoo.hub.address import PREFIX, Address, safe_path
 from zoo.hub.fetching import fetch_file, inside_cache, pin
 from zoo.hub.trouble import AccessError
-from zoo.registry_file import REGISTRY_FILE, Include, RegistryFile, home, read_registry, write_include
+from zoo.registry import names as registry
+from zoo.registry.registry_file import REGISTRY_FILE, Include, RegistryFile, read_registry, write_include
 
 __all__ = ["Added", "add", "remove"]
 

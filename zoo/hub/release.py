@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo import registry
-from zoo.card import Card
+from zoo.cards.card import Card
 from zoo.errors import HubError, UnknownNameError
 from zoo.hub.address import Address
 from zoo.hub.pushing import Pushed, push_contents
 from zoo.hub.repository import Contents, contents_of
-from zoo.registry_file import parse_pin, read_registry, write_pins
+from zoo.registry import names as registry
+from zoo.registry.registry_file import parse_pin, read_registry, write_pins
 
 __all__ = ["Release", "prepare", "publish", "push"]
 

@@ -11,11 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from zoo.card import CARD_FILE, Card, Metric
+from zoo.cards.card import CARD_FILE, Card, Metric
+from zoo.cards.weights import check_hash, read_header
 from zoo.errors import HubError, WeightsError
+from zoo.files.yaml_writer import dump_yaml
 from zoo.hub.address import UNSAFE
-from zoo.weights import check_hash, read_header
-from zoo.yaml_writer import dump_yaml
 
 __all__ = ["EXTRA_NAMES", "EXTRA_SUFFIXES", "Contents", "contents_of", "is_handwritten", "refuse_secrets",
            "render_config", "render_readme", "sign"]

@@ -11,7 +11,7 @@ import math
 
 import torch
 
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
 from zoo.lab.pairs import BOND, Pair, bonded
 
 __all__ = ["chains", "k_chain", "theory"]

@@ -13,7 +13,7 @@ from itertools import combinations, permutations
 import torch
 from torch import Tensor
 
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
 
 __all__ = ["body_orders", "bond_angles", "congruent", "degenerate_up_to"]
 

@@ -9,9 +9,9 @@ import ase
 import torch
 from torch import Tensor
 
-from zoo.graph import Graph
-from zoo.model import Model
-from zoo.rotations import random_rotation, transform
+from zoo.graph.graph import Graph
+from zoo.model.model import Model
+from zoo.nn.rotations import random_rotation, transform
 
 __all__ = ["Equivariance", "equivariance", "vector_targets"]
 

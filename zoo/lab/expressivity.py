@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.graph import Graph
-from zoo.irreps import FeatureLayout
+from zoo.graph.graph import Graph
 from zoo.lab.pairs import Pair, pairs
 from zoo.lab.probes import FAMILIES, Probe, probe
 from zoo.nn import sum_by
-from zoo.rotations import random_rotation
+from zoo.nn.irreps import FeatureLayout
+from zoo.nn.rotations import random_rotation
 
 __all__ = ["SURE", "Verdict", "expressivity", "first_told_apart", "together", "turned"]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
 
 __all__ = ["BOND", "CUTOFF", "REACH", "Pair", "bonded", "direction", "pairs", "star"]
 

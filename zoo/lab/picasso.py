@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
 from zoo.lab.expectations import Expectation, expectation
 from zoo.lab.pairs import BOND, bonded, direction
 from zoo.lab.probes import FAMILIES, Probe, probe
-from zoo.model import Model
+from zoo.model.model import Model
 
 __all__ = ["CHANCE", "LEVELS", "SOLVED", "Accuracy", "face", "faces", "picasso"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from zoo.errors import MissingExtraError
-from zoo.files import replacing
+from zoo.files.replacing import replacing
 
 if TYPE_CHECKING:
     from zoo.lab.equivariance import Equivariance

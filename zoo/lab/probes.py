@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from zoo import host
 from zoo.errors import UnknownNameError
 from zoo.lab.pairs import REACH
-from zoo.loading import create, load
-from zoo.model import Model
+from zoo.loading.models import create, load
+from zoo.model.model import Model
+from zoo.registry import host
 
 __all__ = ["FAMILIES", "Probe", "probe"]
 
@@ -70,7 +70,7 @@ class Probe:
 
         Args:
             layers: depth, where there is one to choose.
-            targets: as for :func:`zoo.loading.create`.
+            targets: as for :func:`zoo.loading.models.create`.
             **changes: keywords of the backbone that win over :attr:`config`.
         """
         if self.trained is not None:

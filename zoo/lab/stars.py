@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
 from zoo.lab.expressivity import SURE, together
 from zoo.lab.pairs import star
 from zoo.lab.probes import Probe, probe

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ZooError
-from zoo.irreps import FeatureLayout
-from zoo.rotations import transform, wigner_d
+from zoo.nn.irreps import FeatureLayout
+from zoo.nn.rotations import transform, wigner_d
 
 __all__ = [
     "Products", "Transformed", "block_diagonal", "change_of_basis", "nearest_rotation", "products", "representation",

@@ -1,5 +1,6 @@
 """What the backbones of several families share. Everything here runs with no edges, and differentiates twice."""
 
+from zoo.graph.tracing import is_recorded, is_traced
 from zoo.nn.activation import (
     ScaledSiLU,
     ShiftedSoftplus,
@@ -10,18 +11,17 @@ from zoo.nn.activation import (
     shifted_softplus,
     silu,
 )
-from zoo.nn.blockwise import blockwise
 from zoo.nn.dense import MLP, dense
-from zoo.nn.neighbour_sums import Filtered, FilteredSum, sum_runs
-from zoo.nn.outer_sum import OuterSum
+from zoo.nn.fused.blockwise import blockwise
+from zoo.nn.fused.neighbor_sums import Filtered, FilteredSum, sum_runs
+from zoo.nn.fused.outer_sum import OuterSum
+from zoo.nn.fused.radial_table import RadialTable, in_double
+from zoo.nn.fused.recomputed import Recomputed
+from zoo.nn.fused.table_sum import TableSum
 from zoo.nn.pairs import Block, Fan, Pairs, pairs
 from zoo.nn.radial import BesselBasis, CosineCutoff, GaussianBasis, PolynomialEnvelope
-from zoo.nn.radial_table import RadialTable, in_double
-from zoo.nn.recomputed import Recomputed
 from zoo.nn.scalar_vector import ScalarVectorLayer, safe_norm
 from zoo.nn.scatter import gather, sum_by
-from zoo.nn.table_sum import TableSum
-from zoo.tracing import is_recorded, is_traced
 
 __all__ = [
     "MLP",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ZooError
-from zoo.tracing import is_traced
+from zoo.graph.tracing import is_traced
 
 __all__ = [
     "ScaledSiLU",

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import StructureError
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
+from zoo.graph.tracing import is_traced
 from zoo.nn.scatter import sum_by
-from zoo.tracing import is_traced
 
 __all__ = ["Block", "Fan", "Pairs", "pairs"]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from zoo.graph import Graph
+from zoo.graph.graph import Graph
 from zoo.nn.dense import MLP
 from zoo.nn.radial import BesselBasis, PolynomialEnvelope
 from zoo.nn.scatter import gather, sum_by

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from zoo.errors import StructureError
-from zoo.graph import Graph
-from zoo.model import Model
-from zoo.prediction import check_structure, to_graphs
+from zoo.graph.graph import Graph
+from zoo.inference.prediction import check_structure, to_graphs
+from zoo.model.model import Model
 
 __all__ = ["batch_of", "free_atoms"]
 
@@ -20,7 +20,7 @@ def batch_of(model: Model, structures: Sequence[ase.Atoms]) -> Graph:
     """Checked structures as one float64 batch on the model's device.
 
     Raises:
-        StructureError: something the model cannot take, see :func:`zoo.prediction.predict`; names the structure.
+        StructureError: something the model cannot take, see :func:`zoo.inference.predict`; names the structure.
     """
     for number, atoms in enumerate(structures):
         if not isinstance(atoms, ase.Atoms):

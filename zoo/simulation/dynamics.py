@@ -13,10 +13,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from torch import Tensor
 
 from zoo.errors import ZooError
-from zoo.model import Model
+from zoo.inference.potential import Evaluation, Surface
+from zoo.model.model import Model
 from zoo.simulation.batch import batch_of, free_atoms
 from zoo.simulation.noise import Noise
-from zoo.surface import Evaluation, Surface
 
 __all__ = ["Dynamics", "Ensemble"]
 
@@ -43,10 +43,10 @@ class Dynamics:
         friction: 1/fs, Langevin only.
         seed: one for all (structure b gets ``seed + b``), or one each.
         skin: Å of the Verlet list.
-        compile: see :class:`zoo.surface.Surface`.
+        compile: see :class:`zoo.inference.potential.Surface`.
 
     Raises:
-        StructureError: what the model cannot take, see :func:`zoo.prediction.predict`.
+        StructureError: what the model cannot take, see :func:`zoo.inference.prediction.predict`.
         ZooError: an option that makes no sense.
 
     Attributes:

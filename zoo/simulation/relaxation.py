@@ -14,12 +14,12 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from zoo.errors import StructureError
-from zoo.graph import Graph
-from zoo.model import Model
-from zoo.neighbors import add_edges
-from zoo.prediction import MIN_DISTANCE
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
+from zoo.inference.potential import Evaluation, Surface
+from zoo.inference.prediction import MIN_DISTANCE
+from zoo.model.model import Model
 from zoo.simulation.batch import batch_of, free_atoms
-from zoo.surface import Evaluation, Surface
 
 __all__ = ["relax"]
 
@@ -49,7 +49,7 @@ def relax(
         steps: at most so many.
         cell: let the cell relax as well, to zero stress.
         max_atoms: atoms in one batch.
-        compile: see :class:`zoo.surface.Surface`.
+        compile: see :class:`zoo.inference.potential.Surface`.
         progress: called after each step with the numbers of structures done and all, and the largest force left.
 
     Returns:

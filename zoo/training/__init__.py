@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zoo.card import Card
+    from zoo.cards.card import Card
 
 __all__ = ["train"]
 

@@ -14,7 +14,7 @@ from zoo.training.recipe import Loss
 
 if TYPE_CHECKING:
     from zoo.data import Store
-    from zoo.model import Model
+    from zoo.model.model import Model
 
 __all__ = ["Criterion"]
 

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo.files import write_text
-from zoo.leaderboard import CURVE_FILE
+from zoo.evaluation.leaderboard import CURVE_FILE
+from zoo.files.replacing import write_text
 
 __all__ = ["write_curve"]
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.card import DERIVATIVES, Card
+from zoo.cards.card import DERIVATIVES, Card
 from zoo.data.frames import available
 from zoo.elements import SYMBOLS
-from zoo.errors import DataError, TrainingError
-from zoo.loading import resolve
-from zoo.suggest import did_you_mean
+from zoo.errors import DataError, TrainingError, did_you_mean
+from zoo.loading.models import resolve
 
 __all__ = ["Mapped", "finetune_card"]
 

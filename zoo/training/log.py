@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.files import write_text
-from zoo.host import emit
+from zoo.files.replacing import write_text
+from zoo.registry.host import emit
 
 if TYPE_CHECKING:
     from rich.progress import Progress

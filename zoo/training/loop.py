@@ -21,22 +21,22 @@ from torch import Tensor, nn
 
 from zoo.data.batches import cut, plan
 from zoo.errors import TrainingError
-from zoo.memory import is_out_of_memory
+from zoo.process.memory import is_out_of_memory
+from zoo.process.signals import Notice, watched
 from zoo.training.checkpoint import Checkpoints, DiskFullError
 from zoo.training.criterion import Criterion
 from zoo.training.distributed import Ranks
 from zoo.training.ema import Average
-from zoo.training.feed import Feed
 from zoo.training.log import Log
 from zoo.training.optimizer import ScheduleFree, ScheduleFreeAverage, make_optimizer
+from zoo.training.prefetcher import Feed
 from zoo.training.recipe import Batch, Recipe
 from zoo.training.schedule import Clock, Plateau, learning_rate
-from zoo.training.signals import Notice, watched
 from zoo.training.state import capture, restore
 
 if TYPE_CHECKING:
     from zoo.data.store import Store
-    from zoo.model import Model
+    from zoo.model.model import Model
 
 __all__ = ["Outcome", "Progress", "Trainer", "doubled"]
 

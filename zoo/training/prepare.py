@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.card import Card
+from zoo.cards.card import Card
 from zoo.data.batches import plan
 from zoo.data.store import Store
 from zoo.errors import TrainingError, UnknownNameError
-from zoo.loading import build, load, resolve
-from zoo.model import Model
+from zoo.loading.models import build, load, resolve
+from zoo.model.model import Model
 from zoo.training.recipe import Loss, Recipe, apply_overrides
 from zoo.training.references import ABSURD, absurd_residuals, fit_force_scale, fit_readouts
 
@@ -38,7 +38,7 @@ def read_card(card: str | Path | Card, overrides: tuple[str, ...] | list[str] = 
     elif Path(card).suffix in (".yaml", ".yml") or len(Path(card).parts) > 1:
         raise UnknownNameError(f"there is no card {card}")
     else:
-        from zoo import registry
+        from zoo.registry import names as registry
 
         found = registry.show(str(card))
     data = apply_overrides(found.to_dict(), overrides)

@@ -8,8 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from zoo.errors import TrainingError
-from zoo.suggest import did_you_mean
+from zoo.errors import TrainingError, did_you_mean
 
 __all__ = ["Batch", "Budget", "EarlyStop", "Loss", "Recipe", "Schedule", "Spike", "apply_overrides", "read_recipe"]
 

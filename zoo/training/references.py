@@ -14,7 +14,7 @@ from zoo.units import factor
 
 if TYPE_CHECKING:
     from zoo.data import Store
-    from zoo.model import Model
+    from zoo.model.model import Model
 
 __all__ = ["absurd_residuals", "fit_force_scale", "fit_readouts", "solve"]
 

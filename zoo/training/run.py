@@ -16,19 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.card import Card
+from zoo.cards.card import Card
 from zoo.data.identity import SPLIT_FILE, write_split
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.data.store import Store
 from zoo.errors import MissingExtraError, TrainingError, ZooError
-from zoo.loading import save
-from zoo.model import Model
-from zoo.training import machine
+from zoo.loading.models import save
+from zoo.model.model import Model
+from zoo.process import machine
 from zoo.training.curve import write_curve
 from zoo.training.distributed import Ranks, ranks
 from zoo.training.dry_run import dry_run
-from zoo.training.feed import fits
 from zoo.training.loop import Outcome, Trainer
+from zoo.training.prefetcher import fits
 from zoo.training.prepare import begun, complete, copy_weights, fit_constants, read_card, untrained
 from zoo.training.recipe import Recipe, read_recipe
 
@@ -200,8 +200,8 @@ def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ra
 
 def _measure(out: Path, model: Model, found: CardData, trainer: Trainer, *, pictures: bool) -> None:
     """The test split (of the validation split, where there is none) into the card, and the pictures."""
-    from zoo import plots
-    from zoo.evaluation import predict_rows, summarise
+    from zoo.evaluation.evaluation import predict_rows, summarise
+    from zoo.pictures import figure as plots
     from zoo.training.loop import doubled
 
     split = "test" if len(found.rows["test"]) else "val"
@@ -231,7 +231,7 @@ def _training(trainer: Trainer, here: Ranks, earlier_hours: float | None) -> dic
                "best_validation": {name: float(f"{value:.5g}") for name, value in progress.best_metrics.items()},
                "date": time.strftime("%Y-%m-%d"),
                "versions": {"geometric-zoo": version("geometric-zoo"), "torch": str(torch.__version__)}}
-    from zoo.evaluation import commit
+    from zoo.evaluation.evaluation import commit
 
     if earlier_hours:
         section["earlier_hours"] = earlier_hours

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoo.card import Card
+from zoo.cards.card import Card
+from zoo.cards.weights import sha256_of
 from zoo.data.batches import plan
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.elements import SYMBOLS
@@ -19,11 +20,10 @@ from zoo.errors import CalibrationError
 from zoo.uncertainty.describe import Description, Watch, describe
 from zoo.uncertainty.error_model import FILE, ErrorModel, Facts, atom_distance, inputs, pooled_distance
 from zoo.uncertainty.fit import Geometry, Sample, fit, whitening
-from zoo.weights import sha256_of
 
 if TYPE_CHECKING:
     from zoo.data.store import Store
-    from zoo.model import Model
+    from zoo.model.model import Model
 
 __all__ = ["calibrate"]
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from zoo.nn import sum_by
 
 if TYPE_CHECKING:
-    from zoo.graph import Graph
-    from zoo.model import Model
-    from zoo.readouts import Readout
+    from zoo.graph.graph import Graph
+    from zoo.model.model import Model
+    from zoo.model.readouts import Readout
 
 __all__ = ["Description", "Watch", "describe"]
 

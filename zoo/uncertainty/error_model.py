@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.cards.weights import METADATA_KEY, read_header
 from zoo.elements import SYMBOLS
 from zoo.errors import WeightsError
-from zoo.files import replacing
+from zoo.files.replacing import replacing
 from zoo.uncertainty.describe import Description
-from zoo.weights import METADATA_KEY, read_header
 
 __all__ = ["FILE", "ErrorModel", "Estimate", "Facts"]
 

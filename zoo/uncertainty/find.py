@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from zoo.card import Card, Uncertainty
+from zoo.cards.card import Card, Uncertainty
+from zoo.cards.weights import check_hash
 from zoo.errors import ZooError
 from zoo.uncertainty.error_model import ErrorModel
-from zoo.weights import check_hash
 
 if TYPE_CHECKING:
-    from zoo.model import Model
+    from zoo.model.model import Model
 
 __all__ = ["find", "stale"]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from zoo.graph import Graph
+from zoo.model.readouts import Readout
 from zoo.nn import sum_by
-from zoo.readouts import Readout
 
 
 class Peak(Readout):

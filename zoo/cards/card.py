@@ -1,0 +1,310 @@
+"""The card: one YAML file that says what a model is, how it was trained, how well it does, and its weights' hash."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, field_validator, model_validator
+
+from zoo.cards.section import Section, explain, problem
+from zoo.cards.sections import (
+    Breakdown,
+    Calibration,
+    Data,
+    Domain,
+    Exemption,
+    Golden,
+    Metric,
+    Name,
+    Priors,
+    References,
+    Requires,
+    Split,
+    Structure,
+    TargetName,
+    TargetSpec,
+    Texts,
+    Training,
+    Uncertainty,
+    Weights,
+)
+from zoo.errors import CardError, WeightsError
+from zoo.files.replacing import write_text
+from zoo.files.yaml_loader import Document, load_yaml, parse_yaml
+from zoo.files.yaml_writer import dump_yaml
+
+__all__ = ["CARD_FILE", "DERIVATIVES", "SCHEMA", "UPGRADES", "Breakdown", "Calibration", "Card", "Data", "Domain",
+           "Exemption", "Golden", "Metric", "Name", "Priors", "References", "Requires", "Split", "Structure",
+           "TargetSpec", "Training", "Uncertainty", "Weights", "upgrade"]
+
+SCHEMA = 1
+"""Version of the card's schema that this zoo writes."""
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""How to turn plain data of schema n into schema n + 1; schema 1 is the first."""
+
+CARD_FILE = "card.yaml"
+
+DERIVATIVES = {"forces": "eV/Å", "stress": "eV/Å^3"}
+"""What follows from the energy by differentiation, with its unit."""
+
+
+def _text_or_section(value: Any) -> str:
+    # With a plain union, every mistake in the section would be told a second time, as no text.
+    return "text" if isinstance(value, str) else "section"
+
+
+class Card(Section):
+    """A model's card. Read with :meth:`load`, written with :meth:`save`; unknown keys other than ``x-…`` are errors."""
+
+    schema_version: int = Field(SCHEMA, alias="schema")
+    name: Name
+    summary: str = ""
+    architecture: str
+    config: dict[str, Any] = {}
+    format: int = Field(1, ge=1)
+    requires: Requires = Field(default_factory=Requires)
+    inputs: list[Literal["charge", "spin", "node_attrs", "node_vectors", "edge_attrs"]] = []
+    signature: dict[str, Any] = {}
+    targets: dict[TargetName, TargetSpec] = Field(min_length=1)
+    derivatives: list[Literal["forces", "stress"]] = []
+    references: dict[TargetName, References] = {}
+    priors: Priors = Field(default_factory=Priors)
+    domain: Domain = Field(default_factory=Domain)
+    data: Data = Field(default_factory=Data)
+    recipe: dict[str, Any] = {}
+    weights: Weights | None = None
+    metrics: list[Metric] = []
+    breakdown: list[Breakdown] = []
+    training: Training = Field(default_factory=Training)
+    golden: list[Golden] = []
+    uncertainty: (
+        Annotated[Annotated[str, Tag("text")] | Annotated[Uncertainty, Tag("section")], Discriminator(_text_or_section)]
+        | None
+    ) = None
+    stability: str | dict[str, Any] | None = None
+    exemptions: list[Exemption] = []
+    notes: str | None = None
+    license: str | None = None
+    data_license: str | None = None
+    citation: Texts = []
+    limits: str | None = None
+
+    _document: Document = PrivateAttr(default_factory=lambda: Document(None))
+    _path: Path | None = PrivateAttr(default=None)
+
+    # -- consistency --------------------------------------------------------------------------------------------
+
+    @field_validator("targets")
+    @classmethod
+    def _derivatives_are_no_targets(cls, targets: dict[str, TargetSpec]) -> dict[str, TargetSpec]:
+        for name in DERIVATIVES:
+            if name in targets:
+                raise problem(f"'{name}' is the derivative of an energy and no target of its own: write "
+                              f"'derivatives: [{name}]' beside the targets", name)
+        return targets
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Card:
+        for name, references in self.references.items():
+            self._check_references(name, references)
+        if self.weights is not None:
+            for name, target in self.targets.items():
+                if target.reference != "none" and name not in self.references:
+                    raise problem(f"reference is '{target.reference}' and there are weights, but no references.{name}",
+                                  "targets", name)
+        known = [*self.targets, *DERIVATIVES]
+        for number, metric in enumerate(self.metrics):
+            if metric.target not in known:
+                raise problem(f"'{metric.target}' is no target of this card: {', '.join(known)}",
+                              "metrics", number, "target")
+        for number, part in enumerate(self.breakdown):
+            for name in part.mae:
+                if name not in known:
+                    raise problem(f"'{name}' is no target of this card: {', '.join(known)}",
+                                  "breakdown", number, "mae", name)
+        return self
+
+    def _check_references(self, name: str, references: References) -> None:
+        if name not in self.targets:
+            raise problem(f"'{name}' is no target of this card: {', '.join(self.targets)}", "references", name)
+        wanted = self.targets[name].reference
+        if references.kind != wanted:
+            raise problem(f"'{references.kind}', but targets.{name}.reference is '{wanted}'",
+                          "references", name, "kind")
+        lacking = [e for e in self.domain.elements if e not in references.values]
+        if lacking:
+            raise problem(f"no value for {', '.join(lacking)}, which domain.elements names",
+                          "references", name, "values")
+        for symbol, value in references.values.items():
+            if not math.isfinite(value):
+                raise problem(f"{value} is not finite", "references", name, "values", symbol)
+
+    # -- in -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, path: Path | str) -> Card:
+        """Read a card file, or the ``card.yaml`` of a folder.
+
+        Raises:
+            CardError: no such file, not the strict YAML of :mod:`zoo.files.yaml_loader`, an unknown key, a value of the
+                wrong kind, or a newer schema; every problem with its line.
+        """
+        path = Path(path)
+        if path.is_dir():
+            path = path / CARD_FILE
+        card = cls._from_document(load_yaml(path))
+        card._path = path
+        return card
+
+    @classmethod
+    def from_text(cls, text: str, source: str = "<text>") -> Card:
+        """Read a card from text; ``source`` is what errors call it. Raises as :meth:`load`."""
+        return cls._from_document(parse_yaml(text, source))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], source: str = "<card>") -> Card:
+        """A card from plain data, keys as in the file. Raises as :meth:`load`."""
+        return cls._from_document(Document(dict(data), source=source))
+
+    @classmethod
+    def _from_document(cls, document: Document) -> Card:
+        if not isinstance(document.data, dict):
+            raise CardError(f"{document.source}: is no card: expected keys such as 'schema: {SCHEMA}' and 'name: …'")
+        data = upgrade(document.data, document.where("schema"))
+        try:
+            card = cls.model_validate(data)
+        except ValidationError as error:
+            raise CardError(explain(error, document)) from None
+        card._document = document
+        return card
+
+    def __eq__(self, other: object) -> bool:
+        """Same content; where a card was read from does not count."""
+        return isinstance(other, Card) and self.to_dict() == other.to_dict()
+
+    # -- where --------------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path | None:
+        """The file this card was read from or saved to."""
+        return self._path
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the card and its weights lie."""
+        return None if self._path is None else self._path.parent
+
+    def weights_here(self) -> tuple[Path, Weights]:
+        """The weights file beside the card, which need not be there, and what the card promises of it.
+
+        Raises:
+            WeightsError: the card describes a model without weights.
+        """
+        if self.weights is None or self._path is None:
+            where = self._path or self.name
+            raise WeightsError(f"{where} describes a model without weights; train it with: zoo train {where}")
+        return self._path.parent / self.weights.file, self.weights
+
+    def where(self, *place: str | int) -> str:
+        """``"cards/x/card.yaml:12: config.cuttof"``, for errors about a value of this card."""
+        return self._document.where(*place)
+
+    def reread(self) -> Card:
+        """The card as its file has it by now: a measurement takes minutes to hours, and others write meanwhile.
+
+        Raises:
+            CardError: it was read from no file, or its weights are others than those that were measured.
+        """
+        if self._path is None:
+            raise CardError(f"{self.name} was read from no card folder: there is nothing to write into")
+        fresh = Card.load(self._path)
+        if self.weights is not None and (fresh.weights is None or fresh.weights.sha256 != self.weights.sha256):
+            raise CardError(f"{self._path}: its weights were replaced while they were measured: nothing was written")
+        return fresh
+
+    # -- out ----------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: what was set, keys as in the file and in the order of the schema."""
+        data = self.model_dump(by_alias=True, exclude_unset=True)
+        return {"schema": self.schema_version, **{key: value for key, value in data.items() if key != "schema"}}
+
+    def dump(self) -> str:
+        """The card as YAML; reading it back gives an equal card. Comments at the head of the file are kept."""
+        return _head_comment(self._document.text) + dump_yaml(self.to_dict())
+
+    def save(self, path: Path | str) -> Path:
+        """Write the card to a file, or as ``card.yaml`` into a folder; it appears whole or not at all."""
+        path = Path(path)
+        if path.suffix not in (".yaml", ".yml"):
+            path = path / CARD_FILE
+        write_text(path, self.dump())
+        self._path = path
+        return path
+
+    def replace(self, **changes: Any) -> Card:
+        """A checked copy with some top-level keys changed; values are sections or plain data, ``None`` removes.
+
+        Raises:
+            CardError: the result is no valid card.
+        """
+        data = self.to_dict()
+        for key, value in changes.items():
+            if value is None:
+                data.pop(key, None)
+            else:
+                data[key] = _plain(value)
+        card = type(self)._from_document(Document(data, {}, self._document.source, self._document.text))
+        card._path = self._path
+        return card
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """JSON schema of a card, for editors."""
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cls.model_json_schema(by_alias=True)}
+
+
+def upgrade(data: dict[str, Any], where: str, *, upgrades: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
+            = UPGRADES, current: int = SCHEMA) -> dict[str, Any]:
+    """Plain data of any older schema as data of the current one.
+
+    Raises:
+        CardError: no schema is named, it is newer than this zoo, or too old to be upgraded.
+    """
+    version = data.get("schema")
+    if type(version) is not int:
+        found = "no 'schema'" if version is None else f"schema: {version!r}"
+        raise CardError(f"{where}: {found}, expected a whole number: write 'schema: {current}'")
+    if version > current:
+        raise CardError(f"{where}: written for schema {version}, this zoo knows up to {current}: "
+                        f"pip install -U geometric-zoo")
+    while version < current:
+        if version not in upgrades:
+            raise CardError(f"{where}: schema {version} is unknown; the present one is {current}")
+        data = {**upgrades[version](dict(data)), "schema": version + 1}
+        version += 1
+    return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.model_dump(by_alias=True, exclude_unset=True)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _head_comment(text: str) -> str:
+    lines = []
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            break
+        lines.append(line)
+    head = "\n".join(lines).strip()
+    return f"{head}\n" if head else ""

@@ -1,0 +1,163 @@
+"""Weights on disk: safetensors only, verified before anything is allocated, written by rename.
+
+Verifying imports no torch: a download is checked, and refused, without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import WeightsError
+from zoo.files.replacing import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["WeightsFile", "check_hash", "load_into", "read_header", "save", "sha256_of"]
+
+# Several metadata keys would make the bytes differ from save to save: safetensors writes them in hash order.
+METADATA_KEY = "zoo"
+_MAX_HEADER = 100_000_000
+_ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a saved file is: for the card."""
+
+    file: str
+    sha256: str
+    bytes: int
+    parameters: int
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def check_hash(path: Path, *, sha256: str, size: int | None = None, mend: str = "") -> None:
+    """Compare a file with what its card promises.
+
+    Raises:
+        WeightsError: names the file, the expected and the found size or hash, and what mends it.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file{_hint(mend)}")
+    found_size = path.stat().st_size
+    if size is not None and found_size != size:
+        raise WeightsError(f"{path}: expected {size} bytes, found {found_size}: the file is incomplete or another one"
+                           f"{_hint(mend)}")
+    found = sha256_of(path)
+    if found != sha256:
+        raise WeightsError(f"{path}: expected sha256 {sha256}, found {found}: these are not the bytes the card "
+                           f"promises{_hint(mend)}")
+
+
+def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Tensor descriptions and metadata of a safetensors file, checked against its size before any allocation.
+
+    Raises:
+        WeightsError: not a safetensors file, truncated, or a header that does not describe the bytes that follow.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as handle:
+        start = handle.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= min(_MAX_HEADER, size - 8):
+            looks = " (it looks like a web page)" if start.lstrip()[:1] == b"<" else ""
+            raise WeightsError(f"{path}: not a complete safetensors file{looks}")
+        try:
+            header = json.loads(handle.read(length))
+            metadata = header.pop("__metadata__", {})
+            _check_layout(header, size - 8 - length)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise WeightsError(f"{path}: the safetensors header is malformed: {error}") from error
+    return header, metadata
+
+
+def _check_layout(header: Mapping[str, Mapping[str, Any]], size: int) -> None:
+    end = 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, stop = entry["data_offsets"]
+        if entry["dtype"] not in _ITEM_BYTES:
+            raise ValueError(f"tensor {name!r} has the unsupported dtype {entry['dtype']}")
+        count = 1
+        for dim in entry["shape"]:
+            if not isinstance(dim, int) or dim < 0:
+                raise ValueError(f"tensor {name!r} has the shape {entry['shape']}")
+            count *= dim
+        if begin != end or stop - begin != count * _ITEM_BYTES[entry["dtype"]]:
+            raise ValueError(f"tensor {name!r} of shape {entry['shape']} does not fit its offsets")
+        end = stop
+    if end != size:
+        raise ValueError(f"it describes {end} bytes of data and {size} follow")
+
+
+def load_into(module: nn.Module, path: Path, *, upgrade: Any = None) -> None:
+    """Load a file into a module, strictly: every tensor present, none left over, all shapes equal.
+
+    Args:
+        upgrade: called on the state dict first, when the file has an older format.
+
+    Raises:
+        WeightsError: lists the missing, unexpected and mis-shaped tensors.
+    """
+    from safetensors.torch import load_file
+
+    header, _ = read_header(path)
+    expected = module.state_dict()
+    if upgrade is None:
+        # Compared by header alone, so that a wrong file is refused before memory is taken for it.
+        _compare({k: tuple(v["shape"]) for k, v in header.items()}, expected, path)
+        state = load_file(path)
+    else:
+        state = upgrade(load_file(path))
+        _compare({k: tuple(v.shape) for k, v in state.items()}, expected, path)
+    module.load_state_dict(state, strict=True)
+
+
+def _compare(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, Tensor], path: Path) -> None:
+    problems = [f"missing {k} {tuple(v.shape)}" for k, v in expected.items() if k not in found]
+    problems += [f"unexpected {k} {shape}" for k, shape in found.items() if k not in expected]
+    problems += [f"{k}: expected shape {tuple(v.shape)}, found {found[k]}" for k, v in expected.items()
+                 if k in found and found[k] != tuple(v.shape)]
+    if problems:
+        shown = "\n  ".join(problems[:8])
+        more = f"\n  … and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise WeightsError(f"{path} does not fit the architecture that the card describes:\n  {shown}{more}")
+
+
+def save(module: nn.Module, path: Path, *, metadata: Mapping[str, Any]) -> WeightsFile:
+    """Write the state dict, by rename; equal states and metadata give equal bytes.
+
+    Raises:
+        WeightsError: two names share memory, or a tensor is not finite.
+    """
+    from safetensors.torch import save as to_bytes
+
+    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    broken = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise WeightsError(f"refusing to save weights that are not finite: {', '.join(broken[:5])}")
+    owners: dict[int, str] = {}
+    for name, value in state.items():
+        other = owners.setdefault(value.data_ptr(), name) if value.numel() else name
+        if other != name:
+            raise WeightsError(f"{other} and {name} share memory: register a tensor once, or clone it")
+    with replacing(path) as staging:
+        # Bytes first: safetensors' own writer leaves a file that only its owner can read.
+        staging.write_bytes(to_bytes(state, metadata={METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)}))
+    parameters = sum(p.numel() for p in module.parameters())
+    return WeightsFile(path.name, sha256_of(path), path.stat().st_size, parameters)
+
+
+def _hint(mend: str) -> str:
+    return f"\n  to mend it: {mend}" if mend else ""

@@ -1,0 +1,347 @@
+"""How well a model does on a split: predictions beside labels, metrics in physical units, what goes into the card."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.cards.card import DERIVATIVES, Uncertainty
+from zoo.data.batches import plan
+from zoo.data.of_card import CardData, check_elements, open_for_card
+from zoo.errors import EvaluationError
+from zoo.evaluation.breakdown import Groups, breakdown, calibration, columns, rounded, shown
+from zoo.loading.models import load
+from zoo.process.memory import is_out_of_memory
+from zoo.uncertainty import ErrorModel, Watch, describe, find
+
+if TYPE_CHECKING:
+    from zoo.data.store import Store
+    from zoo.graph.graph import Graph
+    from zoo.model.model import Model
+
+__all__ = ["Evaluation", "TargetResult", "commit", "evaluate", "predict_rows", "summarise"]
+
+BY = "zoo evaluate"
+_DEFAULT_BATCH = {"atoms": 2500, "edges": 50_000}
+
+SplitName = Literal["train", "val", "test", "all"]
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """Predictions and labels of one target over the structures that have the label.
+
+    Attributes:
+        unit: of both.
+        predicted, label: (n, ...) float64.
+        structure: (n,) place among the evaluated rows, for each entry (an atom's structure for forces).
+        baseline: (n, ...) what the atomic references alone give; 0 where there are none.
+        width: (n,) half-width of the interval of each prediction; ``None`` without error estimates.
+        atoms: (n,) atoms of each structure, for an energy whose derivatives are predicted too; ``None`` for others.
+    """
+
+    unit: str
+    predicted: np.ndarray
+    label: np.ndarray
+    structure: np.ndarray
+    baseline: np.ndarray
+    width: np.ndarray | None = None
+    atoms: np.ndarray | None = None
+
+    @property
+    def error(self) -> np.ndarray:
+        return self.predicted - self.label
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of :func:`evaluate`.
+
+    Attributes:
+        model: name. split: what was evaluated. n: structures.
+        metrics: entries as a card holds them.
+        results: per target, what the metrics are made of.
+        breakdown: MAE per target (in the unit of its metrics) by number of atoms, by number of heavy atoms, and by
+            element that a structure has: ``{"U0": {"size": {"10-14": {"mae": …, "n": …}}, "heavy_atoms": {"9": …},
+            "element": {"F": …}}}``.
+        calibration: how the intervals held, as a card holds it; ``None`` without error estimates.
+    """
+
+    model: str
+    split: str
+    n: int
+    metrics: list[dict[str, Any]]
+    results: dict[str, TargetResult]
+    breakdown: dict[str, Groups] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: everything but the predictions."""
+        data = {"model": self.model, "split": self.split, "n": self.n, "metrics": self.metrics,
+                "breakdown": self.breakdown}
+        return data if self.calibration is None else {**data, "calibration": self.calibration}
+
+    def card_breakdown(self) -> list[dict[str, Any]]:
+        """The breakdown by heavy atoms and by element as a card holds it."""
+        return columns(self.breakdown, self.split)
+
+    def value(self, target: str, metric: str = "mae") -> float:
+        """One metric, in the unit that :attr:`metrics` says.
+
+        Raises:
+            EvaluationError: it was not measured.
+        """
+        for entry in self.metrics:
+            if (entry["target"], entry["metric"]) == (target, metric):
+                return entry["value"]
+        raise EvaluationError(f"no {metric} of '{target}': measured were {', '.join(self.results)}")
+
+
+def evaluate(
+    model: str | Path | Model,
+    *,
+    split: SplitName | None = None,
+    data: str | Path | None = None,
+    targets: Sequence[str] | None = None,
+    derivatives: Sequence[str] | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch: Mapping[str, int] | None = None,
+    limit: int | None = None,
+    allow_overlap: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Measure a model on a split of its data, or on other data.
+
+    Args:
+        model: a name, a card folder, or a loaded model with a card.
+        split: ``test``, ``val``, ``train`` or ``all`` structures of the data; by default ``test`` of the card's own
+            data, and ``all`` of others.
+        data: where the card's data set lies, or another file or store.
+        targets: those to measure; by default all that the data have labels for.
+        derivatives: ``forces``, ``stress``; by default those of the card that the data have.
+        batch: limits ``molecules``, ``atoms``, ``edges`` of one forward pass; halved when memory runs out.
+        limit: at most so many structures, evenly spread over the split.
+        allow_overlap: measure on training structures too; the result is marked.
+        progress: called with (done, total).
+
+    Raises:
+        EvaluationError: the structures were trained on, or none has a label.
+        DataError: the data cannot be opened.
+    """
+    model = model if isinstance(model, torch.nn.Module) else load(model, device=device, dtype=dtype)
+    card = model.required_card
+    found = open_for_card(card, cutoff=model.cutoff, labels=[*card.targets, *DERIVATIVES], path=data,
+                          lenient=True)
+    names = _names(model, found, targets, derivatives)
+    rows, marked = _rows(found, split, limit=limit, allow_overlap=allow_overlap)
+    check_elements(found.store, rows, model.elements, found.name)
+    limits = batch or _limits(card.recipe)
+    error_model = find(model) if isinstance(card.uncertainty, Uncertainty) else None
+    outside: list[bool] = []
+    results = predict_rows(model, found.store, rows, names, limits=limits, progress=progress, error_model=error_model,
+                           outside=outside)
+    metrics = summarise(results, split=marked, device=_device(model))
+    parts = {name: breakdown(result, found.store, rows) for name, result in results.items()}
+    held = None if error_model is None else calibration(results, outside, marked)
+    return Evaluation(card.name, marked, len(rows), metrics, results, parts, held)
+
+
+# -- predictions ---------------------------------------------------------------------------------------------------
+
+
+def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str], *, limits: Mapping[str, int | None],
+                 progress: Callable[[int, int], None] | None = None, error_model: ErrorModel | None = None,
+                 outside: list[bool] | None = None) -> dict[str, TargetResult]:
+    """Predictions and labels for rows of a store, in physical units, float64; batches that do not fit are halved.
+
+    Args:
+        error_model: gives the results their ``width``, and fills ``outside``: whether a structure was flagged.
+    """
+    derivatives = tuple(name for name in names if name in DERIVATIVES)
+    sizes = {"atoms": store.n_atoms.cpu().numpy(), "edges": store.n_edges.cpu().numpy()}
+    waiting = plan(rows.numpy(), sizes, limits)[::-1]
+    was_training = model.training
+    model.eval()
+    order: list[np.ndarray] = []
+    outputs: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    baselines: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    widths: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    while waiting:
+        part = waiting.pop()
+        try:
+            with torch.no_grad():
+                graph = store.graph(torch.from_numpy(part), dtype=model.dtype).to(model.device)
+                with Watch(model) as watch:
+                    batch = model(graph, derivatives)
+                estimate = None if error_model is None else error_model(describe(model, graph, watch.features))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(part) == 1:
+                raise
+            waiting += [part[len(part) // 2:], part[: len(part) // 2]]
+            continue
+        order.append(part)
+        for name in names:
+            outputs[name].append(batch[name].double().cpu().numpy())
+            baselines[name].append(_baseline(model, name, batch[name], graph))
+            if estimate is not None and name in estimate.widths:
+                widths[name].append(estimate.widths[name])
+        if estimate is not None and outside is not None:
+            outside += map(bool, estimate.outside)
+        if progress is not None:
+            progress(sum(map(len, order)), len(rows))
+    model.train(was_training)
+    done = torch.from_numpy(np.concatenate(order))
+    labels = store.labels_of(done, names)
+    total = model.energy_target if derivatives else None
+    return {name: _result(name, store, np.concatenate(outputs[name]), labels[name].cpu().numpy(),
+                          np.concatenate(baselines[name]), sizes["atoms"][done.numpy()], widths[name], name == total)
+            for name in names}
+
+
+def _baseline(model: Model, name: str, predicted: Tensor, graph: Graph) -> np.ndarray:
+    if name in DERIVATIVES or not model.readouts[name].extensive:
+        return np.zeros(tuple(predicted.shape))
+    value = model.readouts[name].physical(torch.zeros_like(predicted), graph, model.composition(graph))
+    return value.double().cpu().numpy()
+
+
+def _result(name: str, store: Store, predicted: np.ndarray, label: np.ndarray, baseline: np.ndarray,
+            atoms: np.ndarray, widths: list[np.ndarray], total: bool) -> TargetResult:
+    structure = np.repeat(np.arange(len(atoms)), atoms) if name in store.per_atom else np.arange(len(label))
+    known = np.isfinite(label).reshape(len(label), -1).all(1)
+    if not np.isfinite(predicted[known]).all():
+        raise EvaluationError(f"the model predicts values of '{name}' that are not finite")
+    shape = label[known].shape
+    return TargetResult(store.units[name], predicted[known].reshape(shape), label[known], structure[known],
+                        baseline[known].reshape(shape), np.concatenate(widths)[known] if widths else None,
+                        atoms[known] if total else None)
+
+
+# -- metrics -------------------------------------------------------------------------------------------------------
+
+
+def summarise(results: Mapping[str, TargetResult], *, split: str, device: str) -> list[dict[str, Any]]:
+    """MAE (with its 95 % confidence interval), RMSE, largest error and R² of every target, as a card holds them.
+
+    Energies are given in meV, those of force fields also per atom (``mae_per_atom``, ``rmse_per_atom``). R² is the
+    explained share of what atomic references leave.
+    """
+    entries = []
+    for name, result in results.items():
+        if len(result.label) == 0:
+            continue
+        unit, scale = shown(result.unit)
+        common = {"n": len(result.label), "by": BY, "date": time.strftime("%Y-%m-%d"), "device": device,
+                  "commit": commit()}
+        for metric, value in _metrics(result).items():
+            factor = 1.0 if metric == "r2" else scale
+            entry = {"split": split, "target": name, "metric": metric, "value": rounded(value * factor),
+                     "unit": "1" if metric == "r2" else f"{unit}/atom" if metric.endswith("_per_atom") else unit}
+            if metric == "mae":
+                entry["interval"] = [rounded(bound * scale) for bound in _interval(result)]
+            entries.append({**entry, **{key: value for key, value in common.items() if value is not None}})
+    return entries
+
+
+def _metrics(result: TargetResult) -> dict[str, float]:
+    error = result.error
+    # What references give costs a model nothing: totals would have an R² of 1 whatever the model.
+    label = (result.label - result.baseline).reshape(len(result.label), -1)
+    spread = float(np.square(label - label.mean(0)).sum())
+    metrics = {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt(np.square(error).mean())),
+               "max": float(np.abs(error).max())}
+    if result.atoms is not None:
+        each = error.reshape(len(error), -1)[:, 0] / result.atoms
+        metrics |= {"mae_per_atom": float(np.abs(each).mean()), "rmse_per_atom": float(np.sqrt(np.square(each).mean()))}
+    if spread > 0:
+        metrics["r2"] = 1.0 - float(np.square(error).sum()) / spread
+    return metrics
+
+
+def _interval(result: TargetResult) -> tuple[float, float]:
+    """95 % interval of the MAE, by the normal approximation over structures (atoms of one are not independent)."""
+    absolute = np.abs(result.error).reshape(len(result.error), -1).mean(1)
+    structures, place = np.unique(result.structure, return_inverse=True)
+    sums, counts = np.bincount(place, absolute), np.bincount(place)
+    mean = float(absolute.mean())
+    if len(structures) < 2:
+        return mean, mean
+    # Ratio estimator: residuals of each structure's sum from what its size predicts.
+    spread = float(np.sqrt(np.square(sums - mean * counts).sum() / (len(structures) - 1)))
+    half = 1.96 * spread * np.sqrt(len(structures)) / counts.sum()
+    return max(0.0, mean - half), mean + half
+
+
+# -- what is evaluated ---------------------------------------------------------------------------------------------
+
+
+def _names(model: Model, found: CardData, targets: Sequence[str] | None,
+           derivatives: Sequence[str] | None) -> list[str]:
+    labels, card = found.store.labels, model.required_card
+    names = list(targets) if targets else [name for name in model.readouts if name in labels]
+    unknown = [name for name in names if name not in model.readouts]
+    if unknown:
+        raise EvaluationError(f"{card.name} does not predict {', '.join(unknown)}; its targets are "
+                              f"{', '.join(model.readouts)}")
+    wanted = card.derivatives if derivatives is None else derivatives
+    names += [name for name in wanted if name in labels]
+    if not names:
+        raise EvaluationError(f"{found.name} has labels {', '.join(labels) or 'of no kind'}, and {card.name} "
+                              f"predicts {', '.join(model.readouts)}: nothing to compare. Map them under data.keys")
+    return names
+
+
+def _rows(found: CardData, split: str | None, *, limit: int | None, allow_overlap: bool) -> tuple[Tensor, str]:
+    """Rows to measure, and the name of the split as the metrics will carry it."""
+    split = split or ("test" if found.own else "all")
+    rows = torch.arange(len(found.store)) if split == "all" else found.rows.get(split)
+    if rows is None:
+        raise EvaluationError(f"there is no split '{split}': choose train, val, test or all")
+    if not len(rows):
+        raise EvaluationError(f"{found.name} has no structures of the split '{split}'; it has {len(found.store)} in "
+                              "all: choose another by --split, such as all")
+    seen = int(torch.isin(rows, found.rows["train"]).sum())
+    if seen and not allow_overlap:
+        raise EvaluationError(f"{seen} of the {len(rows)} structures were trained on: errors on them say nothing about "
+                              "others. Use --split test, or --allow-overlap, which marks the result")
+    if limit is not None and limit < len(rows):
+        rows = rows[torch.linspace(0, len(rows) - 1, limit).long()]
+    if not found.own:
+        return rows, f"{found.name} (overlap with the training data unknown)"
+    return rows, f"{split} ({seen} trained on)" if seen else split
+
+
+def _limits(recipe: Mapping[str, Any]) -> dict[str, int | None]:
+    """Room for twice the training batch, or for what a laptop holds."""
+    batch = recipe.get("batch") or {}
+    limits = {key: 2 * value for key, value in batch.items() if key in ("molecules", "atoms", "edges") and value}
+    return limits or dict(_DEFAULT_BATCH)
+
+
+def _device(model: Model) -> str:
+    if model.device.type == "cuda":
+        return torch.cuda.get_device_name(model.device)
+    return f"CPU, {torch.get_num_threads()} thread(s), {str(model.dtype).removeprefix('torch.')}"
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the source tree that is running; ``None`` for an installed package."""
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).resolve().parent, capture_output=True,
+                                text=True, timeout=5, check=False)
+        tracked = subprocess.run(["git", "ls-files", "--error-unmatch", Path(__file__).name], timeout=5, check=False,
+                                 cwd=Path(__file__).resolve().parent, capture_output=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 and tracked.returncode == 0 else None

@@ -1,0 +1,13 @@
+"""Where the zoo keeps what belongs to a user: registry, data sets, locks, compiled libraries."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["home"]
+
+
+def home() -> Path:
+    """``$ZOO_HOME``, by default ``~/.zoo``: the user's registry, data sets and locks."""
+    return Path(os.environ.get("ZOO_HOME") or Path.home() / ".zoo").expanduser()

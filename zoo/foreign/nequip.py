@@ -1,0 +1,236 @@
+"""NequIP of the nequip package (0.17 and newer): flat e3nn weights to one matrix per irrep."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from zoo.errors import WeightsError
+from zoo.foreign.state import ForeignState, Imported
+
+__all__ = ["nequip"]
+
+# What the zoo derives itself: couplings, masks, empty weights of products that have none, unused biases.
+_DERIVED = r".*\.output_mask|.*\._w3j_\w+|.*\.tp\.weight|.*\.equivariant_nonlin\..*|.*\.linear_\d\.bias|.*\b_empty"
+
+
+class _Irrep(NamedTuple):
+    """Sorts as e3nn's: 0o, 0e, 1o, 1e, 2o, …"""
+
+    l: int
+    p: int
+
+    def __str__(self) -> str:
+        return f"{self.l}{'e' if self.p == 1 else 'o'}"
+
+    def times_harmonics(self, lmax: int) -> list[_Irrep]:
+        """Irreps in the products with Y_0 … Y_lmax, by degree of the harmonic, then of the product."""
+        products = [(l, l3) for l in range(lmax + 1) for l3 in range(abs(self.l - l), self.l + l + 1)]
+        return [_Irrep(l3, self.p * (-1) ** l) for l, l3 in products]
+
+
+_Irreps = dict[_Irrep, int]
+_SCALAR = _Irrep(0, 1)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Irreps of one interaction layer as nequip has it: those that enter it, and those that leave its gate."""
+
+    irreps_in: _Irreps
+    irreps_out: _Irreps
+    lmax: int
+
+    @property
+    def gated(self) -> _Irreps:
+        return {irrep: mul for irrep, mul in self.irreps_out.items() if irrep.l > 0}
+
+    @property
+    def before_gate(self) -> _Irreps:
+        """The even scalars hold the layer's own first, then one gate per channel of each gated irrep."""
+        scalars = self.irreps_out.get(_SCALAR, 0) + sum(self.gated.values())
+        return self.irreps_out | {_SCALAR: scalars}
+
+    @property
+    def paths(self) -> list[tuple[_Irrep, _Irrep]]:
+        """(source, target) of every tensor-product path, in the order of the weights."""
+        return [(s, t) for s in self.irreps_in for t in s.times_harmonics(self.lmax) if t in self.before_gate]
+
+    @property
+    def middle(self) -> _Irreps:
+        """Channels between the tensor product and the linear map after it."""
+        return {t: sum(self.irreps_in[s] for s, to in self.paths if to == t) for t in sorted(self.before_gate)}
+
+
+def nequip(state: ForeignState) -> Imported:
+    """Exact, features that no path leads from to the energy being left out: nequip keeps them, the zoo does not.
+
+    What differs in convention: a linear map has one flat vector of weights there and a matrix per irrep here; the
+    element's channel is the second index of the self-connection there and the first here; the Bessel weights are n
+    there and the frequencies n π/c here; 1/sqrt(avg_num_neighbors) is applied to the features there and to the radial
+    weights here; centre and neighbour of an edge stand the other way round.
+    """
+    name = "type_embed.embed_module.weight"
+    state.strip(next((key.removesuffix(name) for key in state.tensors if key.endswith(name)), ""))
+    state.drop(_DERIVED)
+    embedding = state.take(name)
+    cutoff = 1 / float(state.take("edge_norm._rmax_recip", ()))
+    layers = _layers(state, embedding.shape[1])
+    bessel = state.take("bessel_encode.bessel_weights").reshape(-1)
+    trained = not torch.equal(bessel, torch.arange(1, len(bessel) + 1, dtype=bessel.dtype))
+    neighbours = float(state.need("avg_num_neighbors", "16.0"))
+    radial = [state.tensors[key] for key in _weights_of(state, "layer0_convnet.conv.edge_mlp.mlp")]
+    config = {
+        "cutoff": cutoff,
+        "num_layers": len(layers),
+        "lmax": layers[0].lmax,
+        "parity": bool(state.given["parity"]),
+        "num_features": state.given["num_features"],
+        "num_bessel": len(bessel),
+        "trainable_bessel": trained,
+        "radial_depth": len(radial) - 1,
+        "radial_width": radial[0].shape[1],
+        "type_features": embedding.shape[1],
+        "first_self_connection": "layer0_convnet.conv.sc.weight" in state.tensors,
+        "avg_num_neighbors": neighbours,
+    }
+    backbone = {
+        "embedding.weight": embedding,
+        "avg_num_neighbors": torch.tensor(neighbours, dtype=torch.float64),
+    }
+    if trained:
+        backbone["bessel.frequencies"] = bessel * (math.pi / cutoff)
+    kept = _kept(layers)
+    for k, layer in enumerate(layers):
+        backbone |= _layer(state, k, layer, kept[k], kept[k + 1], embedding.shape[1])
+    scale, shift = _scale_and_shift(state, embedding.shape[0])
+    return Imported(
+        architecture="nequip",
+        config=config,
+        backbone=backbone,
+        head=_head(state),
+        scale=scale,
+        by_element=True,
+        element_shift=shift,
+    )
+
+
+def _layers(state: ForeignState, num_embedded: int) -> list[_Layer]:
+    """Irreps around each layer, by nequip's rule: all that are asked for and that a path reaches."""
+    features, parity = state.need("num_features", "32"), bool(state.need("parity", "false"))
+    count = state.count(r"layer(\d+)_convnet\.")
+    # Scalars times harmonics make one path per degree, so the first radial network tells lmax.
+    first = state.tensors[_weights_of(state, "layer0_convnet.conv.edge_mlp.mlp")[-1]].shape[1]
+    lmax = int(state.given.get("lmax", first // num_embedded - 1))
+    per_degree = [features] * (lmax + 1) if isinstance(features, int) else list(features)
+    if len(per_degree) != lmax + 1:
+        raise WeightsError(f"nequip: num_features has {len(per_degree)} entries, and these weights have lmax = {lmax}: "
+                           f"give {lmax + 1} numbers, one per degree, or a single one for all")
+    hidden = [_Irrep(l, p) for l in range(lmax + 1) for p in ((1, -1) if parity else ((-1) ** l,))]
+    layers: list[_Layer] = []
+    held: _Irreps = {_SCALAR: num_embedded}
+    for k in range(count):
+        reached = {target for source in held for target in source.times_harmonics(lmax)}
+        wanted = hidden if k < count - 1 else [_SCALAR]
+        out = {irrep: per_degree[irrep.l] for irrep in wanted if irrep in reached}
+        layers.append(_Layer(held, out, lmax))
+        held = out
+    return layers
+
+
+def _kept(layers: list[_Layer]) -> list[set[_Irrep]]:
+    """The irreps before the first layer and after each that a path leads from to the output."""
+    kept = [set(layers[-1].irreps_out)]
+    for layer in reversed(layers):
+        kept.insert(0, {s for s in layer.irreps_in if kept[0] & set(s.times_harmonics(layer.lmax))})
+    return kept
+
+
+def _layer(
+    state: ForeignState, k: int, layer: _Layer, kept_in: set[_Irrep], kept_out: set[_Irrep], attributes: int
+) -> dict[str, Tensor]:
+    here, there = f"layers.{k}", f"layer{k}_convnet.conv"
+    targets = {_SCALAR, *kept_out}
+    columns = _kept_scalars(layer, kept_out)
+    backbone: dict[str, Tensor] = {}
+
+    up = {irrep: (mul, mul) for irrep, mul in layer.irreps_in.items()}
+    for irrep, matrix in _blocks(state.take(f"{there}.linear_1.weight"), up, f"layer {k}'s first linear map").items():
+        if irrep in kept_in:
+            backbone[f"{here}.linear_up.weights.{irrep}"] = matrix
+
+    down = {t: (mul, layer.before_gate[t]) for t, mul in layer.middle.items() if mul}
+    found = _blocks(state.take(f"{there}.linear_2.weight"), down, f"layer {k}'s second linear map")
+    for irrep, matrix in found.items():
+        if irrep in targets:
+            backbone[f"{here}.linear_down.weights.{irrep}"] = matrix[:, columns] if irrep == _SCALAR else matrix
+
+    flat = state.take_if_any(f"{there}.sc.weight")
+    if flat is not None:
+        widths = layer.before_gate
+        both = {i: (mul, attributes, widths[i]) for i, mul in layer.irreps_in.items() if i in widths}
+        for irrep, block in _blocks(flat, both, f"layer {k}'s self-connection").items():
+            if irrep in kept_in and irrep in targets:
+                matrix = block.transpose(0, 1)
+                name = f"{here}.self_connection.weights.{irrep}"
+                backbone[name] = matrix[..., columns] if irrep == _SCALAR else matrix
+
+    weights = [state.take(key) for key in _weights_of(state, f"{there}.edge_mlp.mlp")]
+    per_path = torch.tensor([layer.irreps_in[s] for s, _ in layer.paths])
+    if int(per_path.sum()) != weights[-1].shape[1]:
+        raise _mismatch(f"layer {k}'s tensor product", weights[-1].shape[1], int(per_path.sum()))
+    stays = torch.tensor([s in kept_in and t in targets for s, t in layer.paths])
+    weights[-1] = weights[-1][:, stays.repeat_interleave(per_path)]
+    return backbone | {f"{here}.radial.weights.{n}": weight for n, weight in enumerate(weights)}
+
+
+def _kept_scalars(layer: _Layer, kept_out: set[_Irrep]) -> list[int]:
+    """Columns of the even scalars before the gate: the layer's own, and the gates of what stays."""
+    start = layer.irreps_out.get(_SCALAR, 0)
+    columns = list(range(start)) if _SCALAR in kept_out else []
+    for irrep, mul in layer.gated.items():
+        columns += range(start, start + mul) if irrep in kept_out else ()
+        start += mul
+    return columns
+
+
+def _blocks(flat: Tensor, shapes: Mapping[_Irrep, tuple[int, ...]], what: str) -> dict[_Irrep, Tensor]:
+    """e3nn's flat weights as one block per irrep, in the given order."""
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    if sum(sizes) != flat.numel():
+        raise _mismatch(what, flat.numel(), sum(sizes))
+    return {irrep: part.view(shapes[irrep]) for irrep, part in zip(shapes, flat.split(sizes))}
+
+
+def _mismatch(what: str, found: int, expected: int) -> WeightsError:
+    return WeightsError(f"nequip: {what} has {found} weights, and the configuration asks for {expected}: check "
+                        "num_features and parity in --set")
+
+
+def _weights_of(state: ForeignState, prefix: str) -> list[str]:
+    """Keys of a network's layers, first to last."""
+    pattern = re.compile(re.escape(prefix) + r"\.(\d+)\.weight")
+    places = {key: int(match[1]) for key in state.tensors if (match := pattern.fullmatch(key))}
+    return sorted(places, key=places.__getitem__)
+
+
+def _head(state: ForeignState) -> list[tuple[Tensor, Tensor | None]]:
+    """The readout's layers with their constant factors multiplied in: fan-in^(−1/2), and √2 after an activation."""
+    keys: Iterable[str] = _weights_of(state, "per_atom_energy_readout.mlp_module.mlp")
+    weights = [state.take(key) for key in keys]
+    gains = [1.0] + [math.sqrt(2)] * (len(weights) - 1)
+    return [(weight.T * (gain / math.sqrt(weight.shape[0])), None) for weight, gain in zip(weights, gains)]
+
+
+def _scale_and_shift(state: ForeignState, num_types: int) -> tuple[float, Tensor | None]:
+    scales = state.take("per_type_energy_scale_shift.scales").reshape(-1)
+    shifts = state.take("per_type_energy_scale_shift.shifts").reshape(-1)
+    if scales.numel() and not bool((scales == scales[0]).all()):
+        raise WeightsError("nequip: energy scales that differ from element to element: the zoo has one scale for all")
+    return float(scales[0]) if scales.numel() else 1.0, shifts.expand(num_types) if shifts.numel() else None

@@ -1,0 +1,321 @@
+"""Graph: a batch of structures as flat tensors, the one input of every model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.errors import StructureError
+from zoo.graph.tracing import is_traced
+
+if TYPE_CHECKING:
+    import ase
+    from torch_geometric.data import Data
+
+    from zoo.graph.angular import Junctions, Neighbourhoods, Quadruplets, Triplets
+
+__all__ = ["OPTIONAL_INPUTS", "Graph"]
+
+OPTIONAL_INPUTS = ("charge", "spin", "node_attrs", "node_vectors", "edge_attrs")
+"""Fields that a card may list under ``inputs``."""
+
+_PER_NODE = ("z", "pos", "batch", "node_attrs", "node_vectors")
+_TOPOLOGY = frozenset(("z", "batch", "ptr", "edge_index", "edge_shift"))
+_PER_GRAPH = ("cell", "pbc", "charge", "spin")
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A batch of B structures with N atoms and E directed edges. Field names are those of torch-geometric.
+
+    Attributes:
+        z: (N,) int64, atomic numbers.
+        pos: (N, 3) float, Å.
+        batch: (N,) int64, structure of each atom, sorted.
+        ptr: (B + 1,) int64, first atom of each structure.
+        cell: (B, 3, 3) float, Å, rows are lattice vectors; absent for molecules.
+        pbc: (B, 3) bool, periodic directions; absent for molecules.
+        charge, spin: (B,) float, total charge in e and number of unpaired electrons; optional.
+        node_attrs: (N, a) float, scalar features S; optional.
+        node_vectors: (N, b, 3) float, geometric features V that rotate with the structure; optional.
+        edge_index: (2, E) int64, rows source j and target i, sorted by target, every image, never truncated.
+        edge_shift: (E, 3) float, integer lattice translations S, with x_ij = pos[j] + S·cell − pos[i]; absent
+            when all are zero.
+        edge_attrs: (E, d) float, aligned with a caller-given ``edge_index``; optional.
+        edge_vec, edge_len: (E, 3) and (E,) float, Å: x_ij and its norm, made by :class:`zoo.model.model.Model` with
+            autograd history. A backbone reads these and never ``pos``.
+        cutoff: radius in Å that ``edge_index`` was made with; ``None`` for edges given by the caller.
+    """
+
+    z: Tensor
+    pos: Tensor
+    batch: Tensor
+    ptr: Tensor
+    cell: Tensor | None = None
+    pbc: Tensor | None = None
+    charge: Tensor | None = None
+    spin: Tensor | None = None
+    node_attrs: Tensor | None = None
+    node_vectors: Tensor | None = None
+    edge_index: Tensor | None = None
+    edge_shift: Tensor | None = None
+    edge_attrs: Tensor | None = None
+    edge_vec: Tensor | None = None
+    edge_len: Tensor | None = None
+    cutoff: float | None = None
+    _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _topology: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    # -- sizes -------------------------------------------------------------------------------------------------
+
+    @property
+    def num_nodes(self) -> int:
+        return self.z.shape[0]
+
+    @property
+    def num_graphs(self) -> int:
+        return self.ptr.shape[0] - 1
+
+    @property
+    def num_edges(self) -> int:
+        return 0 if self.edge_index is None else self.edge_index.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        return self.pos.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.pos.dtype
+
+    @cached_property
+    def source(self) -> Tensor:
+        """(E,) index j of each edge's source."""
+        return self._edges()[0]
+
+    @cached_property
+    def target(self) -> Tensor:
+        """(E,) index i of each edge's target, sorted."""
+        return self._edges()[1]
+
+    def _edges(self) -> Tensor:
+        if self.edge_index is None:
+            raise StructureError("this graph has no edges: make them with zoo.graph.add_edges or Graph.with_edges")
+        return self.edge_index
+
+    @property
+    def edge_ptr(self) -> Tensor:
+        """(N + 1,) first incoming edge of each atom."""
+        return self.once_for_edges("ptr", self._edge_ptr)
+
+    def _edge_ptr(self) -> Tensor:
+        counts = torch.bincount(self.target, minlength=self.num_nodes)
+        return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+    @property
+    def reverse_edge(self) -> Tensor:
+        """(E,) index of i→j (opposite image) for each edge j→i; raises ``StructureError`` if an edge has none."""
+        from zoo.graph.neighbors import reverse_edges
+
+        return self.once_for_edges("reverse", lambda: reverse_edges(self))
+
+    def triplets(self, *, cutoff: float | None = None) -> Triplets:
+        """Pairs of edges k→j→i with k ≠ i as an image, see :func:`zoo.graph.angular.triplets`; made once per graph."""
+        from zoo.graph.angular import triplets
+
+        return self._once(("triplets", cutoff), lambda: triplets(self, cutoff=cutoff))
+
+    def quadruplets(self, *, cutoff: float, cutoff_interaction: float) -> Quadruplets:
+        """Torsions c→a–b←d, see :func:`zoo.graph.angular.quadruplets`; made once per graph."""
+        from zoo.graph.angular import quadruplets
+
+        key = ("quadruplets", cutoff, cutoff_interaction)
+        return self._once(key, lambda: quadruplets(self, cutoff=cutoff, cutoff_interaction=cutoff_interaction))
+
+    def neighbourhoods(self, *, cutoff: float | None = None) -> Neighbourhoods:
+        """Dense tables of incoming edges, see :func:`zoo.graph.angular.neighbourhoods`; made once per graph."""
+        from zoo.graph.angular import neighbourhoods
+
+        once = self.once_for_edges if cutoff is None else self._once
+        return once(("neighbourhoods", cutoff), lambda: neighbourhoods(self, cutoff=cutoff))
+
+    def junctions(self, *, cutoff: float, cutoff_interaction: float) -> Junctions:
+        """Where torsions are put together, see :func:`zoo.graph.angular.junctions`; made once per graph."""
+        from zoo.graph.angular import junctions
+
+        key = ("junctions", cutoff, cutoff_interaction)
+        return self._once(key, lambda: junctions(self, cutoff=cutoff, cutoff_interaction=cutoff_interaction))
+
+    def _once(self, key: Any, make: Any) -> Any:
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+    def once_for_edges(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What follows from the edges and the number of atoms alone: made once for all copies with the same edges."""
+        # What is recorded belongs to the recording.
+        known = self._cache if is_traced() else self._topology
+        if key not in known:
+            known[key] = make()
+        return known[key]
+
+    # -- change ------------------------------------------------------------------------------------------------
+
+    def replace(self, **changes: Any) -> Graph:
+        """A copy with some fields changed; indices that derive from these are made anew."""
+        topology = {} if _TOPOLOGY & changes.keys() else self._topology
+        return replace(self, **changes, _cache={}, _topology=topology)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Graph:
+        """Move to a device; ``dtype`` applies to floating-point fields only."""
+
+        def move(value: Any) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            return value.to(device=device, dtype=dtype if value.is_floating_point() else None)
+
+        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self) if f.name[0] != "_"},
+                       _cache={}, _topology={})
+
+    # -- in and out --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_tensors(cls, z: Tensor, pos: Tensor, *, n_atoms: Tensor | None = None, **optional: Any) -> Graph:
+        """From flat tensors; ``n_atoms`` (B,) gives the atoms per structure (one structure if absent)."""
+        if n_atoms is None:
+            n_atoms = torch.tensor([z.shape[0]], device=z.device)
+        ptr = torch.cat([n_atoms.new_zeros(1), n_atoms.cumsum(0)]).long()
+        batch = torch.repeat_interleave(torch.arange(len(n_atoms), device=z.device), n_atoms, output_size=z.shape[0])
+        return cls(z=z.long(), pos=pos, batch=batch, ptr=ptr, **optional)
+
+    @classmethod
+    def from_atoms(
+        cls,
+        atoms: ase.Atoms | Sequence[ase.Atoms],
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+        inputs: Iterable[str] = (),
+    ) -> Graph:
+        """From ASE structures.
+
+        ``cell`` and ``pbc`` are set when any structure is periodic. Optional ``inputs`` are read from ``atoms.info``
+        (per structure) or ``atoms.arrays`` (per atom).
+
+        Raises:
+            StructureError: a declared input is missing, or the list is empty.
+        """
+        frames = list(atoms) if isinstance(atoms, Sequence) else [atoms]
+        if not frames:
+            raise StructureError("no structure given: expected one ase.Atoms or a non-empty list of them")
+        z = torch.from_numpy(np.concatenate([a.numbers for a in frames]).astype(np.int64))
+        pos = torch.from_numpy(np.concatenate([np.asarray(a.positions, dtype=np.float64) for a in frames]))
+        optional: dict[str, Tensor | None] = {name: _read_input(frames, name) for name in inputs}
+        if any(a.pbc.any() for a in frames):
+            optional["cell"] = torch.from_numpy(np.stack([np.asarray(a.cell.complete()) for a in frames]))
+            optional["pbc"] = torch.from_numpy(np.stack([np.asarray(a.pbc, dtype=bool) for a in frames]))
+        n_atoms = torch.tensor([len(a) for a in frames])
+        return cls.from_tensors(z, pos, n_atoms=n_atoms, **optional).to(device, dtype)
+
+    @classmethod
+    def from_data(cls, data: Data, *, edges: Literal["make", "given"] = "make", inputs: Iterable[str] = ()) -> Graph:
+        """From a torch-geometric ``Data`` or ``Batch``.
+
+        A foreign ``edge_index`` is a bond graph more often than a neighbour list, so it is left alone unless
+        ``edges="given"``. Concatenated ``cell`` (3B, 3) and ``pbc`` (3B,) are reshaped.
+
+        Raises:
+            StructureError: ``z``, ``pos`` or a declared input is missing or mis-shaped.
+        """
+        z, pos = _require(data, "z"), _require(data, "pos")
+        batch = getattr(data, "batch", None)
+        if batch is None:
+            n_atoms = torch.tensor([z.shape[0]], device=z.device)
+        else:
+            # A `ptr` counts trailing structures without atoms, which `batch` alone cannot show.
+            ptr = getattr(data, "ptr", None)
+            n_atoms = ptr.diff() if ptr is not None else torch.bincount(batch)
+            if bool((batch.diff() < 0).any()):
+                raise StructureError("Data.batch is not sorted: atoms of one structure must be contiguous")
+        count = n_atoms.shape[0]
+        optional: dict[str, Tensor | None] = {}
+        if getattr(data, "cell", None) is not None:
+            optional["cell"] = _reshape(data.cell, (count, 3, 3), "cell").to(pos.dtype)
+            pbc = getattr(data, "pbc", None)
+            if pbc is None:
+                raise StructureError("Data has a cell but no pbc: add data.pbc = torch.tensor([[True, True, True]])")
+            optional["pbc"] = _reshape(torch.as_tensor(pbc, device=z.device), (count, 3), "pbc").bool()
+        for name in inputs:
+            value = _require(data, name)
+            if name in ("charge", "spin"):
+                value = _reshape(value, (count,), name)
+            optional[name] = value.to(pos.dtype)
+        graph = cls.from_tensors(z.reshape(-1), pos, n_atoms=n_atoms, **optional)
+        if edges == "given":
+            return graph.with_edges(_require(data, "edge_index"), getattr(data, "edge_shift", None))
+        return graph
+
+    def with_edges(self, edge_index: Tensor, edge_shift: Tensor | None = None) -> Graph:
+        """This graph with the caller's edges, sorted by target; ``edge_attrs`` is reordered with them."""
+        order = torch.argsort(edge_index[1], stable=True)
+        return self.replace(
+            edge_index=edge_index[:, order],
+            edge_shift=None if edge_shift is None else edge_shift[order].to(self.dtype),
+            edge_attrs=None if self.edge_attrs is None else self.edge_attrs[order],
+            cutoff=None,
+        )
+
+    def with_edges_of(self, other: Graph) -> Graph:
+        """This graph with the edges of ``other``, a graph of the same atoms, and what has been derived from them."""
+        return replace(self, edge_index=other.edge_index, edge_shift=other.edge_shift, edge_vec=None, edge_len=None,
+                       cutoff=other.cutoff, _cache={}, _topology=other._topology)
+
+    def to_data(self) -> Data:
+        """To a torch-geometric ``Data`` (one structure) or ``Batch``, with the zoo's field names and edges."""
+        from torch_geometric.data import Batch, Data
+
+        parts = []
+        for b in range(self.num_graphs):
+            lo, hi = int(self.ptr[b]), int(self.ptr[b + 1])
+            part = {n: getattr(self, n)[lo:hi] for n in _PER_NODE if n != "batch" and getattr(self, n) is not None}
+            part |= {n: getattr(self, n)[b : b + 1] for n in _PER_GRAPH if getattr(self, n) is not None}
+            if self.edge_index is not None:
+                own = (self.target >= lo) & (self.target < hi)
+                part["edge_index"] = self.edge_index[:, own] - lo
+                for name in ("edge_shift", "edge_attrs"):
+                    if getattr(self, name) is not None:
+                        part[name] = getattr(self, name)[own]
+            parts.append(Data(**part))
+        return parts[0] if len(parts) == 1 else Batch.from_data_list(parts)
+
+
+def _require(data: Any, name: str) -> Tensor:
+    value = getattr(data, name, None)
+    if value is None:
+        raise StructureError(f"the torch-geometric object has no '{name}'; it holds: {', '.join(data.keys())}")
+    return value
+
+
+def _reshape(value: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+    if value.numel() != int(np.prod(shape)):
+        raise StructureError(f"Data.{name} has shape {tuple(value.shape)}; expected {shape}, or its concatenation")
+    return value.reshape(shape)
+
+
+def _read_input(frames: list[ase.Atoms], name: str) -> Tensor:
+    per_atom = name in ("node_attrs", "node_vectors")
+    values = []
+    for index, atoms in enumerate(frames):
+        holder = atoms.arrays if per_atom else atoms.info
+        if name not in holder:
+            where = "atoms.arrays" if per_atom else "atoms.info"
+            raise StructureError(f"structure {index} lacks the input '{name}' that the model's card declares: "
+                                 f"set {where}['{name}']")
+        values.append(np.asarray(holder[name], dtype=np.float64))
+    return torch.from_numpy(np.concatenate(values) if per_atom else np.stack(values).reshape(len(frames)))

@@ -1,0 +1,225 @@
+"""Edges: every pair within a cut-off, every periodic image, sorted by target, never truncated.
+
+Three methods give the same edge set: ``pairs`` compares all pairs of each molecule at once (no loop over molecules),
+``vesin`` calls the library of that name, and ``cells`` is a linked-cell list in plain torch that runs on any device.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from zoo.errors import StructureError
+from zoo.graph.graph import Graph
+from zoo.graph.tracing import is_recorded
+
+__all__ = ["Method", "add_edges", "edge_vectors", "reverse_edges"]
+
+Method = Literal["auto", "pairs", "vesin", "cells"]
+
+_MAX_ATOMS_FOR_PAIRS = 200
+_MAX_IMAGES = 10_000
+
+
+def add_edges(graph: Graph, cutoff: float, *, method: Method = "auto") -> Graph:
+    """The graph with all directed edges j→i of 0 < ‖x_ij‖ < ``cutoff`` (Å), self-images included.
+
+    Raises:
+        StructureError: a periodic structure has no volume, or so small a cell that the edges cannot be listed.
+    """
+    if method == "auto":
+        method = _choose(graph)
+    if method == "pairs":
+        edge_index, shift = _molecule_pairs(graph, cutoff), None
+    else:
+        edge_index, shift = _one_by_one(graph, cutoff, method)
+    return graph.replace(edge_index=edge_index, edge_shift=shift, cutoff=cutoff)
+
+
+def edge_vectors(graph: Graph, pos: Tensor, cell: Tensor | None) -> Tensor:
+    """x_ij = pos[j] + S·cell − pos[i] for every edge, (E, 3); differentiable in ``pos`` and ``cell``."""
+    vec = pos.index_select(0, graph.source) - pos.index_select(0, graph.target)
+    if graph.edge_shift is not None and cell is not None:
+        shift = graph.edge_shift.to(pos.dtype)
+        if graph.num_graphs == 1:
+            return vec + shift @ cell[0]
+        of_edge = graph.batch.index_select(0, graph.target)
+        return vec + torch.einsum("ek,ekd->ed", shift, cell.index_select(0, of_edge))
+    return vec
+
+
+def reverse_edges(graph: Graph) -> Tensor:
+    """(E,) index of the edge i→j with shift −S for each edge j→i with shift S.
+
+    Raises:
+        StructureError: some edge has no reverse, as in a directed graph given by the caller.
+    """
+    if is_recorded():
+        return _reverse_edges_unchecked(graph)
+    if graph.edge_shift is None:
+        # Molecules: edges come ordered by (target, source), so that ordering them by source lists the reverses in turn.
+        reverse = torch.argsort(graph.source, stable=True)
+        source, target = graph.source.index_select(0, reverse), graph.target.index_select(0, reverse)
+        if torch.equal(source, graph.target) and torch.equal(target, graph.source):
+            return reverse
+    n = graph.num_nodes
+    forward, backward = graph.target * n + graph.source, graph.source * n + graph.target
+    if graph.edge_shift is not None and graph.num_edges:
+        shift = graph.edge_shift.round().long()
+        span = 2 * int(shift.abs().max()) + 1
+        weights = torch.tensor([span * span, span, 1], device=shift.device)
+        code, middle = ((shift + span // 2) * weights).sum(1), span**3
+        forward, backward = forward * middle + code, backward * middle + (middle - 1 - code)
+    forward_sorted, forward_order = forward.sort()
+    backward_sorted, backward_order = backward.sort()
+    if not torch.equal(forward_sorted, backward_sorted):
+        raise StructureError("some edge j→i has no reverse i→j: this architecture needs an undirected graph")
+    reverse = torch.empty_like(forward_order)
+    reverse[backward_order] = forward_order
+    return reverse
+
+
+def _reverse_edges_unchecked(graph: Graph) -> Tensor:
+    """The same where the data cannot be looked at, for shifts up to ±50: no edge is known to lack its reverse."""
+    n, span = graph.num_nodes, 101
+    forward, backward = graph.target * n + graph.source, graph.source * n + graph.target
+    if graph.edge_shift is not None:
+        weights = torch.tensor([span * span, span, 1], device=forward.device)
+        code = (graph.edge_shift.round().long() * weights).sum(1)
+        forward, backward = forward * span**3 + code, backward * span**3 - code
+    return torch.empty_like(forward).scatter(0, torch.argsort(backward), torch.argsort(forward))
+
+
+def _choose(graph: Graph) -> Method:
+    largest = int((graph.ptr[1:] - graph.ptr[:-1]).max()) if graph.num_graphs else 0
+    periodic = graph.pbc is not None and bool(graph.pbc.any())
+    if not periodic and largest <= _MAX_ATOMS_FOR_PAIRS:
+        return "pairs"
+    return "vesin" if graph.device.type == "cpu" else "cells"
+
+
+def _molecule_pairs(graph: Graph, cutoff: float) -> Tensor:
+    """All pairs inside each molecule by index arithmetic: Σ n² distances, no padding, targets already sorted."""
+    n_atoms = graph.ptr.diff()
+    neighbours = n_atoms.index_select(0, graph.batch)
+    target = torch.repeat_interleave(neighbours)
+    row_start = neighbours.cumsum(0) - neighbours
+    local = torch.arange(target.shape[0], device=target.device) - row_start.index_select(0, target)
+    source = graph.ptr.index_select(0, graph.batch.index_select(0, target)) + local
+    pos = graph.pos.detach()
+    vec = pos.index_select(0, source) - pos.index_select(0, target)
+    keep = (vec.square().sum(1) < cutoff**2) & (source != target)
+    return torch.stack([source[keep], target[keep]])
+
+
+def _one_by_one(graph: Graph, cutoff: float, method: Method) -> tuple[Tensor, Tensor | None]:
+    """Structure by structure, for large or periodic ones."""
+    bounds = graph.ptr.tolist()
+    indices, shifts = [], []
+    for b, (lo, hi) in enumerate(pairwise(bounds)):
+        pos = graph.pos[lo:hi].detach().double()
+        pbc = None if graph.pbc is None else graph.pbc[b]
+        cell = None if graph.cell is None else graph.cell[b].detach().double()
+        if pbc is None or not bool(pbc.any()):
+            pbc, cell = None, None
+        elif cell is None:
+            raise StructureError(f"structure {b} is periodic but has no cell: set atoms.cell")
+        else:
+            _check_cell(cell, cutoff, b)
+        search = _vesin if method == "vesin" else _linked_cells
+        edge_index, shift = search(pos, cell, pbc, cutoff)
+        indices.append(edge_index + lo)
+        shifts.append(shift)
+    edge_index = torch.cat(indices, 1) if indices else graph.ptr.new_zeros(2, 0)
+    shift = torch.cat(shifts) if shifts else graph.pos.new_zeros(0, 3)
+    has_images = graph.cell is not None
+    return edge_index.to(graph.device), shift.to(graph.pos) if has_images else None
+
+
+def _check_cell(cell: Tensor, cutoff: float, index: int) -> None:
+    volume = float(torch.linalg.det(cell).abs())
+    if not volume > 1e-6:
+        raise StructureError(f"structure {index} is periodic but its cell has volume {volume:.3g} Å³: set atoms.cell")
+    images = float((2 * torch.ceil(cutoff / _heights(cell)) + 1).prod())
+    if images > _MAX_IMAGES:
+        raise StructureError(f"structure {index}: {images:.0f} images of its cell lie within the cut-off of {cutoff} "
+                             f"Å; lengths are {[round(x, 4) for x in cell.norm(dim=1).tolist()]} Å. Is the unit Å?")
+
+
+def _heights(cell: Tensor) -> Tensor:
+    """Distance between opposite faces of the cell, (3,)."""
+    return 1.0 / torch.linalg.inv(cell).norm(dim=0)
+
+
+def _vesin(pos: Tensor, cell: Tensor | None, pbc: Tensor | None, cutoff: float) -> tuple[Tensor, Tensor]:
+    from vesin import NeighborList
+
+    box = pos.new_zeros(3, 3) if cell is None else cell
+    periodic = False if pbc is None else pbc.cpu().numpy()
+    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
+    i, j, shift = search.compute(pos.cpu().numpy(), box.cpu().numpy(), periodic, quantities="ijS")
+    target, source = (torch.from_numpy(x.astype("int64")) for x in (i, j))
+    return torch.stack([source, target]), torch.from_numpy(shift.astype("float64"))
+
+
+def _linked_cells(pos: Tensor, cell: Tensor | None, pbc: Tensor | None, cutoff: float) -> tuple[Tensor, Tensor]:
+    """Linked-cell list: bins no narrower than needed, all bins within reach of a bin searched, O(N).
+
+    A periodic cell smaller than the cut-off is one bin that is searched in several images.
+    """
+    periodic = torch.zeros(3, dtype=torch.bool, device=pos.device) if pbc is None else pbc
+    box, origin = _bounding_cell(pos, cell, periodic, cutoff)
+    fractional = (pos - origin) @ torch.linalg.inv(box)
+    wrap = torch.where(periodic, fractional.floor(), torch.zeros_like(fractional))
+    fractional = fractional - wrap
+    heights = _heights(box)
+    bins = (heights / cutoff).floor().long().clamp(1, max(1, int(pos.shape[0] ** (1 / 3)) + 1))
+    reach = torch.ceil(cutoff * bins / heights).long()
+    reach = torch.where(periodic, reach, reach.minimum(bins - 1))
+    bin3 = (fractional * bins).floor().long().clamp(min=torch.zeros_like(bins), max=bins - 1)
+    strides = torch.stack([bins[1] * bins[2], bins[2], torch.ones_like(bins[0])])
+    order = torch.argsort((bin3 * strides).sum(1), stable=True)
+    counts = torch.bincount((bin3 * strides).sum(1), minlength=int(bins.prod()))
+    starts = counts.cumsum(0) - counts
+
+    found = []
+    for offset in torch.cartesian_prod(*(torch.arange(-r, r + 1, device=pos.device) for r in reach.tolist())):
+        other = bin3 + offset
+        image = torch.div(other, bins, rounding_mode="floor")
+        allowed = (periodic | (image == 0)).all(1)
+        where = ((other - image * bins) * strides).sum(1)
+        n_there = torch.where(allowed, counts[where], 0)
+        target = torch.repeat_interleave(n_there)
+        rank = torch.arange(target.shape[0], device=pos.device) - (n_there.cumsum(0) - n_there)[target]
+        source = order[starts[where[target]] + rank]
+        shift = image[target].to(pos) + wrap[target] - wrap[source]
+        vec = pos[source] - pos[target] + shift @ box
+        squared = vec.square().sum(1)
+        same = (source == target) & (shift == 0).all(1)
+        keep = (squared < cutoff**2) & ~same
+        found.append((source[keep], target[keep], shift[keep]))
+    source, target, shift = (torch.cat(parts) for parts in zip(*found))
+    order = torch.argsort(target, stable=True)
+    return torch.stack([source, target])[:, order], shift[order]
+
+
+def _bounding_cell(pos: Tensor, cell: Tensor | None, periodic: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
+    """A cell that holds all atoms: lattice vectors where periodic, the extent of the atoms elsewhere."""
+    if cell is None:
+        low, high = pos.min(0).values, pos.max(0).values
+        return torch.diag((high - low).clamp(min=0.1 * cutoff) + 1e-3), low
+    origin = torch.zeros(3, dtype=pos.dtype, device=pos.device)
+    if bool(periodic.all()):
+        return cell, origin
+    box = cell.clone()
+    for d in torch.nonzero(~periodic)[:, 0].tolist():
+        others = [k for k in range(3) if k != d]
+        normal = torch.linalg.cross(box[others[0]], box[others[1]])
+        box[d] = normal / normal.norm()
+        along = pos @ box[d]
+        box[d] = box[d] * ((along.max() - along.min()).clamp(min=0.1 * cutoff) + 1e-3)
+        origin = origin + along.min() * normal / normal.norm()
+    return box, origin

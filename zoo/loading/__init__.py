@@ -1,0 +1,22 @@
+"""From a name to a model: name → card → weights → Model; create, save and import; reference outputs.
+
+Start with ``models.py``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoo import lazy_names
+
+if TYPE_CHECKING:
+    from zoo.loading.importing import import_model
+    from zoo.loading.models import build, create, load, save
+    from zoo.loading.resolution import resolve
+
+__all__ = ["build", "create", "import_model", "load", "resolve", "save"]
+
+__getattr__ = lazy_names(__name__, {
+    "build": "models", "create": "models", "import_model": "importing", "load": "models", "resolve": "resolution",
+    "save": "models",
+})

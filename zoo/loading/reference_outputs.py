@@ -1,0 +1,106 @@
+"""Golden outputs: predictions recorded when a model was saved, repeated to notice that something under it changed."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import ase
+import ase.build
+import numpy as np
+import torch
+
+from zoo.cards.card import Card, Golden, Structure
+from zoo.errors import WeightsError
+from zoo.graph.graph import Graph
+
+if TYPE_CHECKING:
+    from zoo.model.model import Model
+
+__all__ = ["check_golden", "golden_errors", "record_golden", "structure_atoms"]
+
+_CANDIDATES = ("CH3CH2OH", "CH3CONH2", "H2O", "CH4")
+# Rounding of a float32 forward, and of a float64 one; wide enough for another BLAS, far below a changed convention.
+_RELATIVE = {"float32": 2e-4, "float64": 1e-8}
+
+
+def record_golden(model: Model) -> list[dict[str, Any]]:
+    """Outputs of a float64 model for a small structure of its domain, in float32 and float64.
+
+    None for a model that reads features nobody but its author can make up, such as ``node_attrs``.
+    """
+    if model.card is not None and set(model.card.inputs) - {"charge", "spin"}:
+        return []
+    structure = _example(model)
+    recorded = []
+    for dtype in ("float32", "float64"):
+        outputs = _outputs(model, structure_atoms(structure), dtype)
+        spread = {name: float(model.readouts[name].constants.scale) for name in model.readouts}
+        recorded.append({"structure": structure, "dtype": dtype, "outputs": outputs,
+                         "atol": _RELATIVE[dtype] * max(1.0, *spread.values()), "rtol": _RELATIVE[dtype] * 1e-2})
+    return recorded
+
+
+def check_golden(model: Model, card: Card) -> None:
+    """Repeat every golden prediction of a card with a float64 model.
+
+    Raises:
+        WeightsError: one differs by more than its tolerance, or there is none.
+    """
+    if not card.golden:
+        raise WeightsError(f"{card.name}: its card records no golden outputs to verify against")
+    for golden in card.golden:
+        for name, (expected, found, error, bound) in golden_errors(model, golden).items():
+            if not error <= bound:
+                raise WeightsError(
+                    f"{card.name}: golden output '{name}' in {golden.dtype} is {found} and was {expected} when the "
+                    f"model was saved (difference {error:.3g}, allowed {bound:.3g}). Some package under the model has "
+                    f"changed its results; torch is {torch.__version__}")
+
+
+def golden_errors(model: Model, golden: Golden) -> dict[str, tuple[Any, Any, float, float]]:
+    """Output → (expected, found, largest difference, bound)."""
+    found = _outputs(model, structure_atoms(golden.structure), golden.dtype)
+    errors = {}
+    for name, expected in golden.outputs.items():
+        difference = float(np.max(np.abs(np.asarray(found[name]) - np.asarray(expected))))
+        bound = golden.atol + golden.rtol * float(np.max(np.abs(np.asarray(expected))))
+        errors[name] = (expected, found[name], difference, bound)
+    return errors
+
+
+def structure_atoms(structure: str | Structure) -> ase.Atoms:
+    """The structure of a golden record."""
+    if isinstance(structure, str):
+        return ase.build.molecule(structure)
+    atoms = ase.Atoms(structure.symbols, positions=structure.positions, cell=structure.cell, pbc=structure.pbc)
+    for name in ("charge", "spin"):
+        if getattr(structure, name) is not None:
+            atoms.info[name] = getattr(structure, name)
+    return atoms
+
+
+def _example(model: Model) -> str | Structure:
+    known = {ase.data.chemical_symbols[z] for z in model.elements}
+    inputs = () if model.card is None else model.card.inputs
+    if not inputs:
+        for name in _CANDIDATES:
+            if set(ase.build.molecule(name).get_chemical_symbols()) <= known:
+                return name
+    symbols = sorted(known)[:4]
+    symbols = [symbols[k % len(symbols)] for k in range(4)]
+    positions = [[0.0, 0.0, 0.0], [1.9, 0.2, 0.0], [0.1, 2.1, 0.3], [0.4, 0.5, 2.2]]
+    optional: dict[str, Any] = {name: 0.0 for name in ("charge", "spin") if name in inputs}
+    return Structure(symbols=symbols, positions=positions, **optional)
+
+
+def _outputs(model: Model, atoms: ase.Atoms, dtype: str) -> dict[str, Any]:
+    inputs = () if model.card is None else tuple(model.card.inputs)
+    graph = Graph.from_atoms(atoms, dtype=torch.float64, device=model.device, inputs=inputs)
+    derivatives = ["forces"] if model.energy_target is not None else []
+    # A copy, since a model that was cast down and up again keeps rounded constants.
+    model = model if dtype == "float64" else copy.deepcopy(model).to(getattr(torch, dtype))
+    with torch.no_grad():
+        out = model(graph, derivatives)
+    return {name: value.double().cpu().tolist() if name == "forces" else value[0].double().cpu().tolist()
+            for name, value in out.items()}

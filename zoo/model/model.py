@@ -1,0 +1,294 @@
+"""Model: edges → backbone → readouts → derivatives. One class for every family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import PluginError, StructureError, UnknownNameError, ZooError
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges, edge_vectors
+from zoo.model.priors import Prior
+from zoo.model.readouts import Energy, Readout
+from zoo.nn import sum_by
+from zoo.nn.irreps import FeatureLayout
+from zoo.units import dimension, factor
+
+if TYPE_CHECKING:
+    from zoo.cards.card import Card
+
+__all__ = ["DERIVATIVES", "Model"]
+
+DERIVATIVES = ("forces", "stress")
+MAX_Z = 118
+
+
+class Model(nn.Module):
+    """A backbone, its readouts and the constants that turn their output into physical quantities.
+
+    Args:
+        backbone: turns a :class:`~zoo.graph.graph.Graph` into features (N, dim(irreps_out)).
+        readouts: one per target, in the order of the card.
+        units: unit of each target.
+        elements: atomic numbers that the model knows.
+        priors: added to the energy that forces derive from; the network learns the rest.
+        card: the description the model was made from.
+
+    Raises:
+        PluginError: the backbone lacks ``cutoff`` or ``irreps_out``, or there are priors and no energy.
+    """
+
+    readouts: Mapping[str, Readout]
+    priors: Mapping[str, Prior]
+    element_index: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        readouts: Mapping[str, Readout],
+        *,
+        units: Mapping[str, str],
+        elements: Sequence[int],
+        priors: Mapping[str, Prior] | None = None,
+        card: Card | None = None,
+    ) -> None:
+        super().__init__()
+        for attribute in ("cutoff", "irreps_out"):
+            if not hasattr(backbone, attribute):
+                raise PluginError(f"{type(backbone).__name__} has no attribute '{attribute}', as every backbone needs")
+        self.backbone = backbone
+        irreps: Any = backbone.irreps_out
+        self.layout = FeatureLayout(irreps)
+        # A ModuleDict is a mapping in all but its base class; as one it keeps the type of what it holds.
+        self.readouts = cast(Mapping[str, Readout], nn.ModuleDict(readouts))
+        self.priors = cast(Mapping[str, Prior], nn.ModuleDict(priors or {}))
+        self.units = dict(units)
+        self.elements = tuple(elements)
+        self.card = card
+        lookup = torch.full((MAX_Z + 1,), -1)
+        lookup[list(elements)] = torch.arange(len(elements))
+        self.register_buffer("element_index", lookup, persistent=False)
+        if self.priors and self.energy_target is None:
+            raise PluginError(f"priors {', '.join(self.priors)} are energies, and no target is: {', '.join(readouts)}")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.element_index.device
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(p.numel() for p in self.parameters())
+
+    @property
+    def cutoff(self) -> float:
+        """Å, of the backbone."""
+        cutoff: Any = self.backbone.cutoff
+        return float(cutoff)
+
+    @property
+    def required_card(self) -> Card:
+        """The card, where there must be one.
+
+        Raises:
+            ZooError: the model was made without.
+        """
+        if self.card is None:
+            raise ZooError("this model has no card: make it with zoo.create or zoo.load")
+        return self.card
+
+    @cached_property
+    def energy_target(self) -> str | None:
+        """The target that forces and stress derive from: ``energy``, else the first energy of the card."""
+        an_energy = dimension("eV")
+        energies = [n for n, r in self.readouts.items() if type(r) is Energy and dimension(self.units[n]) == an_energy]
+        return "energy" if "energy" in energies else next(iter(energies), None)
+
+    @property
+    def required_energy(self) -> str:
+        """:attr:`energy_target`, where there must be one.
+
+        Raises:
+            UnknownNameError: no target is an energy.
+        """
+        if self.energy_target is None:
+            raise UnknownNameError(f"no energy to derive: the targets are {', '.join(self.readouts)}")
+        return self.energy_target
+
+    @property
+    def scale_in_ev(self) -> Tensor:
+        """() float64, one standardised unit of the energy in eV; raises as :attr:`required_energy`."""
+        name = self.required_energy
+        return self.readouts[name].constants.scale * factor(self.units[name], "eV")
+
+    # -- forward -----------------------------------------------------------------------------------------------
+
+    def forward(
+        self, graph: Graph, derivatives: Sequence[str] = (), *, standardised: bool = False
+    ) -> dict[str, Tensor]:
+        """Every target of the card, and derivatives of the energy.
+
+        Args:
+            graph: a batch of B structures; edges are made when absent.
+            derivatives: any of ``"forces"`` and ``"stress"``.
+            standardised: give the targets as the network makes them, before scale and references; losses use this.
+
+        Returns:
+            target → (B, …) in the card's unit, float64 (or standardised, in the model's dtype); ``energy`` (B,) eV
+            when the model has one; ``forces`` −∂E/∂r (N, 3) eV/Å; ``stress`` (1/V) ∂E/∂ε (B, 3, 3) eV/Å³, positive
+            under tension, as in ASE.
+
+        Raises:
+            StructureError: stress of a structure without a cell.
+            UnknownNameError: an unknown derivative, or a derivative of a model without energy.
+        """
+        if not derivatives:
+            graph = self.with_vectors(graph)
+            network = self._network(self._backbone(graph), graph)
+            return network if standardised else self._physical(network, graph)
+        target = self._energy_to_derive(graph, derivatives)
+        keep_graph = torch.is_grad_enabled() and (self.training or graph.pos.requires_grad)
+        with torch.enable_grad():
+            pos, cell, strain = _strained(graph, "stress" in derivatives)
+            graph = self.with_vectors(graph.replace(pos=pos, cell=cell))
+            network = self._network(self._backbone(graph), graph)
+            derived = self._derive(network[target], graph, pos, strain, keep_graph)
+        if not keep_graph:
+            network = {name: value.detach() for name, value in network.items()}
+        return (network if standardised else self._physical(network, graph)) | derived
+
+    def features(self, graph: Graph) -> Tensor:
+        """Per-atom features (N, dim(irreps_out)) of the backbone."""
+        return self._backbone(self.with_vectors(graph))
+
+    def atomic_energies(self, graph: Graph) -> Tensor:
+        """(N,) float64 energy of each atom, reference included, in the unit of :attr:`energy_target`.
+
+        Raises:
+            UnknownNameError: no target is an energy.
+        """
+        readout = self.readouts[self.required_energy]
+        assert isinstance(readout, Energy)
+        graph = self.with_vectors(graph)
+        network = readout.per_atom(self._backbone(graph))
+        if self.priors:
+            network = network + self._priors(graph)
+        per_atom = network.to(readout.constants.scale) * readout.constants.scale
+        return per_atom + readout.constants.coefficients[self.element_index[graph.z]]
+
+    def composition(self, graph: Graph) -> Tensor:
+        """(B, n_elements) float64 count of atoms by element."""
+        n = len(self.elements)
+        flat = graph.batch * n + self.element_index.index_select(0, graph.z)
+        return torch.bincount(flat, minlength=graph.num_graphs * n).view(-1, n).double()
+
+    def standardise(self, name: str, value: Tensor, graph: Graph) -> Tensor:
+        """Physical values of a target, (B, …) float64, as the network should give them, in the model's dtype."""
+        return self.readouts[name].standardise(value, graph, self.composition(graph)).to(self.dtype)
+
+    def with_vectors(self, graph: Graph) -> Graph:
+        """The graph with edges within the backbone's cut-off, and their vectors and lengths in the model's dtype."""
+        if graph.edge_index is None or graph.cutoff not in (None, self.cutoff):
+            graph = add_edges(graph, self.cutoff)
+        vec = edge_vectors(graph, graph.pos, graph.cell).to(self.dtype)
+        return graph.replace(edge_vec=vec, edge_len=vec.norm(dim=1))
+
+    def _backbone(self, graph: Graph) -> Tensor:
+        """Features of what the priors let the backbone see."""
+        for prior in self.priors.values():
+            graph = prior.shown(graph)
+        return self.backbone(graph)
+
+    def _network(self, h: Tensor, graph: Graph) -> dict[str, Tensor]:
+        network = {name: readout(h, graph) for name, readout in self.readouts.items()}
+        if self.priors:
+            prior = sum_by(self._priors(graph), graph.batch, graph.num_graphs)
+            energy = self.required_energy
+            network[energy] = network[energy] + prior
+        return network
+
+    def _priors(self, graph: Graph) -> Tensor:
+        """(N,) what the priors add to each atom's energy, standardised as the network's part is."""
+        energy = torch.stack([prior(graph) for prior in self.priors.values()]).sum(0)
+        return energy / self.scale_in_ev.to(energy.dtype)
+
+    def _physical(self, network: dict[str, Tensor], graph: Graph) -> dict[str, Tensor]:
+        composition = self.composition(graph)
+        return {name: self.readouts[name].physical(value, graph, composition) for name, value in network.items()}
+
+    def _derive(
+        self, energy: Tensor, graph: Graph, pos: Tensor, strain: Tensor | None, keep_graph: bool
+    ) -> dict[str, Tensor]:
+        # References do not depend on positions, so the derivative of the network part is the whole of it.
+        to_ev = self.scale_in_ev
+        inputs = [pos] if strain is None else [pos, strain]
+        # Without any edge the energy does not depend on positions at all: its gradient is zero, not missing.
+        gradients = torch.autograd.grad(
+            energy.sum(), inputs, create_graph=keep_graph, allow_unused=True, materialize_grads=True
+        )
+        derived = {"forces": -gradients[0] * to_ev.to(pos.dtype)}
+        if strain is not None:
+            assert graph.cell is not None  # a stress was asked for, which is refused without
+            volume = torch.linalg.det(graph.cell.detach()).abs()
+            derived["stress"] = gradients[1] * to_ev.to(pos.dtype) / volume[:, None, None]
+        return derived
+
+    def _energy_to_derive(self, graph: Graph, derivatives: Sequence[str]) -> str:
+        """The target that the derivatives are of, if they can be had."""
+        unknown = [d for d in derivatives if d not in DERIVATIVES]
+        if unknown:
+            raise UnknownNameError(f"unknown derivative {unknown[0]!r}; choose from {', '.join(DERIVATIVES)}")
+        energy = self.required_energy
+        if "stress" in derivatives and (graph.cell is None or graph.pbc is None or not bool(graph.pbc.all())):
+            raise StructureError("stress needs structures that are periodic in three dimensions: set cell and pbc")
+        return energy
+
+    # -- for people --------------------------------------------------------------------------------------------
+
+    def predict(self, structures: Any, **options: Any) -> Any:
+        """Predict for one structure or a list, see :func:`zoo.inference.predict`."""
+        from zoo.inference import predict
+
+        return predict(self, structures, **options)
+
+    @property
+    def knows_crystals(self) -> bool:
+        """Whether periodic structures are in the domain; a model without a card has none to leave."""
+        return self.card is None or bool(self.card.domain.pbc)
+
+    def calculator(self, **options: Any) -> Any:
+        """An ASE calculator, see :class:`zoo.inference.ZooCalculator`."""
+        from zoo.inference import ZooCalculator
+
+        return ZooCalculator(self, **options)
+
+    def relax(self, structures: Any, **options: Any) -> Any:
+        """Relax structures in one batch, see :func:`zoo.simulation.relax`."""
+        from zoo.simulation import relax
+
+        return relax(self, structures, **options)
+
+    def dynamics(self, structures: Any, **options: Any) -> Any:
+        """Molecular dynamics of structures in one batch, see :class:`zoo.simulation.Dynamics`."""
+        from zoo.simulation import Dynamics
+
+        return Dynamics(self, structures, **options)
+
+
+def _strained(graph: Graph, with_stress: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Positions that require grad and, for stress, a symmetric strain ε (B, 3, 3) of zeros applied to all lengths."""
+    pos = graph.pos if graph.pos.requires_grad else graph.pos.detach().requires_grad_(True)
+    if not with_stress:
+        return pos, graph.cell, None
+    assert graph.cell is not None  # refused before
+    strain = graph.pos.new_zeros(graph.num_graphs, 3, 3, requires_grad=True)
+    symmetric = (strain + strain.transpose(1, 2)) / 2
+    moved = pos + torch.einsum("nd,ndk->nk", pos, symmetric.index_select(0, graph.batch))
+    return moved, graph.cell + graph.cell @ symmetric, strain

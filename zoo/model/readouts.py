@@ -1,0 +1,282 @@
+"""Readouts: per-atom features to one property per structure.
+
+Every readout ends in the same affine step, *output = basis · coefficients + scale · network*. The network part is
+computed in the model's dtype; ``coefficients`` (atomic references, for example) and ``scale`` are float64, are fitted
+on training data, and are added last, so that a total energy of −11,000 eV loses nothing in a float32 model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ase.data
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import PluginError
+from zoo.graph.graph import Graph
+from zoo.nn import MLP, sum_by
+from zoo.nn.irreps import FeatureLayout
+
+__all__ = ["READOUTS", "Dipole", "Energy", "Intensive", "Polarizability", "Readout", "SpatialExtent", "Vector"]
+
+
+# Σ‖r‖² of a molecule of QM9 is about 100 Å²: without this factor the gradient of ⟨r²⟩ drowns every other target's.
+_TYPICAL = 0.01
+
+
+# A sum over atoms (times positions, for a dipole) of Glorot-scaled values starts tens of standard deviations off.
+_START = 0.1
+
+
+class AffineConstants(nn.Module):
+    """``coefficients`` (K,) and ``scale`` () in float64, whatever dtype the model around them is moved to."""
+
+    coefficients: Tensor
+    scale: Tensor
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.register_buffer("coefficients", torch.zeros(count, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AffineConstants:
+        # Follow the device but never the dtype.
+        device = fn(torch.empty(0, device=self.scale.device)).device
+        for name, value in self._buffers.items():
+            self._buffers[name] = None if value is None else value.to(device)
+        return self
+
+
+class Readout(nn.Module):
+    """Base class. A subclass says what the network part is and which linear basis is fitted beside it.
+
+    Args:
+        layout: layout of the backbone's features.
+        elements: atomic numbers of the model's domain, which index the composition.
+        hidden, activation, bias: the head, an MLP on the ``0e`` channels; ``hidden=[]`` is one linear map.
+    """
+
+    extensive: bool = False
+    shape: tuple[int, ...] = ()
+    """Shape of one structure's value."""
+
+    def __init__(
+        self,
+        layout: FeatureLayout,
+        elements: Sequence[int],
+        *,
+        hidden: Sequence[int] = (64,),
+        activation: str = "silu",
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.layout = layout
+        self.constants = AffineConstants(len(self.basis_names(elements)))
+        widths = [layout.count(0, 1), *hidden, self.head_width(layout)]
+        self.net = MLP(widths, activation=activation, bias=bias)
+        last = self.net[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            last.weight.mul_(_START)
+
+    def head_width(self, layout: FeatureLayout) -> int:
+        """Number of values per atom that the head gives."""
+        return 1
+
+    def basis_names(self, elements: Sequence[int]) -> list[str]:
+        """What each coefficient belongs to; chemical symbols for a composition."""
+        return []
+
+    def basis(self, graph: Graph, composition: Tensor) -> Tensor:
+        """(B, K) float64 features of the linear part; ``composition`` (B, n_elements) counts atoms by element."""
+        return composition[:, :0]
+
+    def forward(self, h: Tensor, graph: Graph) -> Tensor:
+        """Standardised value per structure (B, *shape) in the model's dtype, from features ``h`` (N, F)."""
+        raise NotImplementedError
+
+    def physical(self, network: Tensor, graph: Graph, composition: Tensor) -> Tensor:
+        """From standardised to physical units, float64."""
+        constants = self.constants
+        value = network.to(constants.scale) * constants.scale
+        if constants.coefficients.numel():
+            linear = self.basis(graph, composition).to(constants.scale) @ constants.coefficients
+            value = value + linear
+        return value
+
+    def standardise(self, value: Tensor, graph: Graph, composition: Tensor) -> Tensor:
+        """The inverse of :meth:`physical`, in float64."""
+        constants = self.constants
+        if constants.coefficients.numel():
+            value = value - self.basis(graph, composition).to(constants.scale) @ constants.coefficients
+        return value / constants.scale
+
+    def set_constants(self, *, coefficients: Tensor | None = None, scale: float | Tensor | None = None) -> None:
+        """Take over fitted constants, in place."""
+        if coefficients is not None:
+            self.constants.coefficients.copy_(coefficients)
+        if scale is not None:
+            self.constants.scale.copy_(torch.as_tensor(scale, dtype=torch.float64))
+
+
+class Energy(Readout):
+    """Any extensive scalar, y = Σ_i y_i(h_i) + Σ_i E0(z_i): energies, zero-point energy, heat capacity."""
+
+    extensive = True
+
+    def basis_names(self, elements: Sequence[int]) -> list[str]:
+        return [ase.data.chemical_symbols[z] for z in elements]
+
+    def basis(self, graph: Graph, composition: Tensor) -> Tensor:
+        return composition
+
+    def per_atom(self, h: Tensor) -> Tensor:
+        """(N,) standardised contribution of each atom."""
+        return self.net(self.layout.scalars(h))[:, 0]
+
+    def forward(self, h: Tensor, graph: Graph) -> Tensor:
+        return sum_by(self.per_atom(h), graph.batch, graph.num_graphs)
+
+
+class Polarizability(Energy):
+    """Isotropic polarizability α = ⅓ tr(α) as a sum over atoms (the α0 term of PaiNN, eq. 14)."""
+
+
+class Intensive(Readout):
+    """A size-independent scalar: the mean of atomic values under a learned weight, y = Σ_i softmax(a)_i y_i.
+
+    Orbital energies belong to a part of the molecule; equal weights would dilute them. The fitted linear part is
+    the composition in fractions.
+    """
+
+    def head_width(self, layout: FeatureLayout) -> int:
+        return 2
+
+    def basis_names(self, elements: Sequence[int]) -> list[str]:
+        return [ase.data.chemical_symbols[z] for z in elements]
+
+    def basis(self, graph: Graph, composition: Tensor) -> Tensor:
+        return composition / composition.sum(1, keepdim=True).clamp(min=1)
+
+    def forward(self, h: Tensor, graph: Graph) -> Tensor:
+        value, logit = self.net(self.layout.scalars(h)).unbind(1)
+        count = graph.num_graphs
+        # The largest logit of each structure is taken away so that exp cannot overflow; it cancels in the ratio.
+        peak = logit.new_full((count,), -torch.inf).scatter_reduce(0, graph.batch, logit.detach(), "amax")
+        weight = (logit - peak.index_select(0, graph.batch)).exp()
+        return sum_by(weight * value, graph.batch, count) / sum_by(weight, graph.batch, count)
+
+
+class CentredReadout(Readout):
+    """Base of readouts that see positions: relative to the centre of mass, so that translations do not matter."""
+
+    masses: Tensor
+
+    def __init__(self, layout: FeatureLayout, elements: Sequence[int], **head: Any) -> None:
+        super().__init__(layout, elements, **head)
+        masses = torch.from_numpy(ase.data.atomic_masses.copy())
+        self.register_buffer("masses", masses.float(), persistent=False)
+
+    def centred(self, graph: Graph, dtype: torch.dtype) -> Tensor:
+        """(N, 3) positions relative to the centre of mass of each structure, Å; differentiable."""
+        # In the dtype of the positions: a float32 model may be given float64 positions far from the origin.
+        mass = self.masses.to(graph.pos.dtype).index_select(0, graph.z)[:, None]
+        total = sum_by(mass, graph.batch, graph.num_graphs)
+        centre = sum_by(mass * graph.pos, graph.batch, graph.num_graphs) / total
+        return (graph.pos - centre.index_select(0, graph.batch)).to(dtype)
+
+
+class Dipole(CentredReadout):
+    """μ = Σ_i q_i (r_i − r_c) + Σ_i μ_i with charges that sum to the total charge (PaiNN, eq. 13; PhysNet, eq. 10).
+
+    The atomic dipoles μ_i are gated ``1o`` features and absent for an invariant backbone. ``magnitude=True`` gives
+    ‖μ‖ (QM9's target), otherwise the vector (B, 3).
+    """
+
+    def __init__(
+        self, layout: FeatureLayout, elements: Sequence[int], *, magnitude: bool = True, **head: Any
+    ) -> None:
+        super().__init__(layout, elements, **head)
+        self.magnitude = magnitude
+        self.shape = () if magnitude else (3,)
+        self.n_vectors = layout.count(1, -1)
+
+    def head_width(self, layout: FeatureLayout) -> int:
+        return 1 + layout.count(1, -1)
+
+    def forward(self, h: Tensor, graph: Graph) -> Tensor:
+        out = self.net(self.layout.scalars(h))
+        count, batch = graph.num_graphs, graph.batch
+        n_atoms = graph.ptr.diff().to(out.dtype).clamp(min=1)
+        total = 0 if graph.charge is None else graph.charge.to(out.dtype)
+        excess = (sum_by(out[:, 0], batch, count) - total) / n_atoms
+        charge = out[:, 0] - excess.index_select(0, batch)
+        atomic = charge[:, None] * self.centred(graph, out.dtype)
+        if self.n_vectors:
+            atomic = atomic + torch.einsum("nc,ncd->nd", out[:, 1:], self.layout.vectors(h))
+        dipole = sum_by(atomic, batch, count)
+        # The norm of a molecule without dipole has no derivative; the tiny constant gives it the value zero.
+        return (dipole.square().sum(1) + 1e-12).sqrt() if self.magnitude else dipole
+
+
+class SpatialExtent(CentredReadout):
+    """Electronic spatial extent ⟨r²⟩ = Σ_i (q_i ‖r_i − r_c‖² + s_i); the fitted part is a q and an s per element."""
+
+    elements: Tensor
+
+    def __init__(self, layout: FeatureLayout, elements: Sequence[int], **head: Any) -> None:
+        super().__init__(layout, elements, **head)
+        self.register_buffer("elements", torch.tensor(list(elements)), persistent=False)
+
+    def head_width(self, layout: FeatureLayout) -> int:
+        return 2
+
+    def basis_names(self, elements: Sequence[int]) -> list[str]:
+        symbols = [ase.data.chemical_symbols[z] for z in elements]
+        return symbols + [f"{s}*r2" for s in symbols]
+
+    def basis(self, graph: Graph, composition: Tensor) -> Tensor:
+        squared = self.centred(graph, torch.float64).square().sum(1, keepdim=True)
+        one_hot = graph.z[:, None] == self.elements
+        return torch.cat([composition, sum_by(one_hot * squared, graph.batch, graph.num_graphs)], 1)
+
+    def forward(self, h: Tensor, graph: Graph) -> Tensor:
+        charge, own = self.net(self.layout.scalars(h)).unbind(1)
+        squared = self.centred(graph, charge.dtype).square().sum(1)
+        return sum_by(charge * (_TYPICAL * squared) + own, graph.batch, graph.num_graphs)
+
+
+class Vector(Readout):
+    """An extensive vector (B, 3): the sum of gated ``1o`` features.
+
+    Raises:
+        PluginError: the backbone offers no ``1o`` features.
+    """
+
+    extensive = True
+    shape = (3,)
+
+    def __init__(self, layout: FeatureLayout, elements: Sequence[int], **head: Any) -> None:
+        if not layout.count(1, -1):
+            raise PluginError(f"a vector target needs 1o features, and the backbone offers {layout.irreps}")
+        super().__init__(layout, elements, **head)
+
+    def head_width(self, layout: FeatureLayout) -> int:
+        return layout.count(1, -1)
+
+    def forward(self, h: Tensor, graph: Graph) -> Tensor:
+        atomic = torch.einsum("nc,ncd->nd", self.net(self.layout.scalars(h)), self.layout.vectors(h))
+        return sum_by(atomic, graph.batch, graph.num_graphs)
+
+
+READOUTS: Mapping[str, type[Readout]] = {
+    "energy": Energy,
+    "intensive": Intensive,
+    "dipole": Dipole,
+    "polarizability": Polarizability,
+    "spatial_extent": SpatialExtent,
+    "vector": Vector,
+}
+"""Readouts by the name that a card uses. Plugins add theirs through the hook ``zoo_readouts``."""

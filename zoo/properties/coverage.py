@@ -1,0 +1,139 @@
+"""How far training data reach, and whether a simulation has left them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ase
+import numpy as np
+import torch
+from ase.calculators.calculator import PropertyNotImplementedError
+
+from zoo.cards.card import Domain, Uncertainty
+from zoo.errors import DataError
+from zoo.inference.prediction import predict
+from zoo.model.model import Model
+from zoo.properties.bonds import Bonds
+from zoo.simulation.dynamics import Dynamics
+from zoo.uncertainty import find
+
+__all__ = ["DomainWatch", "training_reach"]
+
+_BOND_MARGIN, _FORCE_MARGIN = 0.05, 1.25
+_WIDE = 1.35
+
+
+def training_reach(frames: Sequence[ase.Atoms], *, reference: ase.Atoms | None = None) -> dict[str, Any]:
+    """``bonds`` and ``max_force`` for ``domain`` of a card, from the structures a model was trained on.
+
+    Args:
+        frames: with forces, where they have any.
+        reference: when all frames are one molecule with its atoms in one order: the bonds of this structure are
+            followed in all of them, however long they get. Absent: the bonds of each frame by distance, which never
+            are longer than 1.35 sums of covalent radii.
+
+    Raises:
+        DataError: no frames, or one that does not fit the reference.
+    """
+    if not frames:
+        raise DataError("no frames: how far they reach cannot be said")
+    spans: dict[str, list[float]] = {}
+    shared = None if reference is None else Bonds.of(reference)
+    largest = 0.0
+    for number, frame in enumerate(frames):
+        if reference is not None and not np.array_equal(frame.numbers, reference.numbers):
+            raise DataError(f"frame {number} has other atoms than the reference, or in another order")
+        bonds = shared or Bonds.of(frame, stretch=_WIDE)
+        lengths = bonds.lengths(torch.from_numpy(frame.positions)[None])[0].numpy()
+        for kind, values in bonds.by_kind(lengths).items():
+            low, high = spans.get(kind, [np.inf, 0.0])
+            spans[kind] = [min(low, float(values.min())), max(high, float(values.max()))]
+        largest = max(largest, _largest_force(frame))
+    reach: dict[str, Any] = {"bonds": {kind: [round(x, 3) for x in span] for kind, span in sorted(spans.items())}}
+    return reach | ({"max_force": round(largest, 2)} if largest else {})
+
+
+class DomainWatch:
+    """Says when a simulation leaves what its card says of the training data, each thing once.
+
+    A bond counts as outside when it is 5 % shorter or longer than any of the data, a force when it is 25 % larger.
+
+    Args:
+        domain: of the model's card.
+        structures: as they start; their bonds are followed.
+        model: where it has error estimates, what they flag as unlike the training data is told too.
+
+    Attributes:
+        silent: there is nothing to compare with.
+        seen: message key → number of looks at which it held.
+    """
+
+    def __init__(self, domain: Domain, structures: Sequence[ase.Atoms], *, model: Model | None = None) -> None:
+        described = model is not None and model.card is not None and isinstance(model.card.uncertainty, Uncertainty)
+        self._flagged_by = model if model is not None and described and find(model) is not None else None
+        self._spans = {kind: (span[0] * (1 - _BOND_MARGIN), span[1] * (1 + _BOND_MARGIN))
+                       for kind, span in domain.bonds.items()}
+        self._domain = domain
+        self._bonds = [Bonds.of(atoms, stretch=_WIDE) for atoms in structures] if self._spans else []
+        self.silent = not self._spans and domain.max_force is None and self._flagged_by is None
+        self.seen: dict[str, int] = {}
+
+    def unknown_kinds(self) -> list[str]:
+        """Kinds of bonds that the structures have and the data had not."""
+        if not self._spans:
+            return []
+        return sorted({kind for bonds in self._bonds for kind in bonds.kinds} - set(self._spans))
+
+    def look(self, dynamics: Dynamics) -> list[str]:
+        """New warnings about the present step."""
+        new = []
+        for key, message in [*self._lengths(dynamics), *self._forces(dynamics), *self._flags(dynamics)]:
+            if key not in self.seen:
+                new.append(f"{dynamics.time / 1000:.3f} ps: {message}")
+            self.seen[key] = self.seen.get(key, 0) + 1
+        return new
+
+    def _lengths(self, dynamics: Dynamics) -> list[tuple[str, str]]:
+        found = []
+        bounds = dynamics.graph.ptr.tolist()
+        pos = dynamics.pos.cpu()
+        for b, bonds in enumerate(self._bonds):
+            lengths = bonds.lengths(pos[None, bounds[b] : bounds[b + 1]])[0].numpy()
+            for kind, values in bonds.by_kind(lengths).items():
+                if kind not in self._spans:
+                    continue
+                low, high = self._spans[kind]
+                short, long = float(values.min()), float(values.max())
+                if short < low:
+                    found.append((f"{kind} short", f"a {kind} bond of {short:.2f} Å is shorter than any the model was "
+                                                   f"trained on ({self._domain.bonds[kind][0]:.2f} Å)"))
+                if long > high:
+                    found.append((f"{kind} long", f"a {kind} bond of {long:.2f} Å is longer than any the model was "
+                                                  f"trained on ({self._domain.bonds[kind][1]:.2f} Å)"))
+        return found
+
+    def _forces(self, dynamics: Dynamics) -> list[tuple[str, str]]:
+        limit = self._domain.max_force
+        largest = float(dynamics.now.forces.norm(dim=1).max())
+        if limit is None or largest <= _FORCE_MARGIN * limit:
+            return []
+        return [("force", f"a force of {largest:.1f} eV/Å is larger than any the model was trained on "
+                          f"({limit:.1f} eV/Å)")]
+
+    def _flags(self, dynamics: Dynamics) -> list[tuple[str, str]]:
+        if self._flagged_by is None:
+            return []
+        sound = [atoms for atoms, failed in zip(dynamics.atoms(), dynamics.failed.tolist()) if not failed]
+        predictions = predict(self._flagged_by, sound, uncertainty=True, on_error="keep") if sound else []
+        flagged = [reason for p in predictions if isinstance(p, dict) for reason in p["outside"] or ()]
+        # One word for all reasons: they differ in every step.
+        return [("unlike the training data", f"unlike the training data: {flagged[0]}")] if flagged else []
+
+
+def _largest_force(frame: ase.Atoms) -> float:
+    try:
+        forces = frame.get_forces(apply_constraint=False) if frame.calc is not None else frame.arrays.get("forces")
+    except PropertyNotImplementedError:
+        forces = frame.arrays.get("forces")
+    return 0.0 if forces is None else float(np.linalg.norm(forces, axis=1).max())

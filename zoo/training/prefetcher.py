@@ -1,0 +1,78 @@
+"""Graphs for the loop: gathered where the data are, or, where they do not fit into memory, made ahead by a thread."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from zoo.data.store import Store
+from zoo.graph.graph import Graph
+
+__all__ = ["Feed", "fits"]
+
+_SHARE = 0.5
+
+
+def fits(store: Store, device: torch.device) -> bool:
+    """Whether all columns take less than half of the device's free memory, which leaves room for the model."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return _bytes(store) < _SHARE * free
+
+
+class Feed:
+    """Makes the graph of given rows on ``device``.
+
+    With the store in the memory of the same device it is an index gather, and nothing is done ahead. A store that is
+    larger than half of it stays mapped from disk: one thread then gathers the rows announced by :meth:`ahead`, which
+    reads their pages while the step before is computed.
+    """
+
+    def __init__(self, store: Store, dtype: torch.dtype, device: torch.device, *, threaded: bool | None = None) -> None:
+        self.store, self.dtype, self.device = store, dtype, device
+        if threaded is None:
+            threaded = store.device.type != device.type or _bytes(store) > _SHARE * _host_memory()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="zoo-feed") if threaded else None
+        self._waiting: dict[bytes, Future[Graph]] = {}
+
+    def ahead(self, rows: np.ndarray) -> None:
+        """Start on rows that will be asked for next."""
+        if self._pool is not None:
+            self._waiting[rows.tobytes()] = self._pool.submit(self._gather, rows)
+
+    def __call__(self, rows: np.ndarray) -> Graph:
+        """The graph of these rows, on the device."""
+        started = self._waiting.pop(rows.tobytes(), None)
+        graph = started.result() if started is not None else self._gather(rows)
+        return graph if graph.device == self.device or self._pool is None else graph.to(self.device)
+
+    @property
+    def works_ahead(self) -> bool:
+        return self._pool is not None
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._waiting.clear()
+
+    def _gather(self, rows: np.ndarray) -> Graph:
+        return self.store.graph(torch.from_numpy(rows), dtype=self.dtype)
+
+
+def _host_memory() -> float:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not told here
+        return float("inf")
+
+
+def _bytes(store: Store) -> int:
+    columns = [store.z, store.pos, store.ptr, *store.labels.values()]
+    if store.edges is not None:
+        columns += [store.edges.index, store.edges.ptr]
+        columns += [column for column in (store.edges.shift, store.edges.attrs) if column is not None]
+    return sum(column.numel() * column.element_size() for column in columns)
