@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-AUTHORING = {"zoo.plugin", "zoo.graph.graph", "zoo.nn"}
+AUTHORING = {"zoo.plugin", "zoo.graph", "zoo.nn"}
 
 
 def imports_of(source: str) -> set[str]:

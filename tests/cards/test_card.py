@@ -14,7 +14,7 @@ from zoo.files.yaml_loader import parse_yaml
 
 SHA = "0123456789abcdef" * 4
 
-STORED = Path(__file__).parent / "cards"
+STORED = Path(__file__).parent
 TEXT = (STORED / f"schema-{SCHEMA}.yaml").read_text(encoding="utf-8")
 """A card with every section; one is kept of each schema that was ever released."""
 

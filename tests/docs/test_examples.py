@@ -11,7 +11,7 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
-SCRIPT = Path(__file__).resolve().parent.parent / "examples" / "more_frames.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "more_frames.py"
 
 
 @pytest.fixture(scope="module")

@@ -141,7 +141,7 @@ def test_importing_torch_in_a_hook_module_is_warned_about(yard):
     (yard.site / "torch").mkdir()
     (yard.site / "torch" / "__init__.py").write_text("")  # a stand-in, so that the test is fast
     yard.simple("zoo-heavy", "import torch")
-    script = "from zoo import host; print(next(p.warnings for p in host.plugins() if p.name == 'heavy'))"
+    script = "from zoo.registry import host; print(next(p.warnings for p in host.plugins() if p.name == 'heavy'))"
     done = subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(yard.site)!r}); {script}"],
                           capture_output=True, text=True, check=True)
     assert "imports torch" in done.stdout and "implements no hook" in done.stdout
