@@ -104,7 +104,7 @@ def test_a_repository_without_config_loads_and_asks_once(newest: Client, hub: Hu
 
 def test_a_plugin_may_offer_another_source(newest: Client) -> None:
     snippet = (
-        "import sys, types\nfrom zoo import host\nmade = types.ModuleType('made')\n"
+        "import sys, types\nfrom zoo.registry import host\nmade = types.ModuleType('made')\n"
         "import shutil\nmade.fetch = lambda rest, folder: shutil.copytree(rest, folder / 'x', dirs_exist_ok=True)\n"
         "sys.modules['made'] = made\nhost.fetchers = lambda: {'drawer': 'made:fetch'}\n"
         "host.provider = lambda name, kind: types.SimpleNamespace(package='made')\n"
