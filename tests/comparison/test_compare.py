@@ -141,7 +141,7 @@ def json_rows(folder: Path, sample: Any) -> np.ndarray:
 
 
 def test_the_test_split_is_looked_at_once_a_training(tiny, tmp_path, monkeypatch):
-    from zoo import evaluation
+    from zoo.evaluation import evaluation
 
     looked: list[int] = []
     original = evaluation.predict_rows
