@@ -13,7 +13,7 @@ from zoo.foreign.schnetpack import painn
 from zoo.foreign.state import ForeignState
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
-from zoo.nn import recomputed
+from zoo.nn.fused import recomputed
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 

@@ -8,7 +8,9 @@ from zoo_plugins.schnet.model import SchNet
 
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
-from zoo.nn import FilteredSum, OuterSum, TableSum, neighbour_sums, recomputed
+from zoo.nn import FilteredSum, OuterSum, TableSum
+from zoo.nn.fused import neighbor_sums as neighbour_sums
+from zoo.nn.fused import recomputed
 
 
 @pytest.fixture
