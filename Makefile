@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Processes that the tests run in; each uses one thread.
+WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test fast lint docs conformance bench peers publish clean
+.PHONY: demo test test-all lint docs conformance bench peers publish clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -16,11 +18,11 @@ demo: $(VENV)/.installed  ## set up, list the zoo, predict twelve properties of 
 	$(BIN)/zoo list
 	$(BIN)/zoo predict nequip-qm9 examples/*.xyz
 
-test: $(VENV)/.installed  ## everything CI runs
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed  ## every promise once, which is what CI runs: at most ten minutes on two cores
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
-fast: $(VENV)/.installed  ## the tests of a few seconds
-	$(BIN)/python -m pytest -m "not slow"
+test-all: $(VENV)/.installed  ## everything: every model, every fault, clean environments; at most thirty minutes
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

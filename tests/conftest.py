@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+# Workers of pytest-xdist share the cores: each computes in one thread, and so do the processes that it starts.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _OWN_VARIABLES = ("ZOO_PATH", "ZOO_PLUGINS", "ZOO_STRICT_PLUGINS", "ZOO_OFFLINE")
 
 
@@ -24,6 +28,13 @@ def zoo_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in _OWN_VARIABLES:
             patch.delenv(name, raising=False)
         yield home
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run see, for what is made once under a lock."""
+    mine = tmp_path_factory.getbasetemp()
+    return mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from . import models
 from .client import PRELOADED, Client, ForkServer
@@ -40,13 +41,14 @@ def hub(hub_process: HubServer) -> Iterator[HubServer]:
 def oldest_client(pytestconfig: pytest.Config) -> Path:
     """A folder with the oldest supported client, installed once and kept in pytest's cache."""
     folder = pytestconfig.cache.mkdir(OLDEST.replace("==", "-"))
-    if not (folder / "complete").exists():
-        command = [sys.executable, "-m", "pip", "install", "-q", "--upgrade", "--target", str(folder), OLDEST]
-        made = subprocess.run(command, capture_output=True, text=True)
-        if made.returncode:
-            reason = f"{OLDEST} cannot be installed: {made.stderr.strip().splitlines()[-1:]}"
-            pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-        (folder / "complete").touch()
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "complete").exists():
+            command = [sys.executable, "-m", "pip", "install", "-q", "--upgrade", "--target", str(folder), OLDEST]
+            made = subprocess.run(command, capture_output=True, text=True)
+            if made.returncode:
+                reason = f"{OLDEST} cannot be installed: {made.stderr.strip().splitlines()[-1:]}"
+                pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+            (folder / "complete").touch()
     return folder
 
 

@@ -30,6 +30,19 @@ def serve() -> None:
         print(pid, flush=True)
 
 
+def shorten_waits() -> None:
+    """The client's pauses between tries last no longer than ``LONGEST_SLEEP``; its time-outs are ``TIMEOUT``.
+
+    Both are in seconds. The client's own variables for time-outs hold whole seconds only.
+    """
+    sleep, longest = time.sleep, float(os.environ["LONGEST_SLEEP"])
+    time.sleep = lambda seconds: sleep(min(seconds, longest))
+    if "TIMEOUT" in os.environ:
+        from huggingface_hub import constants
+
+        constants.HF_HUB_ETAG_TIMEOUT = constants.HF_HUB_DOWNLOAD_TIMEOUT = float(os.environ["TIMEOUT"])
+
+
 def run(request: dict) -> None:
     """The child: its own environment, folder and output, then the snippet; never returns."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -37,6 +50,7 @@ def run(request: dict) -> None:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    shorten_waits()
     output = io.StringIO()
     sys.stdout = sys.stderr = output
     answer: dict = {"result": None, "error": None, "message": "", "code": None}

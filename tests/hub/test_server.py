@@ -9,6 +9,9 @@ import pytest
 from .client import Client
 from .server import HubServer
 
+# The hub's tests of itself; those of the zoo are in the other files.
+pytestmark = pytest.mark.slow
+
 API = "from huggingface_hub import HfApi, hf_hub_download, get_hf_file_metadata, hf_hub_url, CommitOperationAdd\n"
 DATA = bytes(range(256)) * 512
 
