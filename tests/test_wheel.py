@@ -1,18 +1,23 @@
-"""The wheel in a clean environment, run from another folder: what an editable install would hide."""
+"""The wheel: what is in it, whether its imports keep the contract, and that it runs in a clean environment.
+
+An editable install hides mapped packages from import-linter, so the contract is checked on the wheel, unzipped.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
-
-pytestmark = pytest.mark.slow
+LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
@@ -23,30 +28,62 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory) -> Path:
-    """Built from what git tracks, so that a file nobody committed is missing here too."""
-    source = tmp_path_factory.mktemp("source")
-    archive = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
-    for name in archive.decode().split("\0"):
-        if name and not name.startswith("tests/") and (ROOT / name).is_file():
-            target = source / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((ROOT / name).read_bytes())
-    out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", out, source, cwd=out)
+def wheel(shared_folder, tmp_path_factory) -> Path:
+    """Built once from what git tracks, so that a file nobody committed is missing here too."""
+    out = shared_folder / "wheel"
+    with FileLock(f"{out}.lock"):
+        if not out.exists():
+            source = tmp_path_factory.mktemp("source")
+            archive = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+            for name in archive.decode().split("\0"):
+                if name and not name.startswith("tests/") and (ROOT / name).is_file():
+                    target = source / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes((ROOT / name).read_bytes())
+            made = tmp_path_factory.mktemp("dist")
+            run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", made, source,
+                cwd=made)
+            made.rename(out)
     return next(out.glob("*.whl"))
 
 
+# -- in `make test` ------------------------------------------------------------------------------------------------
+
+
 @pytest.fixture(scope="session")
-def clean(wheel, tmp_path_factory) -> Path:
-    """Python of a new environment that holds the wheel and what it asks for, nothing else."""
-    place = tmp_path_factory.mktemp("clean")
-    run(sys.executable, "-m", "venv", place / "venv", cwd=place)
-    python = place / "venv" / "bin" / "python"
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "-c", ROOT / "constraints.txt"]
-    run(*pip, "torch", cwd=place)
-    run(*pip, wheel, cwd=place)
-    return python
+def unzipped(wheel, tmp_path_factory) -> Path:
+    site = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    return site
+
+
+@pytest.fixture
+def plant(unzipped) -> Iterator:
+    """Write files into the unzipped wheel; they are gone after the test."""
+    planted: list[Path] = []
+
+    def write(name: str, source: str) -> None:
+        planted.append(unzipped / name)
+        planted[-1].write_text(source)
+
+    yield write
+    for path in planted:
+        path.unlink()
+
+
+def lint(site: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", LINT, "--config", str(ROOT / "pyproject.toml"), "--no-cache"]
+    return subprocess.run(command, cwd=site, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(site), "COLUMNS": "160"})
+
+
+def circles(site: Path) -> list[str]:
+    done = subprocess.run([sys.executable, str(ROOT / "tests" / "import_circles.py")], cwd=site, capture_output=True,
+                          text=True, env={**os.environ, "PYTHONPATH": str(site)})
+    assert done.stderr == ""
+    assert done.returncode == bool(done.stdout)
+    return done.stdout.splitlines()
 
 
 def test_the_wheel_has_no_top_level_package_called_plugins_or_cards(wheel):
@@ -62,6 +99,57 @@ def test_the_wheel_is_small_enough_to_carry_its_weights(wheel):
     assert wheel.stat().st_size < 60e6
 
 
+def test_imports_keep_the_contract(unzipped):
+    done = lint(unzipped)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 kept, 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(("name", "source", "contract"), [
+    ("zoo_plugins/schnet/planted.py", "from zoo.model.model import Model\n", "plugins see only the authoring surface"),
+    ("zoo/model/planted.py", "import zoo_plugins.schnet\n", "zoo never imports plugins"),
+    ("zoo/graph/planted.py", "from zoo.cli import main\n", "imports run one way"),
+    ("zoo/planted.py", "", "imports run one way"),
+], ids=["a plugin imports more than it may", "the zoo imports a plugin", "an import runs up", "no layer names it"])
+def test_an_import_against_the_contract_is_caught(unzipped, plant, name, source, contract):
+    plant(name, source)
+    done = lint(unzipped)
+    assert done.returncode != 0
+    assert f"{contract} BROKEN" in done.stdout
+    assert "planted" in done.stdout
+
+
+def test_a_circle_is_caught(unzipped, plant):
+    before = circles(unzipped)
+    plant("zoo/files/planted_a.py", "import zoo.files.planted_b\n")
+    plant("zoo/files/planted_b.py", "def late():\n    from zoo.files import planted_a\n")
+    assert set(circles(unzipped)) - set(before) == {"zoo.files.planted_a zoo.files.planted_b"}
+
+
+# -- in `make test-all`: a clean environment -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def clean(wheel, shared_folder) -> Path:
+    """Python of a new environment that holds the wheel and what it asks for, nothing else."""
+    place = shared_folder / "clean"
+    python = place / "venv" / "bin" / "python"
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            place.mkdir()
+            try:
+                run(sys.executable, "-m", "venv", place / "venv", cwd=place)
+                pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "-c",
+                       ROOT / "constraints.txt"]
+                run(*pip, "torch", cwd=place)
+                run(*pip, wheel, cwd=place)
+            except AssertionError:
+                shutil.rmtree(place)
+                raise
+    return python
+
+
+@pytest.mark.slow
 def test_it_lists_and_predicts_from_another_folder(clean, tmp_path):
     listing = run(clean, "-m", "zoo", "list", cwd=tmp_path)
     example = ROOT / "examples" / "acetamide.xyz"
@@ -71,30 +159,7 @@ def test_it_lists_and_predicts_from_another_folder(clean, tmp_path):
         assert "acetamide.xyz" in output
 
 
+@pytest.mark.slow
 def test_goldens_repeat_in_the_clean_environment(clean, tmp_path):
     code = "import zoo; [zoo.load(name, verify='golden') for name in zoo.list_models('*-qm9')]"
     run(clean, "-c", code, cwd=tmp_path)
-
-
-def test_the_installed_layers_hold(clean, tmp_path):
-    """import-linter on the wheel: an editable install hides mapped packages from it."""
-    run(clean, "-m", "pip", "install", "-q", "import-linter", cwd=tmp_path)
-    config = tmp_path / "pyproject.toml"
-    config.write_text((ROOT / "pyproject.toml").read_text())
-    lint = clean.parent / "lint-imports"
-    run(lint, "--config", config, "--no-cache", cwd=tmp_path)
-
-
-def test_a_planted_import_is_caught(clean, tmp_path):
-    config = tmp_path / "pyproject.toml"
-    config.write_text((ROOT / "pyproject.toml").read_text())
-    site = Path(run(clean, "-c", "import zoo_plugins; print(zoo_plugins.__path__[0])", cwd=tmp_path).strip())
-    planted = site / "schnet" / "planted.py"
-    planted.write_text("from zoo.model.model import Model\n")
-    try:
-        done = subprocess.run([clean.parent / "lint-imports", "--config", config, "--no-cache"], cwd=tmp_path,
-                              capture_output=True, text=True)
-    finally:
-        planted.unlink()
-    assert done.returncode != 0
-    assert "planted" in done.stdout
