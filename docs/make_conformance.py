@@ -16,9 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo.files.markdown import markdown_table
+from zoo.registry.families import FAMILIES, model_order
+
 PAGE = Path(__file__).with_name("conformance.md")
 MARKS = {"pass": "✓", "fail": "✗", "exempt": "exempt", "not applicable": "–"}
-FAMILIES = ("schnet", "dimenet", "gemnet", "painn", "nequip")
 OF_THE_MACHINE = ("shapes.device", "cost")
 """Sections and checks that say something of the machine."""
 
@@ -66,7 +68,7 @@ def page(rows: Rows, environment: Mapping[str, str]) -> str:
         _HEAD, "## Architectures", "", "Random weights, preset `small`. ✓ holds, – does not apply (reasons below).", "",
         *_table(found, [f for f in FAMILIES if f in found], titles), "## Models", "",
         "The weights in the source tree. What depends on the architecture and its configuration alone is measured once "
-        "for both.", "", *_table(found, sorted(models, key=_order), titles),
+        "for both.", "", *_table(found, sorted(models, key=model_order), titles),
         "## Exempt by declaration", "", *_exempt(rows), "## Not applicable", "", *_reasons(rows), "## Measured", "",
         f"The row nearest to its bound, on {machine}.", "", *_nearest(rows), "## Cost", "",
         "On the same machine: eight molecules of ethanol in float64; in brackets, the speed over that of `schnet`.", "",
@@ -95,18 +97,11 @@ def read(text: str) -> Verdicts:
     return found
 
 
-def _order(model: str) -> tuple[str, int]:
-    family, _, rest = model.partition("-")
-    return rest, FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
-
-
 def _table(found: Verdicts, subjects: Sequence[str], titles: Mapping[str, str]) -> list[str]:
     checks = dict.fromkeys(check for subject in subjects for check in found[subject])
-    lines = [_line("check", *(f"`{name}`" for name in subjects), "what is claimed"),
-             "|---|" + ":-:|" * len(subjects) + "---|"]
-    for check in checks:
-        lines.append(_line(f"`{check}`", *(MARKS[found[s][check]] for s in subjects), titles[check]))
-    return [*lines, ""]
+    header = ["check", *(f"`{name}`" for name in subjects), "what is claimed"]
+    lines = [[f"`{check}`", *(MARKS[found[s][check]] for s in subjects), titles[check]] for check in checks]
+    return [markdown_table(header, lines, "l" + "c" * len(subjects) + "l"), ""]
 
 
 def _exempt(rows: Rows) -> list[str]:
@@ -136,11 +131,10 @@ def _nearest(rows: Rows) -> list[str]:
     for row in rows:
         if row["bound"] is not None and row["measured"] is not None and row["status"] != "not applicable":
             worst[row["check"]] = max(worst.get(row["check"], row), row, key=_share)
-    lines = [_line("measurement", "found", "bound", "of"), "|---|---:|---:|---|"]
-    lines += [_line(f"`{check}`", _number(row["measured"]), _number(row["bound"]),
-                    " ".join(part for part in (f"`{row['subject']}`", row["of"], row["dtype"]) if part))
-              for check, row in worst.items()]
-    return [*lines, ""]
+    lines = [[f"`{check}`", _number(row["measured"]), _number(row["bound"]),
+              " ".join(part for part in (f"`{row['subject']}`", row["of"], row["dtype"]) if part)]
+             for check, row in worst.items()]
+    return [markdown_table(["measurement", "found", "bound", "of"], lines, "lrrl"), ""]
 
 
 def _share(row: Mapping[str, Any]) -> float:
@@ -158,13 +152,9 @@ def _cost(rows: Rows) -> list[str]:
                 f"{row['measured']:,.0f}" if row["check"] == "cost.parameters" else
                 _number(row["measured"]) + (f" ({ratio[1]} ×)" if ratio else ""))
     order = [name for name in FAMILIES if name in cells]
-    order += sorted((name for name in cells if name not in FAMILIES), key=_order)
-    return [_line("", *names.values()), "|---|" + "---:|" * len(names),
-            *(_line(f"`{name}`", *(cells[name].get(check, "") for check in names)) for name in order)]
-
-
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
+    order += sorted((name for name in cells if name not in FAMILIES), key=model_order)
+    lines = [[f"`{name}`", *(cells[name].get(check, "") for check in names)] for name in order]
+    return [markdown_table(["", *names.values()], lines, "lr")]
 
 
 def _number(value: float | None) -> str:

@@ -14,11 +14,12 @@ from zoo.cards.card import Card
 from zoo.cli.stability import holes
 from zoo.evaluation.leaderboard import boards
 from zoo.evaluation.leaderboard_tables import markdown
+from zoo.files.markdown import markdown_table
+from zoo.registry.families import FAMILIES, model_order
 from zoo.registry.registry_file import read_registry
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("README.md", "docs/force-fields.md", "docs/leaderboard.md")
-FAMILIES = ("schnet", "dimenet", "gemnet", "painn", "nequip")
 
 
 def main() -> int:
@@ -41,81 +42,77 @@ def main() -> int:
 def qm9_table() -> str:
     """Test errors of the bundled QM9 models, one column a model."""
     cards = [Card.load(ROOT / "cards" / f"{family}-qm9") for family in FAMILIES]
-    lines = ["| test MAE | unit | " + " | ".join(f"`{card.name}`" for card in cards) + " |",
-             "|---|---|" + "---:|" * len(cards)]
+    rows = []
     for target in cards[0].targets:
         found = [error(card, target, "mae") for card in cards]
         unit = next((u for _, u in found if u), cards[0].targets[target].unit)
-        values = " | ".join(f"{v:.4g}" if v is not None else "–" for v, _ in found)
-        lines.append(f"| {target} | {unit} | {values} |")
-    sizes = " | ".join(f"{c.weights.parameters:,}" if c.weights else "–" for c in cards)
-    lines.append(f"| parameters | | {sizes} |")
-    lines.append("| hours of training | | " + " | ".join(
-        f"{c.training.all_hours:.2g}" if c.training.hours is not None else "–" for c in cards) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append([target, unit, *(f"{v:.4g}" if v is not None else "–" for v, _ in found)])
+    rows.append(["parameters", "", *(f"{c.weights.parameters:,}" if c.weights else "–" for c in cards)])
+    rows.append(["hours of training", "", *(f"{c.training.all_hours:.2g}" if c.training.hours is not None else "–"
+                                            for c in cards)])
+    return markdown_table(["test MAE", "unit", *(f"`{card.name}`" for card in cards)], rows, "llr") + "\n"
 
 
 def force_field_table() -> str:
     """Test errors of the bundled force fields, one row a model."""
-    lines = ["| model | energy, meV | meV/atom | forces, meV/Å | stress, meV/Å³ | trained on | parameters | hours |",
-             "|---|---:|---:|---:|---:|---:|---:|---:|"]
+    header = ["model", "energy, meV", "meV/atom", "forces, meV/Å", "stress, meV/Å³", "trained on", "parameters",
+              "hours"]
+    rows = []
     for card in cards_by_system():
         if not card.derivatives or card.weights is None:
             continue
         energy = next(iter(card.targets))
         wanted = ((energy, "rmse"), (energy, "rmse_per_atom"), ("forces", "rmse"), ("stress", "rmse"))
-        errors = " | ".join(short(error(card, *pair)[0]) for pair in wanted)
-        lines.append(f"| `{card.name}` | {errors} | {card.data.split.train} | {card.weights.parameters:,} | "
-                     f"{card.training.all_hours:.2g} |")
-    return "\n".join(lines) + "\n"
+        rows.append([f"`{card.name}`", *(short(error(card, *pair)[0]) for pair in wanted), str(card.data.split.train),
+                     f"{card.weights.parameters:,}", f"{card.training.all_hours:.2g}"])
+    return markdown_table(header, rows, "lr") + "\n"
 
 
 def stability_table() -> str:
-    """How the bundled force fields bear being run, one row a model that was."""
-    lines = ["| model | energy drift, meV/atom in 10 ps | largest deviation | keep their bonds at 300 K | at 600 K |",
-             "|---|---:|---:|---:|---:|"]
+    """Stability of the bundled force fields in dynamics, one row for each model that was measured."""
+    header = ["model", "energy drift, meV/atom in 10 ps", "largest deviation", "keep their bonds at 300 K", "at 600 K"]
+    rows = []
     for card, measured in measured_by("nve", "nvt"):
         nve, nvt = measured.get("nve", {}), measured.get("nvt", {}).get("at", {})
         runs = [f"{r['survived']} of {r['of']}" if (r := nvt.get(t)) else "–" for t in ("300 K", "600 K")]
         energies = [f"{nve[key]:.2g}" if key in nve else "–" for key in
                     ("drift_meV_per_atom", "largest_deviation_meV_per_atom")]
-        lines.append(f"| `{card.name}` | " + " | ".join(energies + runs) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append([f"`{card.name}`", *energies, *runs])
+    return markdown_table(header, rows, "lr") + "\n"
 
 
 def crystal_table() -> str:
-    """What the bundled force fields make of a crystal, one row a model that was asked."""
+    """Crystal properties of the bundled force fields, one row for each model that was measured."""
     points = ("Γ", "X", "L")
-    lines = ["| model | crystal | lattice constant, Å | bulk modulus, GPa | " + " | ".join(points)
-             + " | off by finite displacement |", "|---|---|---:|---:|" + "---|" * len(points) + "---:|"]
+    header = ["model", "crystal", "lattice constant, Å", "bulk modulus, GPa", *points, "off by finite displacement"]
+    rows = []
     for card, measured in measured_by("equation_of_state", "phonons"):
         eos, phonons = measured.get("equation_of_state", {}), measured.get("phonons", {})
         row = [f"`{card.name}`", eos.get("structure") or phonons["structure"],
                f"{eos['lattice_A'][0]:.3f}" if eos else "–", f"{eos['bulk_modulus_GPa']:g}" if eos else "–"]
         for point in points:
             found = phonons.get("points", {}).get(point, {}).get("THz", [])
-            # Frequencies that symmetry makes equal are told once; what rounding leaves of zero has no sign.
+            # Frequencies that are equal by symmetry are shown once; adding 0.0 removes the sign of a rounded zero.
             once = [value for value, before in zip(found, [None, *found]) if before is None or value - before > 0.005]
             row.append(" · ".join(f"{round(value, 2) + 0.0:.2f}" for value in once) or "–")
         off = phonons.get("finite_displacement", {}).get("largest_difference_THz")
-        lines.append("| " + " | ".join([*row, "–" if off is None else f"{off:.1g}"]) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append([*row, "–" if off is None else f"{off:.1g}"])
+    return markdown_table(header, rows, "llrr" + "l" * len(points) + "r") + "\n"
 
 
 def scan_table() -> str:
-    """How far bonds can be pressed, stretched and turned about, one row a model that was asked."""
+    """Energy scans along bond stretches and rotations, one row for each model that was measured."""
     found = [(card, measured["scan"]) for card, measured in measured_by("scan")]
     if not found:
         return "*No card has been written to by `zoo lab scan NAME molecule.xyz --write` yet.*\n"
     kinds = sorted({kind for _, scan in found for kind in scan["bonds"]})
-    lines = ["| model | " + " | ".join(kinds) + " | highest turn, eV | holes |",
-             "|---|" + "---|" * len(kinds) + "---:|---|"]
+    rows = []
     for card, scan in found:
         spans = ["{:g}–{:g}".format(*scan["bonds"][kind]["rises"]) if kind in scan["bonds"] else "–" for kind in kinds]
         turns = [turn["highest_eV"] for turn in scan["turns"]]
-        row = [f"`{card.name}`", *spans, f"{max(turns):.2g}" if turns else "–", ", ".join(holes(scan)) or "none"]
-        lines.append("| " + " | ".join(row) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append([f"`{card.name}`", *spans, f"{max(turns):.2g}" if turns else "–", ", ".join(holes(scan)) or "none"])
+    header = ["model", *kinds, "highest turn, eV", "holes"]
+    return markdown_table(header, rows, "ll" + "l" * (len(kinds) - 1) + "rl") + "\n"
 
 
 def measured_by(*keys: str) -> list[tuple[Card, dict[str, Any]]]:
@@ -125,12 +122,8 @@ def measured_by(*keys: str) -> list[tuple[Card, dict[str, Any]]]:
 
 
 def cards_by_system() -> list[Card]:
-    """Models of one molecule or crystal together, and in these the families by the geometry that they see."""
-    def place(card: Card) -> tuple[str, int]:
-        family, _, system = card.name.partition("-")
-        return system, FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
-
-    return sorted((Card.load(path) for path in ROOT.glob("cards/*/card.yaml")), key=place)
+    """All cards; models of one molecule or crystal are next to each other."""
+    return sorted((Card.load(path) for path in ROOT.glob("cards/*/card.yaml")), key=lambda card: model_order(card.name))
 
 
 def short(value: float | None) -> str:

@@ -74,7 +74,7 @@ def test_every_extra_that_an_error_names_can_be_installed():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "MissingExtraError"
     }
-    assert {"frames", "plots", "qm9", "smiles"} <= named <= set(extras)
+    assert {"frames", "qm9", "smiles"} <= named <= set(extras)
 
 
 def test_no_squeeze_without_a_dimension():

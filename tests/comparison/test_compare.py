@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import zoo
-from zoo.comparison import cell as cell_module
-from zoo.comparison.result import Cell, Comparison
+from zoo.comparison import one_run
+from zoo.comparison.result import Comparison, RunResult
 from zoo.data.sample import open_sample
 from zoo.data.splits import named_rows
 from zoo.errors import TrainingError
@@ -86,7 +86,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[int]]]:
 
 
 def figures(found: Comparison) -> dict[tuple[str, int, int], float]:
-    return {(c.model, c.size, c.seed): c.metric("U0")["value"] for c in found.cells if c.error is None}
+    return {(c.model, c.size, c.seed): c.metric("U0")["value"] for c in found.runs if c.error is None}
 
 
 @pytest.mark.slow
@@ -111,19 +111,19 @@ def test_everyone_gets_the_same_molecules_in_the_same_batches(tiny, tmp_path, st
 
 def test_figures_are_those_that_an_evaluation_of_the_weights_gives(tiny, tmp_path):
     found = zoo.compare(["tiny", "far"], out=tmp_path, **BUDGET)
-    for cell in found.cells:
-        again = zoo.evaluate(tmp_path / "cells" / cell.folder, split="test", device="cpu")
+    for run in found.runs:
+        again = zoo.evaluate(tmp_path / "cells" / run.folder, split="test", device="cpu")
         assert again.n == 100
-        assert cell.metric("U0")["value"] == pytest.approx(again.value("U0"), rel=1e-4)
-        assert cell.parameters == zoo.load(tmp_path / "cells" / cell.folder).num_parameters
-        assert cell.steps == 6 and cell.epochs == pytest.approx(6 / np.ceil(cell.size / 16), abs=1e-3)
-        assert [entry["step"] for entry in cell.history] == [6]
+        assert run.metric("U0")["value"] == pytest.approx(again.value("U0"), rel=1e-4)
+        assert run.parameters == zoo.load(tmp_path / "cells" / run.folder).num_parameters
+        assert run.steps == 6 and run.epochs == pytest.approx(6 / np.ceil(run.size / 16), abs=1e-3)
+        assert [entry["step"] for entry in run.history] == [6]
     written = json.loads((tmp_path / "comparison.json").read_text())
-    assert [c["metrics"][0]["value"] for c in written["cells"]] == [c.metrics[0]["value"] for c in found.cells]
+    assert [c["metrics"][0]["value"] for c in written["cells"]] == [c.metrics[0]["value"] for c in found.runs]
     # The linear fit that is drawn beside them, once more by numpy.
     sample = open_sample(cutoff=None)
     counts = np.column_stack([sample.composition().numpy(), np.ones(len(sample))])
-    rows = json_rows(tmp_path / "cells" / found.cells[-1].folder, sample)
+    rows = json_rows(tmp_path / "cells" / found.runs[-1].folder, sample)
     test = named_rows(sample, "test").numpy()
     label = sample.labels["U0"].numpy()
     fit = np.linalg.lstsq(counts[rows], label[rows], rcond=None)[0]
@@ -132,12 +132,12 @@ def test_figures_are_those_that_an_evaluation_of_the_weights_gives(tiny, tmp_pat
 
 def json_rows(folder: Path, sample: Any) -> np.ndarray:
     """Training rows of the largest size, from the order that the package keeps."""
-    from zoo.comparison.ground import open_ground
-    from zoo.comparison.question import ask
+    from zoo.comparison.dataset import open_shared
+    from zoo.comparison.setup import make_setup
 
-    question = ask(dataset=None, path=None, targets=["U0"], steps=1, seconds=None, same_recipe=False, overrides=())
-    ground = open_ground(question, path=None, sizes=[48], test=None)
-    return np.flatnonzero(np.isin(sample.ids.numpy(), ground.store.ids[ground.train].numpy()))
+    setup = make_setup(dataset=None, path=None, targets=["U0"], steps=1, seconds=None, same_recipe=False, overrides=())
+    shared = open_shared(setup, path=None, sizes=[48], test=None)
+    return np.flatnonzero(np.isin(sample.ids.numpy(), shared.store.ids[shared.train].numpy()))
 
 
 def test_the_test_split_is_looked_at_once_a_training(tiny, tmp_path, monkeypatch):
@@ -164,9 +164,10 @@ def test_the_test_split_is_looked_at_once_a_training(tiny, tmp_path, monkeypatch
 
 
 def test_one_that_fails_is_a_row_and_loses_nobody(tiny, tmp_path, steps):
-    told: list[Cell] = []
-    found = zoo.compare(["crashing", "tiny", "infinite"], out=tmp_path, progress=lambda c, *_: told.append(c), **BUDGET)
-    assert len(told) == 6 and {c.model for c in found.failures} == {"crashing", "infinite"}
+    reported: list[RunResult] = []
+    found = zoo.compare(["crashing", "tiny", "infinite"], out=tmp_path,
+                        progress=lambda run, *_: reported.append(run), **BUDGET)
+    assert len(reported) == 6 and {c.model for c in found.failures} == {"crashing", "infinite"}
     assert set(figures(found)) == {("tiny", 24, 0), ("tiny", 48, 0), ("crashing", 48, 0)}
     assert found.value("crashing", "U0", 24) is None and found.value("crashing", "U0") is not None
     page = (tmp_path / "comparison.md").read_text()
@@ -187,7 +188,7 @@ def test_what_is_finished_stays_until_something_that_decides_it_changes(tiny, tm
     # With 200 molecules the whole store is used, and not a part of it: that decides nothing.
     more = zoo.compare(["tiny", "far"], out=tmp_path, **{**BUDGET, "sizes": [24, 48, 200]})
     assert set(steps) == {"far-n24-seed0", "far-n48-seed0", "tiny-n200-seed0", "far-n200-seed0"}
-    assert [c.reused for c in more.cells_of("tiny", 24)] == [True] and [c.reused for c in more.cells_of("far", 24)] == [
+    assert [c.reused for c in more.runs_of("tiny", 24)] == [True] and [c.reused for c in more.runs_of("far", 24)] == [
         False]
     assert figures(first).items() <= figures(more).items()
     alone = zoo.compare(["tiny"], out=tmp_path / "alone", **{**BUDGET, "sizes": [24, 200]})
@@ -227,7 +228,7 @@ def test_an_interrupted_comparison_goes_on_as_if_nothing_had_been(tiny, tmp_path
 
 def test_seconds_end_a_training(tiny, tmp_path):
     found = zoo.compare(["tiny"], out=tmp_path, seconds=1.0, sizes=[24], device="cpu")
-    assert found.cells[0].steps > 6 and 0.5 < found.cells[0].seconds < 3.0
+    assert found.runs[0].steps > 6 and 0.5 < found.runs[0].seconds < 3.0
     assert "1 s" in (tmp_path / "comparison.md").read_text()
 
 
@@ -258,10 +259,10 @@ def test_structures_of_ones_own(tiny, tmp_path):
     found = zoo.compare(["tiny"], out=tmp_path / "out", data=tmp_path / "water.extxyz", targets=["energy"], sizes=[40],
                         steps=4, device="cpu", overrides=["data.keys.energy=E", "data.units.energy=eV"])
     assert found.counts == {"val": 6, "test": 6} and found.failures == ()
-    assert found.cells[0].metric("energy")["n"] == 6
+    assert found.runs[0].metric("energy")["n"] == 6
     # The weights say which structures they have seen.
     with pytest.raises(zoo.ZooError, match="trained on"):
-        zoo.evaluate(tmp_path / "out" / "cells" / found.cells[0].folder, data=tmp_path / "water.extxyz", split="all")
+        zoo.evaluate(tmp_path / "out" / "cells" / found.runs[0].folder, data=tmp_path / "water.extxyz", split="all")
 
 
 @pytest.mark.parametrize(("changes", "words"), [
@@ -272,6 +273,6 @@ def test_structures_of_ones_own(tiny, tmp_path):
     ({"dataset": "qm99"}, "did you mean 'qm9'"), ({"data": "nowhere.xyz"}, "nowhere.xyz does not exist"),
 ])
 def test_what_makes_no_sense_is_told_before_any_work(tiny, tmp_path, monkeypatch, changes, words):
-    monkeypatch.setattr(cell_module, "run", lambda *args, **kwargs: pytest.fail("trained"))
+    monkeypatch.setattr(one_run, "run", lambda *args, **kwargs: pytest.fail("trained"))
     with pytest.raises(zoo.ZooError, match=words):
         zoo.compare(["tiny"], out=tmp_path, **{**BUDGET, **changes})

@@ -12,20 +12,20 @@ from typer.testing import CliRunner
 import zoo
 from zoo.cards.card import Card
 from zoo.cli import app
-from zoo.comparison.contestants import find_contestants
+from zoo.comparison.entries import find_entries
 from zoo.comparison.pictures import draw
-from zoo.comparison.question import Question, ask, differences, paced, recipe_of
-from zoo.comparison.result import Cell, Comparison, Row
+from zoo.comparison.result import Comparison, EntrySummary, RunResult
+from zoo.comparison.setup import Setup, differences, make_setup, recipe_of, with_validation_interval
 from zoo.comparison.tables import failures, main_table, size_table
 from zoo.comparison.writing import latex, markdown, write
-from zoo.errors import DataError, MissingExtraError, TrainingError, UnknownNameError
+from zoo.errors import DataError, TrainingError, UnknownNameError
 from zoo.pictures import figure as plots
 
 
-def question(**changes: Any) -> Question:
+def setup(**changes: Any) -> Setup:
     asked: dict[str, Any] = {"dataset": None, "path": None, "targets": ["U0"], "steps": 100, "seconds": None,
                              "same_recipe": False, "overrides": ()}
-    return ask(**asked | changes)
+    return make_setup(**asked | changes)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def card(tmp_path: Path) -> Path:
 
 
 def test_architectures_presets_models_and_cards(card):
-    bare, wide, model, mine = find_contestants(["schnet", "painn:paper", "nequip-qm9", str(card)])
+    bare, wide, model, mine = find_entries(["schnet", "painn:paper", "nequip-qm9", str(card)])
     assert (bare.name, bare.preset, bare.card, bare.remarks) == ("schnet", "small", None, ())
     assert (wide.name, wide.preset, wide.remarks) == ("painn:paper", "paper", ("preset paper",))
     assert wide.config["channels"] == 128
@@ -56,32 +56,32 @@ def test_architectures_presets_models_and_cards(card):
 ])
 def test_a_slip_of_the_keyboard_is_told_at_once(names, words):
     with pytest.raises(zoo.ZooError, match=words):
-        find_contestants(["painn", *names])
+        find_entries(["painn", *names])
 
 
 def test_rows_have_names_of_their_own(card):
     with pytest.raises(TrainingError, match="named twice: schnet"):
-        find_contestants(["schnet", "painn", "schnet"])
-    assert len(find_contestants(["schnet", "schnet:paper"])) == 2
-    with pytest.raises(TrainingError, match="name what to compare"):
-        find_contestants([])
+        find_entries(["schnet", "painn", "schnet"])
+    assert len(find_entries(["schnet", "schnet:paper"])) == 2
+    with pytest.raises(TrainingError, match="no model was given"):
+        find_entries([])
 
 
 def test_a_broken_plugin_or_card_is_a_row(yard, tmp_path):
     yard.install("zoo-rotten", {"zoo_rotten.py": "raise ImportError('no libfoo')\n"}, entry={"rotten": "zoo_rotten"})
     bad = tmp_path / "bad.yaml"
     bad.write_text("schema: 1\nname: bad\narchitecture: schnet\ntargts: {}\n")
-    rotten, broken, fine = find_contestants(["rotten", str(bad), "schnet"])
+    rotten, broken, fine = find_entries(["rotten", str(bad), "schnet"])
     assert "no libfoo" in rotten.error and "targts" in broken.error and fine.error is None
     with pytest.raises(UnknownNameError):
-        find_contestants(["rotten2"])
+        find_entries(["rotten2"])
 
 
 # -- by which recipe -----------------------------------------------------------------------------------------------
 
 
 def test_a_card_keeps_its_recipe_but_not_its_budget(card):
-    shared, own = question(), find_contestants([str(card)])[0]
+    shared, own = setup(), find_entries([str(card)])[0]
     recipe = recipe_of(own, shared, seed=3)
     assert (recipe["lr"], recipe["batch"], recipe["seed"]) == (5e-3, {"molecules": 4}, 3)
     assert recipe["budget"]["steps"] == 100 and recipe["budget"]["hours"] is None and recipe["early_stop"] is None
@@ -90,35 +90,35 @@ def test_a_card_keeps_its_recipe_but_not_its_budget(card):
     told = differences(own, shared)
     assert told[0] == "card mine" and "lr 0.005" in told and any(t.startswith("batch molecules 4") for t in told)
     assert not any(t.startswith(("budget", "seed", "losses")) for t in told)
-    assert recipe_of(own, question(targets=["gap"]), seed=0)["losses"] == {"gap": {"weight": 3.0}}
+    assert recipe_of(own, setup(targets=["gap"]), seed=0)["losses"] == {"gap": {"weight": 3.0}}
 
 
 def test_the_same_recipe_when_asked(card):
-    own, plain = find_contestants([str(card), "schnet"])
-    same = question(same_recipe=True)
+    own, plain = find_entries([str(card), "schnet"])
+    same = setup(same_recipe=True)
     assert recipe_of(own, same, seed=1) == recipe_of(plain, same, seed=1)
     assert differences(own, same) == ["card mine"] and differences(plain, same) == []
 
 
 def test_what_is_set_holds_for_everyone(card):
-    own, plain = find_contestants([str(card), "schnet"])
-    changed = question(overrides=("training.lr=2e-3", "schedule.warmup=1"))
+    own, plain = find_entries([str(card), "schnet"])
+    changed = setup(overrides=("training.lr=2e-3", "schedule.warmup=1"))
     assert {recipe_of(c, changed, seed=0)["lr"] for c in (own, plain)} == {2e-3}
     assert {recipe_of(c, changed, seed=0)["schedule"]["warmup"] for c in (own, plain)} == {1}
 
 
 def test_a_budget_in_seconds_and_the_pace_of_validation():
-    timed = question(steps=None, seconds=90.0)
+    timed = setup(steps=None, seconds=90.0)
     assert timed.recipe["budget"] == {"steps": None, "hours": 0.025, "epochs": None}
-    assert question(steps=None).steps == 400
+    assert setup(steps=None).steps == 400
     # Twenty looks a run; fewer where a look at many molecules would cost more than the steps between.
-    assert paced(question(steps=1000), 40).recipe["eval_every"] == 50
-    assert paced(question(steps=100), 1000).recipe["eval_every"] == 139
-    assert paced(question(steps=4), 1).recipe["eval_every"] == 1
+    assert with_validation_interval(setup(steps=1000), 40).recipe["eval_every"] == 50
+    assert with_validation_interval(setup(steps=100), 1000).recipe["eval_every"] == 139
+    assert with_validation_interval(setup(steps=4), 1).recipe["eval_every"] == 1
 
 
 def test_readouts_of_qm9_and_of_others(tmp_path):
-    asked = question(targets=["mu", "gap", "U0", "Cv=intensive"]).targets
+    asked = setup(targets=["mu", "gap", "U0", "Cv=intensive"]).targets
     assert {name: spec.readout for name, spec in asked.items()} == {
         "mu": "dipole", "gap": "intensive", "U0": "energy", "Cv": "intensive"}
     assert {name: spec.reference for name, spec in asked.items()} == {
@@ -126,73 +126,73 @@ def test_readouts_of_qm9_and_of_others(tmp_path):
     assert asked["mu"].unit == "D"
     own = tmp_path / "own.xyz"
     own.touch()
-    file = question(path=own, targets=["energy", "forces"], overrides=(
+    file = setup(path=own, targets=["energy", "forces"], overrides=(
         "data.units.energy=kcal/mol", "data.units.forces=eV/Å", "losses.forces.weight=20"))
     assert file.labels == ["energy", "forces"] and file.recipe["losses"] == {"forces": {"weight": 20}}
     with pytest.raises(DataError, match=r"data\.units\.energy"):
-        question(path=own, targets=["energy"])
+        setup(path=own, targets=["energy"])
 
 
 # -- tables and pictures -------------------------------------------------------------------------------------------
 
 
-def cell(model: str, size: int, value: float, *, seed: int = 0, half: float = 1.0, **more: Any) -> Cell:
+def run(model: str, size: int, value: float, *, seed: int = 0, half: float = 1.0, **more: Any) -> RunResult:
     mae = {"split": "test", "target": "U0", "metric": "mae", "value": value, "unit": "meV",
            "interval": [value - half, value + half]}
     history = tuple({"step": s, "seconds": 2.0 * s, "processor": 1.0 * s, "U0": value * 4 / s} for s in (1, 2, 4))
-    return Cell(**{"model": model, "size": size, "seed": seed, "parameters": 1234567, "cutoff": 5.0, "steps": 100,
+    return RunResult(**{"model": model, "size": size, "seed": seed, "parameters": 1234567, "cutoff": 5.0, "steps": 100,
                    "epochs": 12.5, "seconds": 8.0, "processor": 4.0, "device": "CPU, 1 thread(s)", "metrics": (mae,),
                    "history": history} | more)
 
 
-def comparison(*cells: Cell, **changes: Any) -> Comparison:
-    rows = tuple(Row(model=name) for name in dict.fromkeys(c.model for c in cells))
+def comparison(*runs: RunResult, **changes: Any) -> Comparison:
+    entries = tuple(EntrySummary(model=name) for name in dict.fromkeys(r.model for r in runs))
     made: dict[str, Any] = {
         "data": "some", "counts": {"val": 4, "test": 9}, "targets": ("U0",), "seeds": (0,),
-        "sizes": tuple(sorted({c.size for c in cells})), "budget": {"steps": 100, "seconds": None},
-        "recipe": {"lr": 1e-3, "batch": {"molecules": 16}, "schedule": {"kind": "cosine"}}, "rows": rows,
-        "cells": cells, "baseline": {"U0": {10: 500.0, 100: 50.0}}}
+        "sizes": tuple(sorted({r.size for r in runs})), "budget": {"steps": 100, "seconds": None},
+        "recipe": {"lr": 1e-3, "batch": {"molecules": 16}, "schedule": {"kind": "cosine"}}, "entries": entries,
+        "runs": runs, "baseline": {"U0": {10: 500.0, 100: 50.0}}}
     return Comparison(**made | changes)
 
 
 def test_the_table_shows_uncertainties_and_the_best():
-    found = comparison(cell("a", 10, 312.44, half=28.3), cell("b", 10, 3.3604, half=0.041),
-                       cell("a", 100, 7.0, half=0.0))
+    found = comparison(run("a", 10, 312.44, half=28.3), run("b", 10, 3.3604, half=0.041),
+                       run("a", 100, 7.0, half=0.0))
     curve = size_table(found, "U0")
-    assert curve.head == ["model", "10", "100"]
+    assert curve.header == ["model", "10", "100"]
     assert curve.rows == [["a", "312 ± 28", "7"], ["b", "3.360 ± 0.041", "–"], ["composition alone", "500", "50"]]
     # Nobody is best where only one was measured.
-    assert curve.best == {(1, 1)}
+    assert curve.bold == {(1, 1)}
     main = main_table(found)
     assert main.title == "Test MAE with 100 training molecules"
-    assert dict(zip(main.head, main.rows[0])) == {
+    assert dict(zip(main.header, main.rows[0])) == {
         "model": "a", "parameters": "1,234,567", "cut-off / Å": "5", "steps": "100", "epochs": "12.5", "time / s": "8",
         "processor / s": "4", "U0 / meV": "7"}
     assert set(main.rows[1][1:]) == {"–"}
 
 
 def test_several_seeds_give_mean_and_deviation():
-    found = comparison(cell("a", 10, 10.0), cell("a", 10, 14.0, seed=1), seeds=(0, 1))
+    found = comparison(run("a", 10, 10.0), run("a", 10, 14.0, seed=1), seeds=(0, 1))
     assert found.value("a", "U0") == (12.0, pytest.approx(8**0.5))
     assert main_table(found).rows[0][-1] == "12.0 ± 2.8"
     # One of two failed: what is left is one seed.
-    lost = comparison(cell("a", 10, 10.0, half=3.0), Cell(model="a", size=10, seed=1, error="no"), seeds=(0, 1))
+    lost = comparison(run("a", 10, 10.0, half=3.0), RunResult(model="a", size=10, seed=1, error="no"), seeds=(0, 1))
     assert lost.value("a", "U0") == (10.0, 3.0)
 
 
 def test_a_label_that_no_test_molecule_has(tmp_path):
-    found = comparison(cell("a", 10, 1.0), cell("b", 10, 2.0), targets=("U0", "gap"))
+    found = comparison(run("a", 10, 1.0), run("b", 10, 2.0), targets=("U0", "gap"))
     assert found.value("a", "gap") is None and found.unit("gap") == ""
     with pytest.raises(zoo.ZooError, match="no mae of 'gap'"):
-        found.cells[0].metric("gap")
+        found.runs[0].metric("gap")
     assert main_table(found).rows[0][-1] == "–"
     write(found, tmp_path)
 
 
 def test_errors_are_told_once_each():
-    broken = [Cell(model="b", size=size, seed=0, error="RuntimeError: boom\nmore") for size in (10, 100)]
-    found = comparison(cell("a", 10, 1.0), cell("a", 100, 1.0), *broken, Cell(model="c", size=100, seed=0, error="x"),
-                       cell("c", 10, 2.0))
+    broken = [RunResult(model="b", size=size, seed=0, error="RuntimeError: boom\nmore") for size in (10, 100)]
+    found = comparison(run("a", 10, 1.0), run("a", 100, 1.0), *broken,
+                       RunResult(model="c", size=100, seed=0, error="x"), run("c", 10, 2.0))
     assert failures(found) == ["b: RuntimeError: boom\nmore", "c (100 molecules, seed 0): x"]
     main = main_table(found)
     assert [row[-1] for row in main.rows] == ["", "failed: RuntimeError: boom", "failed: x", ""]
@@ -200,8 +200,8 @@ def test_errors_are_told_once_each():
 
 
 def test_markdown_and_latex(tmp_path):
-    found = comparison(cell("a_1", 10, 1.0, half=0.5), cell("b", 10, 2.0),
-                       rows=(Row(model="a_1", differs=("lr 1 | 2",)), Row(model="b")))
+    found = comparison(run("a_1", 10, 1.0, half=0.5), run("b", 10, 2.0),
+                       entries=(EntrySummary(model="a_1", differs=("lr 1 | 2",)), EntrySummary(model="b")))
     page = markdown(found)
     assert "| a_1 | 1,234,567 | 5 | 100 | 12.5 | 8 | 4 | **1.00 ± 0.50** | lr 1 \\| 2 |" in page
     assert r"a\_1 & 1,234,567 & 5 & 100 & 12.5 & 8 & 4 & \textbf{1.00 $\pm$ 0.50} & lr 1 | 2 \\" in latex(found)
@@ -211,20 +211,11 @@ def test_markdown_and_latex(tmp_path):
     assert json.loads((tmp_path / "comparison.json").read_text())["cells"][0]["metrics"][0]["value"] == 1.0
 
 
-def test_without_matplotlib_everything_but_the_pictures(tmp_path, monkeypatch):
-    def missing(*args: Any) -> Any:
-        raise MissingExtraError("drawing pictures", "plots")
-
-    monkeypatch.setattr(plots, "grid", missing)
-    write(comparison(cell("a", 10, 1.0)), tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"comparison.json", "comparison.md", "comparison.tex"}
-
-
 def test_the_picture_shows_what_was_measured(tmp_path, monkeypatch):
     kept: list[Any] = []
     monkeypatch.setattr(plots, "write", lambda figure, picture: kept.append(figure) or picture)
-    found = comparison(cell("a", 10, 300.0), cell("b", 10, 200.0), cell("a", 100, 30.0), cell("b", 100, 40.0),
-                       Cell(model="c", size=10, seed=0, error="x"))
+    found = comparison(run("a", 10, 300.0), run("b", 10, 200.0), run("a", 100, 30.0), run("b", 100, 40.0),
+                       RunResult(model="c", size=10, seed=0, error="x"))
     draw(found, "U0", tmp_path / "U0.png")
     by_size, by_parameters, by_time = kept[0].axes
     assert all(axis.get_xscale() == axis.get_yscale() == "log" for axis in kept[0].axes)
@@ -240,9 +231,9 @@ def test_the_picture_shows_what_was_measured(tmp_path, monkeypatch):
     assert len({line.get_color() for line in lines.values()}) == 2
     assert [text.get_text() for text in kept[0].legends[0].get_texts()] == ["a", "b", "composition alone"]
     # On an accelerator the processor only waits.
-    on_gpu = comparison(cell("a", 10, 300.0, device="1 × some GPU"))
+    on_gpu = comparison(run("a", 10, 300.0, device="1 × some GPU"))
     draw(on_gpu, "U0", tmp_path / "U0.png")
-    assert kept[1].axes[2].get_xlabel() == "training, time / s" and "processor / s" not in main_table(on_gpu).head
+    assert kept[1].axes[2].get_xlabel() == "training, time / s" and "processor / s" not in main_table(on_gpu).header
     assert kept[1].axes[2].get_lines()[0].get_xydata().tolist() == [[2, 1200], [4, 600], [8, 300]]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from zoo.cards.card import Card
 from zoo.evaluation.leaderboard import boards, curve_of
-from zoo.evaluation.leaderboard_tables import markdown, sheets
+from zoo.evaluation.leaderboard_tables import markdown, tables
 from zoo.training.curve import write_curve
 
 SHA, OTHER = "a" * 64, "b" * 64
@@ -61,7 +61,7 @@ def test_a_force_field_has_a_line_with_energies_and_forces() -> None:
                 derivatives=["forces"], metrics=metrics)
     board = of(made)[0]
     assert board.is_force_field and board.label == "acac"
-    errors = sheets(board)[0]
+    errors = tables(board)[0]
     assert errors.rows[0] == ["painn-acac", "test, 650 structures", "1.1", "1.5", "6.5", "9.75"]
     assert ["MACE¹", "its own", "–", "0.9", "–", "5.1"] in errors.rows
 
@@ -75,7 +75,7 @@ def uncertainty(weights: str) -> dict[str, Any]:
 
 def test_intervals_of_other_weights_are_not_shown() -> None:
     (board,) = of(card("painn-qm9", uncertainty=uncertainty(SHA)), card("schnet-qm9", uncertainty=uncertainty(OTHER)))
-    (sheet,) = [s for s in sheets(board) if "Intervals" in s.title]
+    (sheet,) = [s for s in tables(board) if "Intervals" in s.title]
     assert sheet.header == ["target", "unit", "painn-qm9"]
     assert sheet.rows == [["U0", "meV", "91.0% · 0.42 · 25"]]
 
@@ -95,7 +95,7 @@ def test_parts_of_the_split_and_what_training_cost() -> None:
                   "mae": {"U0": [10.0, 14.0], "mu": [None, 0.03]}}]
     (board,) = of(card("painn-qm9", breakdown=breakdown,
                        training={"hours": 0.5, "epochs_done": 9.0, "device": "CPU"}))
-    by_title = {sheet.title: sheet for sheet in sheets(board)}
+    by_title = {sheet.title: sheet for sheet in tables(board)}
     assert by_title["U0: MAE by number of heavy atoms, meV"].rows == [["8", "40", "10"], ["9", "60", "14"]]
     # 9 epochs of 1000 molecules in 1800 s.
     assert by_title["Cost of training"].rows == [["painn-qm9", "CPU", "1,234", "0.5", "9", "5"]]
@@ -114,13 +114,13 @@ def test_a_learning_curve_is_thinned_and_read_back(tmp_path: Path) -> None:
     assert len(curve) == 40 and (curve[0]["step"], curve[-1]["step"]) == (10, 2000)
     assert curve[-1]["hours"] == pytest.approx(2) and curve[-1]["U0.mae"] == pytest.approx(0.001)
     (board,) = of(Card.load(tmp_path))
-    (sheet,) = [s for s in sheets(board) if s.title.startswith("Learning")]
+    (sheet,) = [s for s in tables(board) if s.title.startswith("Learning")]
     assert sheet.rows[-1] == ["2", "1"], "200 meV / 200 after two hours"
     later = card("painn-qm9", training={"hours": 2.0, "earlier_hours": 3.0})
     later.save(tmp_path)
     (board,) = of(Card.load(tmp_path))
     assert curve_of(Card.load(tmp_path))[-1]["hours"] == pytest.approx(5), "after those of the runs before"
-    assert {sheet.title: sheet for sheet in sheets(board)}["Cost of training"].rows[0][3] == "5"
+    assert {sheet.title: sheet for sheet in tables(board)}["Cost of training"].rows[0][3] == "5"
     (tmp_path / "curve.csv").write_text("nonsense")
     assert curve_of(made) == []
 

@@ -16,8 +16,8 @@ import zoo
 from zoo.cli import main
 from zoo.errors import WeightsError, ZooError
 from zoo.foreign import IMPORTERS
-from zoo.loading import import_model
 from zoo.foreign.state import ForeignState, read_state
+from zoo.loading import import_model
 from zoo.loading.importing import import_state
 
 REFERENCES = Path(__file__).resolve().parents[1] / "reference"

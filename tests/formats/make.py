@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
-from zoo.lab.probes import FAMILIES, probe
+from zoo.lab.probes import probe
 from zoo.loading.models import save
 from zoo.registry import host
+from zoo.registry.families import FAMILIES
 
 HERE = Path(__file__).parent
 

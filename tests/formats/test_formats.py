@@ -11,9 +11,9 @@ import pytest
 import zoo
 from zoo.errors import WeightsError
 from zoo.registry import host
+from zoo.registry.families import FAMILIES
 
 HERE = Path(__file__).parent
-FAMILIES = ("schnet", "dimenet", "gemnet", "painn", "nequip")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -18,8 +18,9 @@ from zoo.lab.expressivity import expressivity, turned
 from zoo.lab.ladder import findings, ladder
 from zoo.lab.pairs import Pair, pairs
 from zoo.lab.picasso import Accuracy, picasso
-from zoo.lab.probes import FAMILIES, probe
+from zoo.lab.probes import probe
 from zoo.lab.stars import orientations
+from zoo.registry.families import FAMILIES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "expressivity.md"
 PAIRS = {pair.name: pair for pair in [*pairs(), *chains()]}

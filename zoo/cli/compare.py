@@ -12,7 +12,7 @@ import typer
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
-    from zoo.comparison.result import Cell, Comparison
+    from zoo.comparison.result import Comparison, RunResult
 
 __all__ = ["compare"]
 
@@ -47,7 +47,7 @@ def compare(
 
     found = run(models, out=out, dataset=dataset, data=data, targets=_words(targets), sizes=_numbers("sizes", sizes),
                 seeds=_numbers("seeds", seeds) or (), steps=steps, seconds=seconds, test=test, same_recipe=same_recipe,
-                overrides=overrides or (), device=device, progress=None if quiet else _tell)
+                overrides=overrides or (), device=device, progress=None if quiet else _report)
     if as_json:
         print(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
     else:
@@ -72,15 +72,15 @@ def _numbers(option: str, text: str | None) -> list[int] | None:
         raise ZooError(f"--{option} {text}: expected whole numbers with commas between, such as 0,1,2") from None
 
 
-def _tell(cell: Cell, number: int, count: int) -> None:
-    """One line for every finished cell."""
-    head = f"[{number}/{count}] {cell.model}, {cell.size:,} molecules, seed {cell.seed}: "
-    if cell.error is not None:
-        words = f"failed: {cell.error}"
+def _report(run: RunResult, number: int, count: int) -> None:
+    """One line for every finished run."""
+    head = f"[{number}/{count}] {run.model}, {run.size:,} molecules, seed {run.seed}: "
+    if run.error is not None:
+        words = f"failed: {run.error}"
     else:
-        errors = [m for m in cell.metrics if m["metric"] == "mae"]
+        errors = [m for m in run.metrics if m["metric"] == "mae"]
         words = ", ".join(f"{m['target']} {m['value']:.4g} {m['unit']}" for m in errors)
-        words += " (finished before)" if cell.reused else f" ({cell.steps:,} steps, {cell.seconds:.1f} s)"
+        words += " (finished before)" if run.reused else f" ({run.steps:,} steps, {run.seconds:.1f} s)"
     print(head + words, file=sys.stderr, flush=True)
 
 
@@ -94,10 +94,10 @@ def _show(found: Comparison, out: Path) -> None:
     screen = console()
     for made in tables(found):
         table = Table(title=made.title, title_justify="left")
-        for name in made.head:
-            table.add_column(name, justify="left" if name in ("model", "differs") else "right", **_keep(name))
+        for name, letter in zip(made.header, made.columns):
+            table.add_column(name, justify="left" if letter == "l" else "right", **_keep(name))
         for number, row in enumerate(made.rows):
-            table.add_row(*(Text(text, style="bold" if (number, column) in made.best else "")
+            table.add_row(*(Text(text, style="bold" if (number, column) in made.bold else "")
                             for column, text in enumerate(row)))
         screen.print(table)
     screen.print(Text(caption(found), style="dim"))
@@ -105,8 +105,6 @@ def _show(found: Comparison, out: Path) -> None:
         screen.print(Text(f"failed: {line}", style="red"))
     names = ", ".join(sorted(path.name for path in out.iterdir() if path.is_file() and not path.name.startswith(".")))
     typer.echo(f"written to {out}: {names}", err=True)
-    if ".png" not in names and len(found.failures) < len(found.cells):
-        typer.echo("no pictures: pip install 'geometric-zoo[plots]'", err=True)
 
 
 def _keep(name: str) -> dict[str, Any]:

@@ -73,9 +73,9 @@ def evaluate(
         show(result, breakdown=breakdown)
         typer.echo(f"written to {output}", err=True)
     if plot is not None:
-        from zoo.pictures.figure import parity
+        from zoo.evaluation.pictures import draw_parity
 
-        parity(result.results, plot, title=f"{result.model}, {result.split}")
+        draw_parity(result.results, plot, title=f"{result.model}, {result.split}")
     if write:
         into_card(card, result)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from zoo.errors import ZooError
+from zoo.files.markdown import markdown_table
 
 if TYPE_CHECKING:
     from zoo.lab.ladder import Finding, Ladder
@@ -21,7 +22,7 @@ def run(names: Sequence[str] | None, experiments: str, layers: str, seeds: int, 
         as_json: bool) -> None:
     """The command's body; see its options."""
     from zoo.lab.ladder import EXPERIMENTS, ladder
-    from zoo.lab.probes import FAMILIES
+    from zoo.registry.families import FAMILIES
 
     wanted = list(EXPERIMENTS) if experiments == "all" else [part.strip() for part in experiments.split(",")]
     if picture is not None and not {"pairs", "chains"} & set(wanted):
@@ -35,8 +36,7 @@ def run(names: Sequence[str] | None, experiments: str, layers: str, seeds: int, 
         typer.echo(json.dumps(as_data(found), indent=1, ensure_ascii=False))
     elif markdown:
         for title, head, rows in tables(found):
-            lines = [head, ["---"] * len(head), *rows]
-            typer.echo(f"**{title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
+            typer.echo(f"**{title}**\n\n{markdown_table(head, rows)}\n")
     else:
         _print(found)
 

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from zoo.evaluation.leaderboard import Board
-    from zoo.evaluation.leaderboard_tables import Sheet
+    from zoo.evaluation.tables import ResultTable
 
 __all__ = ["leaderboard"]
 
@@ -28,7 +28,7 @@ def leaderboard(
     from zoo.cli import console, errors
     from zoo.errors import UnknownNameError, ZooError, did_you_mean
     from zoo.evaluation.leaderboard import boards
-    from zoo.evaluation.leaderboard_tables import markdown, sheets
+    from zoo.evaluation.leaderboard_tables import markdown, tables
     from zoo.registry.names import models
 
     if as_json + as_csv + as_markdown > 1:
@@ -53,20 +53,20 @@ def leaderboard(
     else:
         for board in found:
             console().print(Text(f"{board.label}\n", style="bold"))
-            for sheet in sheets(board):
-                console().print(_table(sheet))
-                for note in sheet.notes:
+            for table in tables(board):
+                console().print(_rich_table(table))
+                for note in table.notes:
                     console().print(Text(f"{note}\n", style="dim"))
 
 
-def _table(sheet: Sheet) -> Any:
+def _rich_table(made: ResultTable) -> Any:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=sheet.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(sheet.header):
-        table.add_column(column, justify="left" if number < sheet.left else "right")
-    for row in sheet.rows:
+    table = Table(title=made.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column, letter in zip(made.header, made.columns):
+        table.add_column(column, justify="left" if letter == "l" else "right")
+    for row in made.rows:
         table.add_row(*row)
     return table
 

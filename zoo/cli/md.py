@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.options import Compile
-from zoo.errors import MissingExtraError, ZooError
+from zoo.errors import ZooError
 from zoo.process.progress import progress
 
 if TYPE_CHECKING:
@@ -168,11 +168,7 @@ def _finish(screen: Console, dynamics: Dynamics, recorder: Recorder, watch: Doma
     screen.print(f"conserved energy: largest change {abs(change).max():.3g} meV per atom")
     for key, count in (watch.seen if watch is not None else {}).items():
         screen.print(f"outside the training data: {key}, in {count} frames looked at", style="yellow")
-    try:
-        picture = draw_energies(recorder.files.log, recorder.files.picture, n_atoms=n_atoms,
-                                title=f"{dynamics.structures[0].get_chemical_formula()}, {dynamics.ensemble.upper()}")
-    except MissingExtraError as error:
-        screen.print(f"no picture: {error}")
-        picture = None
+    picture = draw_energies(recorder.files.log, recorder.files.picture, n_atoms=n_atoms,
+                            title=f"{dynamics.structures[0].get_chemical_formula()}, {dynamics.ensemble.upper()}")
     written = [*recorder.files.trajectories, recorder.files.log, picture, recorder.files.restart]
-    screen.print("wrote " + ", ".join(str(path) for path in written if path is not None), soft_wrap=True)
+    screen.print("wrote " + ", ".join(map(str, written)), soft_wrap=True)

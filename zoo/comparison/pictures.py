@@ -1,4 +1,4 @@
-"""The picture that a paper would print: error against training-set size, against parameters, against time."""
+"""A figure for each target: error against training-set size, number of parameters and training time."""
 
 from __future__ import annotations
 
@@ -13,19 +13,15 @@ from zoo.pictures import figure as plots
 __all__ = ["draw"]
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, told apart by the colour-blind; shapes differ too."""
+"""The palette of Okabe and Ito, which colour-blind readers can distinguish; marker shapes differ too."""
 _MARKERS = "os^Dv<>Ph"
 
 
 def draw(found: Comparison, target: str, picture: Path) -> Path:
-    """Three panels with logarithmic axes: the largest size in the second and third.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Three panels with logarithmic axes; the second and third show the largest training set."""
     figure, (by_size, by_parameters, by_time) = plots.grid(3)
-    styles = {row.model: {"color": _COLOURS[n % len(_COLOURS)], "marker": _MARKERS[n % len(_MARKERS)]}
-              for n, row in enumerate(found.rows)}
+    styles = {entry.model: {"color": _COLOURS[n % len(_COLOURS)], "marker": _MARKERS[n % len(_MARKERS)]}
+              for n, entry in enumerate(found.entries)}
     of = f"{'test' if found.split == 'test' else 'validation'} MAE of {target} / {found.unit(target)}"
     _against_size(by_size, found, target, styles)
     _against_parameters(by_parameters, found, target, styles)
@@ -66,20 +62,20 @@ def _against_size(axis: Any, found: Comparison, target: str, styles: dict[str, d
 
 def _against_parameters(axis: Any, found: Comparison, target: str, styles: dict[str, dict[str, Any]]) -> None:
     for model, style in styles.items():
-        value, cells = found.value(model, target), found.cells_of(model, found.sizes[-1])
+        value, runs = found.value(model, target), found.runs_of(model, found.sizes[-1])
         if value is not None:
-            axis.errorbar([cells[0].parameters], [value[0]], [value[1]], ms=7, lw=0, capsize=2, elinewidth=0.8, **style)
+            axis.errorbar([runs[0].parameters], [value[0]], [value[1]], ms=7, lw=0, capsize=2, elinewidth=0.8, **style)
 
 
 def _against_time(axis: Any, found: Comparison, target: str, styles: dict[str, dict[str, Any]]) -> None:
-    """Validation while it trains, a line a seed; the marker is the test error at the end."""
+    """Validation errors during training, one line a seed; the marker is the test error at the end."""
     time = "processor" if found.by_processor else "seconds"
     for model, style in styles.items():
-        for cell in found.cells_of(model, found.sizes[-1]):
-            seen = [entry for entry in cell.history if target in entry]
-            axis.plot([e[time] for e in seen], [e[target] for e in seen], color=style["color"], lw=1.1, alpha=0.8)
-            if (end := cell.find(target)) is not None:
-                axis.plot([getattr(cell, time)], [end["value"]], ms=6, mec="white", mew=0.6, ls="", **style)
+        for run in found.runs_of(model, found.sizes[-1]):
+            points = [point for point in run.history if target in point]
+            axis.plot([p[time] for p in points], [p[target] for p in points], color=style["color"], lw=1.1, alpha=0.8)
+            if (end := run.find(target)) is not None:
+                axis.plot([getattr(run, time)], [end["value"]], ms=6, mec="white", mew=0.6, ls="", **style)
 
 
 def _ticks(axis: Any, sizes: tuple[int, ...]) -> None:
@@ -90,7 +86,7 @@ def _ticks(axis: Any, sizes: tuple[int, ...]) -> None:
 
 
 def _plain(axis: Any, *, thousands: bool = False) -> None:
-    """Numbers instead of powers of ten, enough of them to read a value off, few enough not to collide."""
+    """Plain numbers instead of powers of ten, in a number that is readable and does not overlap."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     low, high = axis.get_view_interval()

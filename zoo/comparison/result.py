@@ -1,4 +1,4 @@
-"""What a comparison found: plain numbers, each measured in a training of it. Torch-free."""
+"""The results of a comparison as plain numbers. Torch-free."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from typing import Any
 
 from zoo.errors import EvaluationError
 
-__all__ = ["Cell", "Comparison", "Row"]
+__all__ = ["Comparison", "EntrySummary", "RunResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One training.
+class RunResult:
+    """The result of one run.
 
     Attributes:
-        model, size, seed: which.
-        folder: under ``cells/``; a card folder that :func:`zoo.load` takes.
-        cutoff: Å. epochs: over its own training set.
-        seconds: of training, validation included, by the clock on the wall.
-        processor: s, the same by the processor: on a CPU, the time of all threads, which other users of the machine
-            do not lengthen. Checkpoints are included.
-        metrics: of the test split, as a card holds them (of the validation split, where there is no test split).
-        history: validation MAE of every target, in the units of ``metrics``, over ``step``, ``seconds``, ``processor``.
-        error: why there are none of these.
-        reused: it was finished before.
+        model, size, seed: the entry, the number of training molecules and the seed.
+        folder: folder under ``cells/``; a card folder that :func:`zoo.load` accepts.
+        cutoff: in Å.
+        epochs: passes over its own training set.
+        seconds: wall time of training and validation.
+        processor: processor time of the same in s, summed over threads; not affected by other users of the machine.
+            Checkpoints are included.
+        metrics: of the test split, as in a card (of the validation split if there is no test split).
+        history: validation MAE of every target, in the units of ``metrics``, with ``step``, ``seconds``, ``processor``.
+        error: why the run failed; ``None`` for a finished run.
+        reused: the run was finished before this comparison was started.
     """
 
     model: str
@@ -50,23 +51,24 @@ class Cell:
         """One entry of :attr:`metrics`.
 
         Raises:
-            EvaluationError: it was not measured.
+            EvaluationError: this metric was not measured.
         """
         found = self.find(target, name)
         if found is None:
+            known = dict.fromkeys(str(entry["target"]) for entry in self.metrics)
+            fix = f"choose one of {', '.join(known)}" if known else "repeat the comparison, which retries failed runs"
             raise EvaluationError(f"{self.model} with {self.size} molecules: no {name} of '{target}' was measured"
-                                  f"{f': {self.error}' if self.error else ''}")
+                                  f"{f' ({self.error})' if self.error else ''}. Fix: {fix}")
         return found
 
     def find(self, target: str, name: str = "mae") -> Mapping[str, Any] | None:
-        """As :meth:`metric`; ``None`` after a failure, and where no test molecule has the label."""
-        entries = (e for e in self.metrics if (e["target"], e["metric"]) == (target, name))
-        return next(entries, None)
+        """As :meth:`metric`, but ``None`` if the run failed or no test molecule has the label."""
+        return next((m for m in self.metrics if (m["target"], m["metric"]) == (target, name)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One contestant: its name, what it is, what was not the same for it, and why it failed altogether."""
+class EntrySummary:
+    """A model of the comparison: how it differs from the others, and why it failed if no run could start."""
 
     model: str
     architecture: str = ""
@@ -76,15 +78,18 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All cells of one comparison.
+    """All results of one comparison.
 
     Attributes:
-        data: name; ``counts`` of molecules for validation and test.
-        targets: names; ``sizes`` and ``seeds`` that were asked for.
-        budget: ``steps`` and ``seconds`` of every training. recipe: of those without one of their own.
-        rows: contestants in the order in which they were named.
+        data: name of the data.
+        counts: number of validation and test molecules.
+        targets, sizes, seeds: as requested.
+        budget: ``steps`` and ``seconds`` of each run.
+        recipe: the recipe of entries without their own.
+        entries: the models in the order in which they were named.
+        runs: the results, by size, seed and model.
         baseline: test MAE of a linear fit to the composition, by target and size, in the units of the metrics.
-        interrupted: not all cells were trained.
+        interrupted: not all runs were trained.
     """
 
     data: str
@@ -94,51 +99,51 @@ class Comparison:
     seeds: tuple[int, ...]
     budget: Mapping[str, float | None]
     recipe: Mapping[str, Any]
-    rows: tuple[Row, ...]
-    cells: tuple[Cell, ...]
+    entries: tuple[EntrySummary, ...]
+    runs: tuple[RunResult, ...]
     baseline: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     interrupted: bool = False
 
-    def cells_of(self, model: str, size: int) -> list[Cell]:
-        """The cells of a contestant and size that were finished."""
-        return [c for c in self.cells if (c.model, c.size) == (model, size) and c.error is None]
+    def runs_of(self, model: str, size: int) -> list[RunResult]:
+        """The finished runs of a model and size."""
+        return [run for run in self.runs if (run.model, run.size) == (model, size) and run.error is None]
 
     def value(self, model: str, target: str, size: int | None = None) -> tuple[float, float] | None:
-        """Test MAE and its uncertainty, in :meth:`unit`; ``None`` where no cell was finished.
+        """Test MAE and its uncertainty, in :meth:`unit`; ``None`` if no run was finished.
 
         The mean over seeds and their standard deviation; for one seed, half the 95 % interval over test molecules.
         """
-        cells = self.cells_of(model, self.sizes[-1] if size is None else size)
-        entries = [entry for cell in cells if (entry := cell.find(target)) is not None]
-        if not entries:
+        runs = self.runs_of(model, self.sizes[-1] if size is None else size)
+        found = [metric for run in runs if (metric := run.find(target)) is not None]
+        if not found:
             return None
-        values = [entry["value"] for entry in entries]
+        values = [metric["value"] for metric in found]
         if len(values) > 1:
             return statistics.fmean(values), statistics.stdev(values)
-        low, high = entries[0]["interval"]
+        low, high = found[0]["interval"]
         return values[0], 0.5 * (high - low)
 
     def unit(self, target: str) -> str:
-        """Unit of the errors of a target; empty while nothing was measured."""
-        return next((entry["unit"] for cell in self.cells if (entry := cell.find(target)) is not None), "")
+        """Unit of the errors of a target; empty if nothing was measured."""
+        return next((metric["unit"] for run in self.runs if (metric := run.find(target)) is not None), "")
 
     @property
     def split(self) -> str:
-        """Which molecules the errors are of: ``test``, or ``val`` for data without a test split."""
-        return next((str(cell.metrics[0]["split"]) for cell in self.cells if cell.metrics), "test")
+        """The split of the errors: ``test``, or ``val`` for data without a test split."""
+        return next((str(run.metrics[0]["split"]) for run in self.runs if run.metrics), "test")
 
     @property
     def by_processor(self) -> bool:
-        """Whether processor time is what a training costs: not where an accelerator does the work."""
-        return all(cell.device.startswith("CPU") for cell in self.cells if cell.device)
+        """Whether processor time measures the cost: true on CPUs, false on accelerators."""
+        return all(run.device.startswith("CPU") for run in self.runs if run.device)
 
     @property
-    def failures(self) -> tuple[Cell, ...]:
-        return tuple(cell for cell in self.cells if cell.error is not None)
+    def failures(self) -> tuple[RunResult, ...]:
+        return tuple(run for run in self.runs if run.error is not None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        data = asdict(self)
-        data["cells"] = [{k: v for k, v in asdict(cell).items() if v == v} for cell in self.cells]
+        """Plain data for JSON, under the stored names ``rows`` (entries) and ``cells`` (runs)."""
+        data = {{"entries": "rows", "runs": "cells"}.get(key, key): value for key, value in asdict(self).items()}
+        data["cells"] = [{k: v for k, v in asdict(run).items() if v == v} for run in self.runs]
         return data

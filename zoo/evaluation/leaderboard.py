@@ -1,4 +1,4 @@
-"""All models beside each other, one board for every set of test structures; made from the cards, without torch."""
+"""Leaderboards: all models with the same test structures on one board, made from their cards without torch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 from zoo.cards.card import DERIVATIVES, Calibration, Card, Metric, Uncertainty
 from zoo.evaluation.published import PUBLISHED, Published
 
-__all__ = ["CURVE_FILE", "Board", "Standing", "boards", "curve_of", "label_of"]
+__all__ = ["CURVE_FILE", "Board", "LeaderboardEntry", "boards", "curve_of", "label_of"]
 
 CURVE_FILE = "curve.csv"
-"""Beside a card: validation errors over the run, as ``zoo train`` writes them."""
+"""File next to a card with the validation errors over the run, written by ``zoo train``."""
 
 
 @dataclass(frozen=True)
-class Standing:
+class LeaderboardEntry:
     """A model on a board.
 
     Attributes:
-        origin: who registers it.
-        split: of which the metrics are; ``None`` if nothing was measured.
+        origin: the registry that lists the model.
+        split: the split of the metrics; ``None`` if nothing was measured.
         metrics: of this split, by (target, metric).
-        calibration: how the intervals held on it, if they belong to the weights that the card names.
+        calibration: coverage of the intervals on this split, if they were fitted to the weights that the card names.
         curve: rows of the learning curve; empty if there is none.
     """
 
@@ -46,7 +46,7 @@ class Standing:
 
     @property
     def rate(self) -> float | None:
-        """Molecules a second while training: as measured, or from the epochs and the hours."""
+        """Training speed in molecules a second: as measured, or from the epochs and the hours."""
         training, split = self.card.training, self.card.data.split
         if training.molecules_per_second is not None:
             return training.molecules_per_second
@@ -56,7 +56,7 @@ class Standing:
 
     @property
     def level(self) -> float | None:
-        """Share of errors that the intervals are to cover."""
+        """The coverage that the intervals are calibrated for."""
         section = self.card.uncertainty
         return section.level if isinstance(section, Uncertainty) else None
 
@@ -80,14 +80,14 @@ class Board:
 
     Attributes:
         label: name of the data.
-        targets: of any of the models, in the order of their cards; derivatives last.
-        models: those of the built-in architectures' order first come, then by name.
-        published: figures of papers on the same data; what differs is said in their notes.
+        targets: targets of all models, in the order of their cards; derivatives last.
+        models: in the order of the cards that were given.
+        published: results of papers on the same data; their notes list the differences.
     """
 
     label: str
     targets: list[str]
-    models: list[Standing]
+    models: list[LeaderboardEntry]
     published: Sequence[Published] = ()
 
     @property
@@ -95,7 +95,7 @@ class Board:
         return any(name in DERIVATIVES for name in self.targets)
 
     def unit(self, target: str) -> str:
-        """Of the errors of a target."""
+        """Unit of the errors of a target."""
         for model in self.models:
             for (name, metric), found in model.metrics.items():
                 if name == target and metric == "mae":
@@ -113,16 +113,16 @@ class Board:
 
 
 def boards(cards: Iterable[tuple[Card, str]], *, dataset: str | None = None) -> list[Board]:
-    """Boards of cards, each given with who registers it; cards without metrics are left out.
+    """Boards of cards, each given with its origin; cards without metrics are left out.
 
     Args:
-        dataset: only boards of this label (``qm9``, ``acac`` …).
+        dataset: return only boards with this label (``qm9``, ``acac`` …).
     """
-    groups: dict[tuple[str, Any], list[Standing]] = {}
+    groups: dict[tuple[str, Any], list[LeaderboardEntry]] = {}
     for card, origin in cards:
         label = label_of(card)
         if card.metrics and dataset in (None, label):
-            groups.setdefault((label, _identity(card)), []).append(_standing(card, origin))
+            groups.setdefault((label, _identity(card)), []).append(_entry(card, origin))
     made = []
     for (label, _), models in groups.items():
         found = [name for m in models for name in m.card.targets] + [d for d in DERIVATIVES for m in models
@@ -133,21 +133,21 @@ def boards(cards: Iterable[tuple[Card, str]], *, dataset: str | None = None) -> 
 
 
 def label_of(card: Card) -> str:
-    """The data set's name; of data that have none, what the model's name says after its architecture."""
+    """Name of the data set; of unnamed data, the part of the model's name after its architecture."""
     return card.data.dataset or card.name.removeprefix(f"{card.architecture}-")
 
 
 def _identity(card: Card) -> Any:
-    """What tells the test structures: errors on different ones are not to be compared."""
+    """A key that is equal for cards with the same test structures, whose errors may be compared."""
     if card.data.files:
         return tuple(sorted(card.data.files.values()))
     return card.data.split.sha256 if card.data.split else None
 
 
 def curve_of(card: Card) -> list[dict[str, float]]:
-    """Rows of ``curve.csv`` beside a card; none if it is not there or is something else.
+    """Rows of ``curve.csv`` next to a card; empty if the file is missing or has another format.
 
-    Their hours go on from those of the runs that the last one started from.
+    The hours include those of earlier runs that the last one started from.
     """
     path = None if card.folder is None else card.folder / CURVE_FILE
     if path is None or not path.is_file():
@@ -165,11 +165,11 @@ def _rows(path: Path) -> list[dict[str, float]]:
     return [row for row in rows if "step" in row and "hours" in row]
 
 
-def _standing(card: Card, origin: str) -> Standing:
+def _entry(card: Card, origin: str) -> LeaderboardEntry:
     splits = [m.split for m in card.metrics]
     split = "test" if "test" in splits else splits[0]
     metrics = {(m.target, m.metric): m for m in card.metrics if m.split == split}
-    return Standing(card, origin, split, metrics, _calibration(card, split), curve_of(card))
+    return LeaderboardEntry(card, origin, split, metrics, _calibration(card, split), curve_of(card))
 
 
 def _calibration(card: Card, split: str) -> Calibration | None:

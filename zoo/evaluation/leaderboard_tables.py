@@ -1,72 +1,56 @@
-"""The tables of a leaderboard, and their text as Markdown."""
+"""The tables of a leaderboard. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from zoo.cards.card import Breakdown
-from zoo.evaluation.leaderboard import Board, Standing
+from zoo.evaluation.leaderboard import Board, LeaderboardEntry
+from zoo.evaluation.tables import NONE, ResultTable
 
-__all__ = ["Sheet", "markdown", "sheets"]
+__all__ = ["markdown", "tables"]
 
 _HOURS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 _HEADLINES = ("energy", "U0")
-_NONE = "–"
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """One table: ``left`` columns are aligned left. ``notes`` stand below it."""
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-    left: int = 1
-    notes: tuple[str, ...] = ()
-
-
-def sheets(board: Board) -> list[Sheet]:
-    """Every table of a board that has something to show; the errors come first."""
+def tables(board: Board) -> list[ResultTable]:
+    """All tables of a board that have rows; the errors come first."""
     errors = _force_field(board) if board.is_force_field else _properties(board)
     made = [errors, _cost(board), _intervals(board), *_breakdowns(board), _curves(board)]
-    return [sheet for sheet in made if sheet is not None and sheet.rows]
+    return [table for table in made if table is not None and table.rows]
 
 
 def markdown(board: Board) -> str:
-    """A section of a page."""
+    """A board as a section of a page."""
     parts = [f"## {board.label}\n"]
-    for sheet in sheets(board):
-        marks = ["---"] * sheet.left + ["---:"] * (len(sheet.header) - sheet.left)
-        lines = [sheet.header, marks, *sheet.rows]
-        parts.append(f"**{sheet.title}**\n")
-        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")
-        parts += [f"{note}\n" for note in sheet.notes]
+    for table in tables(board):
+        parts += [f"**{table.title}**\n", f"{table.markdown()}\n", *(f"{note}\n" for note in table.notes)]
     return "\n".join(parts)
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
-def _properties(board: Board) -> Sheet:
-    """A row for every target: models, then papers."""
+def _properties(board: Board) -> ResultTable:
+    """One row for each target, one column for each model and paper."""
     header = ["target", "unit", *(m.name for m in board.models), *(f"{p.name}¹" for p in board.published)]
     rows = [[target, board.unit(target), *(_number(m.value(target)) for m in board.models),
              *(_number(p.values.get(target)) for p in board.published)] for target in board.targets]
-    return Sheet(f"MAE on {_splits(board)}", header, rows, left=2, notes=_papers(board))
+    return ResultTable(f"MAE on {_splits(board)}", header, rows, align="llr", notes=_paper_notes(board))
 
 
-def _force_field(board: Board) -> Sheet:
-    """A row for every model: MAE and RMSE of energies and derivatives, then papers."""
+def _force_field(board: Board) -> ResultTable:
+    """One row for each model and paper: MAE and RMSE of energies and derivatives."""
     pairs = [(target, metric) for target in board.targets for metric in ("mae", "rmse")]
     header = ["model", "split", *(f"{target} {metric.upper()}, {board.unit(target)}" for target, metric in pairs)]
     rows = [[m.name, f"{m.split}, {_count(m)}", *(_number(m.value(*pair)) for pair in pairs)] for m in board.models]
-    rows += [[f"{p.name}¹", "its own", *(_number(p.values.get(target)) if metric == p.metric else _NONE
+    rows += [[f"{p.name}¹", "its own", *(_number(p.values.get(target)) if metric == p.metric else NONE
                                          for target, metric in pairs)] for p in board.published]
-    return Sheet("Errors of energies and their derivatives", header, rows, left=2, notes=_papers(board))
+    return ResultTable("Errors of energies and their derivatives", header, rows, align="llr", notes=_paper_notes(board))
 
 
-def _papers(board: Board) -> tuple[str, ...]:
+def _paper_notes(board: Board) -> tuple[str, ...]:
     notes = dict.fromkeys(p.note for p in board.published)
     cited: dict[str, list[str]] = {}
     for paper in board.published:
@@ -74,7 +58,7 @@ def _papers(board: Board) -> tuple[str, ...]:
     if not cited:
         return ()
     sources = "; ".join(f"{', '.join(names)}: {citation}" for citation, names in cited.items())
-    return (f"¹ As published, not measured here. What differs: {'; '.join(notes)}. {sources}.",)
+    return (f"¹ As published, not measured here. Differences: {'; '.join(notes)}. {sources}.",)
 
 
 def _splits(board: Board) -> str:
@@ -82,8 +66,8 @@ def _splits(board: Board) -> str:
     return ", ".join(names)
 
 
-def _count(model: Standing) -> str:
-    # Of forces, n counts atoms: the first target of the card has one value a structure.
+def _count(model: LeaderboardEntry) -> str:
+    # n of forces counts atoms, so take the first target of the card, which has one value a structure.
     first = next(iter(model.card.targets))
     n = [m.n for (target, _), m in model.metrics.items() if target == first]
     return f"{n[0]:,} structures" if n else "no structures"
@@ -92,23 +76,23 @@ def _count(model: Standing) -> str:
 # -- cost --------------------------------------------------------------------------------------------------------------
 
 
-def _cost(board: Board) -> Sheet:
+def _cost(board: Board) -> ResultTable:
     header = ["model", "device", "parameters", "hours", "epochs", "structures/s"]
     rows = []
     for model in board.models:
         card, training = model.card, model.card.training
-        rows.append([model.name, training.device or _NONE, f"{card.weights.parameters:,}" if card.weights else _NONE,
+        rows.append([model.name, training.device or NONE, f"{card.weights.parameters:,}" if card.weights else NONE,
                      _number(training.all_hours), _number(training.epochs_done), _number(model.rate, 3)])
-    return Sheet("Cost of training", header, rows, left=2, notes=(
-        "Hours are those of all runs that led to the weights, epochs those of the last one.",
-        "Structures a second are those of training, on the device beside them. `zoo check NAME` measures speed, memory "
-        "and scaling of prediction, with the ratio to SchNet on the same machine.",))
+    return ResultTable("Cost of training", header, rows, align="llr", notes=(
+        "Hours are summed over all runs that led to the weights; epochs are those of the last run.",
+        "Structures a second are those of training on the device in the second column. `zoo check NAME` measures "
+        "speed, memory and scaling of prediction, with the ratio to SchNet on the same machine.",))
 
 
 # -- intervals ---------------------------------------------------------------------------------------------------------
 
 
-def _intervals(board: Board) -> Sheet:
+def _intervals(board: Board) -> ResultTable:
     models = [m for m in board.models if m.calibration is not None]
     rows = []
     for target in board.targets:
@@ -118,20 +102,20 @@ def _intervals(board: Board) -> Sheet:
             assert held is not None
             known = target in held.coverage
             cells.append(f"{held.coverage[target]:.1%} · {held.spearman[target]:.2f} · {_number(held.width[target])}"
-                         if known else _NONE)
-        if any(cell != _NONE for cell in cells):
+                         if known else NONE)
+        if any(cell != NONE for cell in cells):
             rows.append([target, board.unit(target), *cells])
     levels = dict.fromkeys(f"{100 * m.level:g} %" for m in models if m.level is not None)
     title = f"Intervals for {', '.join(levels)} of all errors: share within · Spearman's ρ · median half-width"
-    return Sheet(title, ["target", "unit", *(m.name for m in models)], rows, left=2, notes=(
-        "Spearman's ρ is that of the half-width with the absolute error; `docs/uncertainty.md` says what they mean.",))
+    return ResultTable(title, ["target", "unit", *(m.name for m in models)], rows, align="llr", notes=(
+        "Spearman's ρ is the rank correlation of half-width and absolute error; see `docs/uncertainty.md`.",))
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 
-def _breakdowns(board: Board) -> list[Sheet]:
-    """The headline target by number of heavy atoms and by element."""
+def _breakdowns(board: Board) -> list[ResultTable]:
+    """Errors of the main target by number of heavy atoms and by element."""
     target = next((name for name in _HEADLINES if name in board.targets), board.targets[0])
     made = []
     for by, words in (("heavy_atoms", "number of heavy atoms"), ("element", "element in the structure")):
@@ -142,7 +126,7 @@ def _breakdowns(board: Board) -> list[Sheet]:
         groups = max((part.groups for part in parts.values()), key=len)
         rows = [[group, f"{max(_of(part, part.n, group) or 0 for part in parts.values()):,.0f}",
                  *(_number(_of(part, part.mae[target], group)) for part in parts.values())] for group in groups]
-        made.append(Sheet(f"{target}: MAE by {words}, {board.unit(target)}", [words, "n", *parts], rows))
+        made.append(ResultTable(f"{target}: MAE by {words}, {board.unit(target)}", [words, "n", *parts], rows))
     return made
 
 
@@ -153,8 +137,8 @@ def _of(part: Breakdown, values: Sequence[float | None], group: str) -> float | 
 # -- curves ------------------------------------------------------------------------------------------------------------
 
 
-def _curves(board: Board) -> Sheet | None:
-    """Lowest validation error of the headline target after so many hours."""
+def _curves(board: Board) -> ResultTable | None:
+    """Lowest validation error of the main target after given numbers of hours."""
     target = next((name for name in _HEADLINES if name in board.targets), board.targets[0])
     key = f"{target}.mae"
     models = [m for m in board.models if any(key in row for row in m.curve)]
@@ -164,10 +148,10 @@ def _curves(board: Board) -> Sheet | None:
     longest = max(m.curve[-1]["hours"] for m in models)
     hours = [h for h in _HOURS if h < longest] + [longest]
     rows = [[_number(h, 2), *(_number(_best(m.curve, key, h, scale)) for m in models)] for h in hours]
-    return Sheet(f"Learning: lowest MAE of {target} on validation after so many hours, {board.unit(target)}",
-                 ["hours", *(m.name for m in models)], rows, notes=(
-                     "Of the last run of each model, on the device above, after the hours of the runs that it started "
-                     "from; every target by step and hour stands in `curve.csv` beside the card.",))
+    title = f"Learning curve: lowest validation MAE of {target} after given hours of training, {board.unit(target)}"
+    return ResultTable(title, ["hours", *(m.name for m in models)], rows, notes=(
+        "Of the last run of each model, on the device above; the hours include those of earlier runs that it started "
+        "from. `curve.csv` next to the card has every target by step and hour.",))
 
 
 def _best(curve: Sequence[dict[str, float]], key: str, hours: float, scale: float) -> float | None:
@@ -177,5 +161,5 @@ def _best(curve: Sequence[dict[str, float]], key: str, hours: float, scale: floa
 
 def _number(value: float | None, digits: int = 4) -> str:
     if value is None:
-        return _NONE
+        return NONE
     return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"

@@ -1,4 +1,4 @@
-"""Figures of papers, to hold the zoo's own against."""
+"""Published results to compare the models with."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ __all__ = ["PUBLISHED", "Published"]
 
 @dataclass(frozen=True)
 class Published:
-    """Test errors as a paper gives them.
+    """Test errors from a paper.
 
     Attributes:
-        metric: ``mae`` or ``rmse``, of all values.
+        metric: ``mae`` or ``rmse``, for all values.
         values: target → error, in ``units``.
-        citation: where they stand. note: what differs from the zoo's models.
+        citation: the source.
+        note: differences from the models of this package.
     """
 
     name: str
@@ -55,4 +56,4 @@ PUBLISHED: Mapping[str, tuple[Published, ...]] = {
     "qm9": (_SCHNET, _DIMENET, _PAINN),
     "acac": (_acac("BOTNet", 0.89, 6.3), _acac("NequIP", 0.81, 5.9), _acac("MACE", 0.9, 5.1)),
 }
-"""By the label of a leaderboard's data."""
+"""By the label of a leaderboard."""

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from zoo.graph.graph import Graph
 from zoo.lab.pairs import Pair, pairs
-from zoo.lab.probes import FAMILIES, Probe, probe
+from zoo.lab.probes import Probe, probe
 from zoo.nn import sum_by
 from zoo.nn.irreps import FeatureLayout
 from zoo.nn.rotations import random_rotation
+from zoo.registry.families import FAMILIES
 
 __all__ = ["SURE", "Verdict", "expressivity", "first_told_apart", "together", "turned"]
 

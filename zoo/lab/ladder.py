@@ -11,8 +11,8 @@ from zoo.lab.expectations import Expectation, expectation
 from zoo.lab.expressivity import Verdict, expressivity, first_told_apart
 from zoo.lab.pairs import pairs
 from zoo.lab.picasso import Accuracy, picasso
-from zoo.lab.probes import FAMILIES
 from zoo.lab.stars import Orientation, orientations
+from zoo.registry.families import FAMILIES
 
 __all__ = ["EXPERIMENTS", "Finding", "Ladder", "findings", "ladder"]
 

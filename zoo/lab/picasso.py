@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from zoo.graph.graph import Graph
 from zoo.lab.expectations import Expectation, expectation
 from zoo.lab.pairs import BOND, bonded, direction
-from zoo.lab.probes import FAMILIES, Probe, probe
+from zoo.lab.probes import Probe, probe
 from zoo.model.model import Model
+from zoo.registry.families import FAMILIES
 
 __all__ = ["CHANCE", "LEVELS", "SOLVED", "Accuracy", "face", "faces", "picasso"]
 

@@ -1,16 +1,15 @@
-"""Pictures of the experiments. matplotlib is imported when a picture is made."""
+"""Plots of the experiments."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from zoo.errors import MissingExtraError
-from zoo.files.replacing import replacing
+from zoo.pictures import figure as plots
 
 if TYPE_CHECKING:
     from zoo.lab.equivariance import Equivariance
@@ -21,22 +20,21 @@ __all__ = ["draw_equivariance", "draw_expressivity", "draw_representations"]
 
 
 def draw_representations(matrices: Sequence[tuple[str, Tensor]], picture: Path) -> Path:
-    """Matrices side by side in blue–white–red from −1 to 1, so that one sees the blocks."""
-    plt = _pyplot()
-    size = 4.2 * len(matrices), 4.2
-    figure, axes = plt.subplots(1, len(matrices), figsize=size, layout="constrained", squeeze=False)
+    """Matrices side by side, with colors from blue (−1) over white to red (1) that show the blocks."""
+    figure = plots.empty(4.2 * len(matrices), 4.2)
+    axes = figure.subplots(1, len(matrices), squeeze=False)
     for (title, matrix), axis in zip(matrices, axes[0]):
         shown = axis.imshow(matrix.numpy(), cmap="bwr", vmin=-1, vmax=1)
         axis.set(title=title, xticks=[], yticks=[])
     figure.colorbar(shown, ax=axes[0].tolist(), shrink=0.8)
-    return _write(figure, picture)
+    return plots.write(figure, picture, dpi=150)
 
 
 def draw_equivariance(rows: Sequence[Equivariance], picture: Path, *, title: str) -> Path:
-    """Relative error of every feature type and target, float32 beside float64, on a logarithmic axis."""
-    plt = _pyplot()
+    """Relative error of every feature type and target in float32 and float64, on a logarithmic axis."""
     names = list(dict.fromkeys(row.of for row in rows))
-    figure, axis = plt.subplots(figsize=(6.5, 0.8 + 0.32 * len(names)), layout="constrained")
+    figure = plots.empty(6.5, 0.8 + 0.32 * len(names))
+    axis = figure.subplots()
     for offset, dtype in ((-0.19, "float32"), (0.19, "float64")):
         values = {row.of: max(row.relative, 1e-18) for row in rows if row.dtype == dtype}
         axis.barh(np.arange(len(names)) + offset, [values[n] for n in names], height=0.36, label=dtype, log=True)
@@ -44,17 +42,18 @@ def draw_equivariance(rows: Sequence[Equivariance], picture: Path, *, title: str
              title=title)
     axis.invert_yaxis()
     axis.legend(frameon=False)
-    return _write(figure, picture)
+    return plots.write(figure, picture, dpi=150)
 
 
 def draw_expressivity(rows: Sequence[Finding], picture: Path) -> Path:
-    """Heat map of margins, network × pair: at the smallest depth above, at the largest below.
+    """Heat maps of margins, network × pair: the smallest depth in the upper one, the largest in the lower one.
 
-    Colour is the decimal logarithm of difference over noise; a cell says from how many layers on it is told apart.
+    The color is log10 of difference over noise; the text is the number of layers from which on the pair is
+    distinguished.
     """
-    plt = _pyplot()
     names, kinds = (list(dict.fromkeys(getattr(row, key) for row in rows)) for key in ("name", "pair"))
-    figure, axes = plt.subplots(2, 1, figsize=(2.2 + 0.95 * len(kinds), 1.6 + 0.9 * len(names)), layout="constrained")
+    figure = plots.empty(2.2 + 0.95 * len(kinds), 1.6 + 0.9 * len(names))
+    axes = figure.subplots(2, 1)
     for axis, which in zip(axes, ("shallow", "deep")):
         grid = np.full((len(names), len(kinds)), np.nan)
         for row in rows:
@@ -69,23 +68,4 @@ def draw_expressivity(rows: Sequence[Finding], picture: Path) -> Path:
         layers = f"{depths[0]} layer{'s' if depths[0] > 1 else ''}" if depths else "as trained"
         axis.set(xticks=range(len(kinds)), xticklabels=kinds, yticks=range(len(names)), yticklabels=names, title=layers)
     figure.colorbar(shown, ax=axes.tolist(), label="log10 of difference over noise")
-    return _write(figure, picture)
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError("a picture", "plots") from None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
-def _write(figure: Any, picture: Path) -> Path:
-    picture = Path(picture)
-    with replacing(picture) as staging:
-        figure.savefig(staging, dpi=150, format="png")
-    figure.clear()
-    return picture
+    return plots.write(figure, picture, dpi=150)

@@ -15,10 +15,7 @@ from zoo.loading.models import create, load
 from zoo.model.model import Model
 from zoo.registry import host
 
-__all__ = ["FAMILIES", "Probe", "probe"]
-
-FAMILIES = ("schnet", "dimenet", "gemnet", "painn", "nequip")
-"""The ladder, by the geometry a message may see."""
+__all__ = ["Probe", "probe"]
 
 _DEPTHS = ("num_layers", "blocks", "layers", "num_blocks", "num_interactions", "n_layers", "depth")
 """Keywords that mean the number of layers; the first one that a backbone takes."""

@@ -1,4 +1,4 @@
-"""What every plot shares: a grid of axes, and a PNG written whole."""
+"""What all plots of the package share: figures, grids of axes and PNG files. Start with ``figure.py``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from zoo import lazy_names
 
 if TYPE_CHECKING:
-    from zoo.pictures.figure import grid, write
+    from zoo.pictures.figure import empty, grid, write
 
-__all__ = ["grid", "write"]
+__all__ = ["empty", "grid", "write"]
 
-__getattr__ = lazy_names(__name__, {"grid": "figure", "write": "figure"})
+__getattr__ = lazy_names(__name__, {"empty": "figure", "grid": "figure", "write": "figure"})

@@ -15,11 +15,7 @@ _SHOWN = (-100.0, 1000.0)  # eV; where a network is far outside of what it knows
 
 
 def draw_bands(phonons: Phonons, picture: Path, *, title: str = "") -> Path:
-    """Frequencies along the path through the special points; imaginary ones below zero.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Frequencies along the path through the special points; imaginary ones below zero."""
     path = phonons.path()
     along, ticks, labels = path.get_linear_kpoint_axis()
     figure, (axis,) = grid(1)
@@ -34,11 +30,7 @@ def draw_bands(phonons: Phonons, picture: Path, *, title: str = "") -> Path:
 
 
 def draw_energies(log: Path, picture: Path, *, n_atoms: int, title: str = "") -> Path:
-    """Conserved energy, potential and kinetic energy per atom, and temperature, over the time of a run.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Conserved energy, potential and kinetic energy per atom, and temperature, over the time of a run."""
     columns = read_log(log)
     figure, (conserved, parts, temperature) = grid(3)
     for replica in sorted(set(columns["replica"])):
@@ -65,11 +57,7 @@ def draw_energies(log: Path, picture: Path, *, n_atoms: int, title: str = "") ->
 
 
 def draw_scan(scan: Scan, picture: Path, *, title: str = "") -> Path:
-    """Energies of pressed and stretched bonds and of turns, coloured by kind of bond; what is beyond the axis is cut.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Energies of compressed and stretched bonds and of rotations about bonds, colored by kind of bond."""
     parts = [("length / relaxed length", scan.bonds), ("turned by / degrees", scan.turns)]
     figure, axes = grid(len(parts))
     for axis, (label, curves) in zip(axes, parts):

@@ -9,12 +9,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from zoo.errors import ZooError
+from zoo.registry.families import FAMILIES
 
 __all__ = ["NewPackage", "new_package"]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _SUFFIX = ".template"
-_BUILTIN = ("schnet", "dimenet", "gemnet", "painn", "nequip")
 
 
 class NewPackage:
@@ -28,7 +28,7 @@ class NewPackage:
         if not _NAME.fullmatch(name) or keyword.iskeyword(name):
             raise ZooError(f"'{name}' cannot name an architecture: use lower-case letters and digits, words joined by "
                            "hyphens, such as my-model")
-        if name in _BUILTIN:
+        if name in FAMILIES:
             raise ZooError(f"'{name}' is a family that comes with the zoo: choose another name")
         self.name = name
         self.distribution = name if name.startswith("zoo-") else f"zoo-{name}"

@@ -20,7 +20,7 @@ from zoo.cards.card import Card
 from zoo.data.identity import SPLIT_FILE, write_split
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.data.store import Store
-from zoo.errors import MissingExtraError, TrainingError, ZooError
+from zoo.errors import TrainingError, ZooError
 from zoo.loading.models import save
 from zoo.model.model import Model
 from zoo.process import machine
@@ -201,7 +201,8 @@ def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ra
 def _measure(out: Path, model: Model, found: CardData, trainer: Trainer, *, pictures: bool) -> None:
     """The test split (of the validation split, where there is none) into the card, and the pictures."""
     from zoo.evaluation.evaluation import predict_rows, summarise
-    from zoo.pictures import figure as plots
+    from zoo.evaluation.pictures import draw_parity
+    from zoo.training.curve import draw_curves
     from zoo.training.loop import doubled
 
     split = "test" if len(found.rows["test"]) else "val"
@@ -213,10 +214,8 @@ def _measure(out: Path, model: Model, found: CardData, trainer: Trainer, *, pict
     if not pictures:
         return
     try:
-        plots.curves(out, out / "curves.png")
-        plots.parity(results, out / "parity.png", title=f"{card.name}, {split}")
-    except MissingExtraError as error:
-        trainer.say(f"no pictures: {error}")
+        draw_curves(out, out / "curves.png")
+        draw_parity(results, out / "parity.png", title=f"{card.name}, {split}")
     except ZooError as error:
         trainer.say(f"no curves: {error}")
 

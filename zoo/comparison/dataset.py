@@ -1,4 +1,4 @@
-"""The data of a comparison: opened once, divided once, the same rows for everyone."""
+"""The data of a comparison: opened once, split once, the same rows for every model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.cards.card import Card
-from zoo.comparison.question import Question
+from zoo.comparison.setup import Setup
 from zoo.data.of_card import CardData, open_for_card
 from zoo.data.splits import by_hash
 from zoo.data.store import Store
@@ -19,23 +19,24 @@ from zoo.elements import SYMBOLS
 from zoo.errors import TrainingError
 from zoo.training.references import solve
 
-__all__ = ["Ground", "baseline", "default_sizes", "open_ground"]
+__all__ = ["SharedDataset", "baseline", "default_sizes", "open_shared"]
 
 _CUTOFF = 5.0
-"""Å, of the edges that stores are likely to have already."""
+"""Å, cut-off of the edges that stores usually have already."""
 _VALIDATION = 1000
 _OF_EACH_ELEMENT = 3
 
 
 @dataclass(frozen=True)
-class Ground:
-    """Where the comparison takes place.
+class SharedDataset:
+    """The dataset and splits shared by all models.
 
     Attributes:
-        store: every molecule that is used, labels in the units of the targets.
+        store: all molecules in use, with labels in the units of the targets.
         train: training rows in a fixed order: the first n are the training set of size n.
-        val, test: rows.
-        name: of the data. labels: that are learnt.
+        val, test: rows of the validation and test splits.
+        name: name of the data.
+        labels: the labels that are learned.
     """
 
     store: Store
@@ -56,16 +57,15 @@ class Ground:
         return self.store.pbc is not None and bool(self.store.pbc.any())
 
     def of_size(self, size: int, cutoff: float) -> CardData:
-        """The first ``size`` training molecules, and all others, with edges of a model's cut-off (Å)."""
+        """The first ``size`` training molecules and all of the other splits, with edges up to a cut-off in Å."""
         if cutoff not in self._with_edges:
             ready = self.store.edges is not None and self.store.edges.cutoff in (None, cutoff)
             self._with_edges[cutoff] = self.store if ready else self.store.with_edges(cutoff, progress=True)
         rows = {"train": self.train[:size].sort().values, "val": self.val, "test": self.test}
         return CardData(self._with_edges[cutoff], rows, self.name, own=True)
 
-
     def digest(self, size: int) -> str:
-        """Hash of the structures and labels that a training of this size sees, and of their division."""
+        """Hash of the structures, labels and splits of a run of this size."""
         if size in self._digests:
             return self._digests[size]
         found = hashlib.sha256()
@@ -78,72 +78,72 @@ class Ground:
         return self._digests.setdefault(size, found.hexdigest())
 
 
-def open_ground(question: Question, *, path: str | Path | None, sizes: Sequence[int] | None,
-                test: int | None) -> Ground:
-    """Open the data and take the rows that are used.
+def open_shared(setup: Setup, *, path: str | Path | None, sizes: Sequence[int] | None,
+                test: int | None) -> SharedDataset:
+    """Open the data and select the rows to use.
 
     Raises:
         DataError: the data cannot be opened, or lack a target.
-        TrainingError: a size that the data do not have.
+        TrainingError: a size is larger than the training split, or there is no validation split.
     """
-    card = Card.from_dict({"schema": 1, "name": "comparison", "architecture": "any", "data": question.data,
-                           "targets": {n: s.model_dump(exclude_unset=True) for n, s in question.targets.items()}})
-    found = open_for_card(card, cutoff=_CUTOFF, labels=question.labels, path=path)
-    there = len(found.rows["train"])
-    if sizes is not None and (not sizes or min(sizes) < 1 or max(sizes) > there):
-        raise TrainingError(f"sizes {', '.join(map(str, sizes)) or 'none'}: {found.name} has {there} molecules to "
-                            "train on: give numbers from 1 to that")
+    card = Card.from_dict({"schema": 1, "name": "comparison", "architecture": "any", "data": setup.data,
+                           "targets": {n: s.model_dump(exclude_unset=True) for n, s in setup.targets.items()}})
+    found = open_for_card(card, cutoff=_CUTOFF, labels=setup.labels, path=path)
+    available = len(found.rows["train"])
+    if sizes is not None and (not sizes or min(sizes) < 1 or max(sizes) > available):
+        raise TrainingError(f"sizes {', '.join(map(str, sizes)) or 'none'}: {found.name} has {available} molecules "
+                            f"to train on. Fix: give --sizes from 1 to {available}")
     if not len(found.rows["val"]):
-        raise TrainingError(f"{found.name} has no molecules to validate on")
+        raise TrainingError(f"{found.name} has no molecules to validate on. Fix: choose data with a validation split")
     parts = [_elements_first(found.store, _shuffled(found.store, found.rows["train"], "compare-train"))
-             [:max(sizes or [there])],
+             [:max(sizes or [available])],
              _shuffled(found.store, found.rows["val"], "compare-val")[:_VALIDATION].sort().values,
              _shuffled(found.store, found.rows["test"], "compare-test")[:test].sort().values]
     used = torch.cat(parts).sort().values
     store = found.store
     if 2 * len(used) < len(store):
-        # In the order of the whole: batches, which are planned from rows in order, are then the same.
+        # Rows keep their order, from which batches are planned, so that batches do not depend on the subset.
         store, parts = store.subset(used), [torch.searchsorted(used, part) for part in parts]
     train, val, tested = parts
-    return Ground(store, train, val, tested, found.name, tuple(question.labels))
+    return SharedDataset(store, train, val, tested, found.name, tuple(setup.labels))
 
 
-def default_sizes(there: int) -> list[int]:
-    """An eighth, a quarter, half and all."""
-    return sorted({max(1, there // part) for part in (8, 4, 2, 1)})
+def default_sizes(available: int) -> list[int]:
+    """An eighth, a quarter, half and all of the training molecules."""
+    return sorted({max(1, available // part) for part in (8, 4, 2, 1)})
 
 
-def baseline(ground: Ground, size: int, name: str) -> float | None:
-    """Test MAE of a linear fit to the numbers of atoms of each element: what any network has to beat.
+def baseline(shared: SharedDataset, size: int, name: str) -> float | None:
+    """Test MAE of a linear fit to the numbers of atoms of each element, which uses no geometry.
 
-    ``None`` for labels that are no scalars of structures.
+    ``None`` for labels that are not one number a structure.
     """
-    store = ground.store
+    store = shared.store
     label = store.labels[name].double()
-    if name in store.per_atom or label.dim() != 1 or not len(ground.test):
+    if name in store.per_atom or label.dim() != 1 or not len(shared.test):
         return None
     composition = store.composition().double()
     basis = torch.cat([composition, torch.ones(len(store), 1, dtype=torch.float64)], 1)
-    train = ground.train[:size]
-    train, test = (rows[label[rows].isfinite()] for rows in (train, ground.test))
+    train = shared.train[:size]
+    train, test = (rows[label[rows].isfinite()] for rows in (train, shared.test))
     coefficients = solve(basis[train], label[train, None])
     return float((basis[test] @ coefficients - label[test, None]).abs().mean())
 
 
 def _shuffled(store: Store, rows: Tensor, salt: str) -> Tensor:
-    """Rows in an order that depends on their ids alone."""
+    """Rows in an order that depends only on their ids."""
     ids = store.ids[rows].tolist()
     place = dict(zip(ids, rows.tolist()))
     return torch.tensor([place[i] for i in by_hash(ids, salt)], dtype=torch.int64)
 
 
 def _elements_first(store: Store, rows: Tensor) -> Tensor:
-    """The same order, but the first structures with each element lead.
+    """The same order, except that the first few structures with each element come first.
 
-    Otherwise a small training set may lack a rare element, whose reference energy nothing would then determine, and
-    the errors of a few test molecules, thousands of eV, would be all that is compared.
+    Otherwise a small training set may lack a rare element. Its reference energy would then be undetermined, and errors
+    of thousands of eV on a few test molecules would dominate the mean.
     """
     has = store.composition()[rows] > 0
     first = has & (has.cumsum(0) <= _OF_EACH_ELEMENT)
-    leads = first.any(1)
-    return torch.cat([rows[leads], rows[~leads]])
+    early = first.any(1)
+    return torch.cat([rows[early], rows[~early]])
