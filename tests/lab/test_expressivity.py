@@ -28,7 +28,7 @@ PAIRS = {pair.name: pair for pair in [*pairs(), *chains()]}
 
 def apart(name: str, pair: str, layers: int, **config) -> bool:
     (verdict,) = expressivity([name], chosen=[PAIRS[pair]], layers=[layers], seeds=1, config=config)
-    return verdict.told_apart
+    return verdict.distinguished
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -41,7 +41,7 @@ def test_every_family_tells_apart_what_it_should_and_from_the_depth_it_should(na
     for verdict in verdicts:
         assert verdict.margin < 30 or verdict.margin > 1e5, verdict
         first = EXPECTED[name, verdict.pair].layers
-        assert verdict.told_apart == (first is not None and verdict.layers >= first)
+        assert verdict.distinguished == (first is not None and verdict.layers >= first)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -56,7 +56,7 @@ def test_a_bond_longer_by_a_millionth_is_seen_at_once(name):
     graph = PAIRS["distances"].a
     longer = graph.replace(pos=graph.pos * (1 + 1e-6))
     for verdict in expressivity([name], chosen=[Pair("longer", 1, "", graph, longer)], layers=[1], seeds=1):
-        assert verdict.told_apart
+        assert verdict.distinguished
         assert verdict.difference < 1e-4
 
 
@@ -105,7 +105,7 @@ def test_a_trained_model_has_one_depth(tmp_path):
     found = ladder([str(tmp_path / "mine")], experiments=["pairs", "stars"])
     by_pair = {f.pair: f for f in found.pairs}
     assert [f.first for f in found.pairs] == [None] * len(by_pair)
-    assert by_pair["torsion"].deep.told_apart and not by_pair["lines"].deep.told_apart
+    assert by_pair["torsion"].deep.distinguished and not by_pair["lines"].deep.distinguished
     assert by_pair["torsion"].as_expected is None and found.surprises == []
     assert [(o.lmax, o.fold, o.seen) for o in found.stars] == [(1, 2, False), (1, 3, False), (1, 5, False)]
 
@@ -135,7 +135,7 @@ def test_a_plugin_of_ones_own_is_measured_without_an_expectation(yard):
             """,
     }, entry={"two": "zoo_two"})
     (distances, *_) = ladder(["two"], experiments=["pairs"], seeds=1).pairs
-    assert distances.pair == "distances" and not distances.deep.told_apart
+    assert distances.pair == "distances" and not distances.deep.distinguished
     assert distances.deep.layers is None and distances.as_expected is None
 
 

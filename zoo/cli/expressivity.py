@@ -13,7 +13,7 @@ from zoo.errors import ZooError
 from zoo.files.markdown import markdown_table
 
 if TYPE_CHECKING:
-    from zoo.lab.ladder import Finding, Ladder
+    from zoo.lab.ladder import Ladder, PairResult
 
 __all__ = ["as_data", "run", "tables"]
 
@@ -76,10 +76,10 @@ def tables(found: Ladder) -> Iterator[tuple[str, list[str], list[list[str]]]]:
                 for a in found.picasso])
 
 
-def _finding(f: Finding) -> dict[str, Any]:
-    data: dict[str, Any] = {"name": f.name, "pair": f.pair, "told_apart": f.deep.told_apart, "from_layers": f.first}
+def _finding(f: PairResult) -> dict[str, Any]:
+    data: dict[str, Any] = {"name": f.name, "pair": f.pair, "told_apart": f.deep.distinguished, "from_layers": f.first}
     for key, verdict in (("shallow", f.shallow), ("deep", f.deep)):
-        data[key] = {"layers": verdict.layers, "told_apart": verdict.told_apart, "difference": verdict.difference,
+        data[key] = {"layers": verdict.layers, "told_apart": verdict.distinguished, "difference": verdict.difference,
                      "noise": verdict.noise, "margin": verdict.margin}
     if f.expected is not None:
         data["expected"] = {"from_layers": f.expected.layers, "textbook": f.expected.textbook,
@@ -87,11 +87,11 @@ def _finding(f: Finding) -> dict[str, Any]:
     return data | {"as_expected": f.as_expected}
 
 
-def _cell(f: Finding) -> str:
+def _cell(f: PairResult) -> str:
     if f.first is not None:
         text = f"from {f.first} ({_short(f.deep.margin)})"
     else:
-        text = f"{'yes' if f.deep.told_apart else 'never' if f.deep.layers else 'no'} ({_short(f.deep.margin)})"
+        text = f"{'yes' if f.deep.distinguished else 'never' if f.deep.layers else 'no'} ({_short(f.deep.margin)})"
     return text if f.as_expected is not False else f"{text} ≠ expected"
 
 

@@ -33,7 +33,7 @@ def body_order(subject: Subject) -> Iterator[Finding]:
         if blind:
             yield below(verdict.margin, SURE, "margin over noise; one layer must not tell the pair apart", of=pair.name)
         else:
-            yield Finding(ok=verdict.told_apart, measured=verdict.margin, of=pair.name,
+            yield Finding(ok=verdict.distinguished, measured=verdict.margin, of=pair.name,
                           detail=f"margin over noise; one layer must tell the pair apart (> {SURE:g})")
 
 

@@ -1,7 +1,4 @@
-"""Metrics of a model on a split, and boards that compare models by their cards.
-
-Start with ``evaluation.py``.
-"""
+"""Metrics of a model on a split, and leaderboards that compare models by their cards. Start with ``evaluation.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of an evaluation: errors by size and by element, and how the intervals held."""
+"""Parts of an evaluation: errors by size and by element, and the calibration of the intervals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HEAVY = (0, 6, 7, 8, 9, 10, 12, 15, 20, 30, 50, 100, 10**9)
 
 
 def breakdown(result: TargetResult, store: Store, rows: Tensor) -> Groups:
-    """MAE and count by number of atoms, and by element that the structure contains."""
+    """MAE and count by number of atoms, by number of heavy atoms, and by element that the structure contains."""
     absolute = np.abs(result.error).reshape(len(result.error), -1).mean(1) * shown(result.unit)[1]
     atoms = store.n_atoms[rows].cpu().numpy()[result.structure]
     by_size, by_heavy, by_element = {}, {}, {}
@@ -49,8 +49,8 @@ def breakdown(result: TargetResult, store: Store, rows: Tensor) -> Groups:
     return {"size": by_size, "heavy_atoms": by_heavy, "element": by_element}
 
 
-def calibration(results: Mapping[str, TargetResult], outside: Sequence[bool], split: str) -> dict[str, Any]:
-    """The entry ``measured`` of a card's ``uncertainty``."""
+def calibration(results: Mapping[str, TargetResult], flagged: Sequence[bool], split: str) -> dict[str, Any]:
+    """The entry ``measured`` of a card's ``uncertainty``; ``flagged``: which structures are out of distribution."""
     held: dict[str, dict[str, float]] = {"coverage": {}, "spearman": {}, "width": {}}
     for name, result in results.items():
         if result.width is not None and len(result.label):
@@ -58,17 +58,17 @@ def calibration(results: Mapping[str, TargetResult], outside: Sequence[bool], sp
             found["width"] *= shown(result.unit)[1]
             for key, value in found.items():
                 held[key][name] = round(value, 3) if key != "width" else rounded(value)
-    entry: dict[str, Any] = {"split": split, "n": len(outside), **held, "outside": round(float(np.mean(outside)), 5),
+    entry: dict[str, Any] = {"split": split, "n": len(flagged), **held, "outside": round(float(np.mean(flagged)), 5),
                              "date": time.strftime("%Y-%m-%d")}
     return entry
 
 
 def columns(parts_of: Mapping[str, Groups], split: str) -> list[dict[str, Any]]:
-    """A breakdown by heavy atoms and by element as a card holds it: a column of values for every target."""
+    """A breakdown by heavy atoms and by element in the form of a card: a column of values for every target."""
     sections = []
     for by in ("heavy_atoms", "element"):
         parts = {name: kinds[by] for name, kinds in parts_of.items() if by in kinds}
-        # In the order of the target that has most of them; a target without labels there has none.
+        # In the order of the target with the most groups; a group without labels of a target has no error of it.
         groups = max((list(part) for part in parts.values()), key=len, default=[])
         if groups:
             n = [max(part[g]["n"] for part in parts.values() if g in part) for g in groups]
@@ -86,10 +86,10 @@ def _mean(absolute: np.ndarray) -> dict[str, float]:
 
 
 def shown(unit: str) -> tuple[str, float]:
-    """Errors of energies and forces are read in thousandths."""
+    """Unit and factor for printing errors: those of energies and forces are in thousandths."""
     return ("m" + unit, 1000.0) if unit.startswith("eV") else (unit, 1.0)
 
 
 def rounded(value: float) -> float:
-    """Five significant digits: the sixth differs between machines."""
+    """Five significant digits; the sixth differs between machines."""
     return float(f"{value:.5g}")

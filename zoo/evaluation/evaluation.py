@@ -1,4 +1,4 @@
-"""How well a model does on a split: predictions beside labels, metrics in physical units, what goes into the card."""
+"""Evaluates a model on a split: predictions and labels, metrics in physical units, entries for the card."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zoo.errors import EvaluationError
 from zoo.evaluation.breakdown import Groups, breakdown, calibration, columns, rounded, shown
 from zoo.loading.models import load
 from zoo.process.memory import is_out_of_memory
-from zoo.uncertainty import ErrorModel, Watch, describe, find
+from zoo.uncertainty import ErrorModel, FeatureHook, describe, find
 
 if TYPE_CHECKING:
     from zoo.data.store import Store
@@ -43,8 +43,8 @@ class TargetResult:
     Attributes:
         unit: of both.
         predicted, label: (n, ...) float64.
-        structure: (n,) place among the evaluated rows, for each entry (an atom's structure for forces).
-        baseline: (n, ...) what the atomic references alone give; 0 where there are none.
+        structure: (n,) index of the structure among the evaluated rows (for forces, that of each atom).
+        baseline: (n, ...) prediction from the atomic references alone; 0 if there are none.
         width: (n,) half-width of the interval of each prediction; ``None`` without error estimates.
         atoms: (n,) atoms of each structure, for an energy whose derivatives are predicted too; ``None`` for others.
     """
@@ -67,13 +67,15 @@ class Evaluation:
     """The result of :func:`evaluate`.
 
     Attributes:
-        model: name. split: what was evaluated. n: structures.
-        metrics: entries as a card holds them.
-        results: per target, what the metrics are made of.
+        model: name of the model.
+        split: name of the split.
+        n: number of structures.
+        metrics: entries in the form of a card.
+        results: for each target, the predictions and labels.
         breakdown: MAE per target (in the unit of its metrics) by number of atoms, by number of heavy atoms, and by
             element that a structure has: ``{"U0": {"size": {"10-14": {"mae": …, "n": …}}, "heavy_atoms": {"9": …},
             "element": {"F": …}}}``.
-        calibration: how the intervals held, as a card holds it; ``None`` without error estimates.
+        calibration: coverage and width of the intervals in the form of a card; ``None`` without error estimates.
     """
 
     model: str
@@ -85,25 +87,25 @@ class Evaluation:
     calibration: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: everything but the predictions."""
+        """Plain data without the predictions."""
         data = {"model": self.model, "split": self.split, "n": self.n, "metrics": self.metrics,
                 "breakdown": self.breakdown}
         return data if self.calibration is None else {**data, "calibration": self.calibration}
 
     def card_breakdown(self) -> list[dict[str, Any]]:
-        """The breakdown by heavy atoms and by element as a card holds it."""
+        """The breakdown by heavy atoms and by element in the form of a card."""
         return columns(self.breakdown, self.split)
 
     def value(self, target: str, metric: str = "mae") -> float:
-        """One metric, in the unit that :attr:`metrics` says.
+        """One metric, in the unit given in :attr:`metrics`.
 
         Raises:
-            EvaluationError: it was not measured.
+            EvaluationError: this metric was not measured.
         """
         for entry in self.metrics:
             if (entry["target"], entry["metric"]) == (target, metric):
                 return entry["value"]
-        raise EvaluationError(f"no {metric} of '{target}': measured were {', '.join(self.results)}")
+        raise EvaluationError(f"no {metric} of '{target}' was measured. Fix: choose one of {', '.join(self.results)}")
 
 
 def evaluate(
@@ -124,18 +126,18 @@ def evaluate(
 
     Args:
         model: a name, a card folder, or a loaded model with a card.
-        split: ``test``, ``val``, ``train`` or ``all`` structures of the data; by default ``test`` of the card's own
-            data, and ``all`` of others.
-        data: where the card's data set lies, or another file or store.
-        targets: those to measure; by default all that the data have labels for.
-        derivatives: ``forces``, ``stress``; by default those of the card that the data have.
+        split: ``test``, ``val``, ``train`` or ``all``; by default ``test`` for the card's own data and ``all`` for
+            other data.
+        data: path of the card's data set, or another file or store.
+        targets: targets to measure; by default all that have labels in the data.
+        derivatives: ``forces``, ``stress``; by default those of the card that have labels in the data.
         batch: limits ``molecules``, ``atoms``, ``edges`` of one forward pass; halved when memory runs out.
-        limit: at most so many structures, evenly spread over the split.
-        allow_overlap: measure on training structures too; the result is marked.
+        limit: use at most this many structures, evenly spread over the split.
+        allow_overlap: allow training structures; the name of the split in the result then says so.
         progress: called with (done, total).
 
     Raises:
-        EvaluationError: the structures were trained on, or none has a label.
+        EvaluationError: the structures are training structures, or none has a label.
         DataError: the data cannot be opened.
     """
     model = model if isinstance(model, torch.nn.Module) else load(model, device=device, dtype=dtype)
@@ -147,12 +149,12 @@ def evaluate(
     check_elements(found.store, rows, model.elements, found.name)
     limits = batch or _limits(card.recipe)
     error_model = find(model) if isinstance(card.uncertainty, Uncertainty) else None
-    outside: list[bool] = []
+    flagged: list[bool] = []
     results = predict_rows(model, found.store, rows, names, limits=limits, progress=progress, error_model=error_model,
-                           outside=outside)
+                           flagged=flagged)
     metrics = summarise(results, split=marked, device=_device(model))
     parts = {name: breakdown(result, found.store, rows) for name, result in results.items()}
-    held = None if error_model is None else calibration(results, outside, marked)
+    held = None if error_model is None else calibration(results, flagged, marked)
     return Evaluation(card.name, marked, len(rows), metrics, results, parts, held)
 
 
@@ -161,11 +163,12 @@ def evaluate(
 
 def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str], *, limits: Mapping[str, int | None],
                  progress: Callable[[int, int], None] | None = None, error_model: ErrorModel | None = None,
-                 outside: list[bool] | None = None) -> dict[str, TargetResult]:
-    """Predictions and labels for rows of a store, in physical units, float64; batches that do not fit are halved.
+                 flagged: list[bool] | None = None) -> dict[str, TargetResult]:
+    """Predictions and labels for rows of a store, in physical units and float64; batches are halved if memory runs out.
 
     Args:
-        error_model: gives the results their ``width``, and fills ``outside``: whether a structure was flagged.
+        error_model: estimates the ``width`` of the results.
+        flagged: receives for each structure whether the error model finds it out of distribution.
     """
     derivatives = tuple(name for name in names if name in DERIVATIVES)
     sizes = {"atoms": store.n_atoms.cpu().numpy(), "edges": store.n_edges.cpu().numpy()}
@@ -181,9 +184,9 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
         try:
             with torch.no_grad():
                 graph = store.graph(torch.from_numpy(part), dtype=model.dtype).to(model.device)
-                with Watch(model) as watch:
+                with FeatureHook(model) as hook:
                     batch = model(graph, derivatives)
-                estimate = None if error_model is None else error_model(describe(model, graph, watch.features))
+                estimate = None if error_model is None else error_model(describe(model, graph, hook.features))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or len(part) == 1:
                 raise
@@ -195,8 +198,8 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
             baselines[name].append(_baseline(model, name, batch[name], graph))
             if estimate is not None and name in estimate.widths:
                 widths[name].append(estimate.widths[name])
-        if estimate is not None and outside is not None:
-            outside += map(bool, estimate.outside)
+        if estimate is not None and flagged is not None:
+            flagged += map(bool, estimate.out_of_distribution)
         if progress is not None:
             progress(sum(map(len, order)), len(rows))
     model.train(was_training)
@@ -220,7 +223,8 @@ def _result(name: str, store: Store, predicted: np.ndarray, label: np.ndarray, b
     structure = np.repeat(np.arange(len(atoms)), atoms) if name in store.per_atom else np.arange(len(label))
     known = np.isfinite(label).reshape(len(label), -1).all(1)
     if not np.isfinite(predicted[known]).all():
-        raise EvaluationError(f"the model predicts values of '{name}' that are not finite")
+        raise EvaluationError(f"the model predicts values of '{name}' that are not finite. Fix: run zoo check on "
+                              "the model, and look for coinciding atoms in the structures")
     shape = label[known].shape
     return TargetResult(store.units[name], predicted[known].reshape(shape), label[known], structure[known],
                         baseline[known].reshape(shape), np.concatenate(widths)[known] if widths else None,
@@ -231,10 +235,10 @@ def _result(name: str, store: Store, predicted: np.ndarray, label: np.ndarray, b
 
 
 def summarise(results: Mapping[str, TargetResult], *, split: str, device: str) -> list[dict[str, Any]]:
-    """MAE (with its 95 % confidence interval), RMSE, largest error and R² of every target, as a card holds them.
+    """MAE (with its 95 % confidence interval), RMSE, largest error and R² of every target, in the form of a card.
 
-    Energies are given in meV, those of force fields also per atom (``mae_per_atom``, ``rmse_per_atom``). R² is the
-    explained share of what atomic references leave.
+    Energies are in meV, those of force fields also per atom (``mae_per_atom``, ``rmse_per_atom``). R² is the explained
+    share of the variance that remains after the atomic references.
     """
     entries = []
     for name, result in results.items():
@@ -255,7 +259,7 @@ def summarise(results: Mapping[str, TargetResult], *, split: str, device: str) -
 
 def _metrics(result: TargetResult) -> dict[str, float]:
     error = result.error
-    # What references give costs a model nothing: totals would have an R² of 1 whatever the model.
+    # The references explain nearly all variance of total energies, so that every model would have an R² of 1.
     label = (result.label - result.baseline).reshape(len(result.label), -1)
     spread = float(np.square(label - label.mean(0)).sum())
     metrics = {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt(np.square(error).mean())),
@@ -269,20 +273,20 @@ def _metrics(result: TargetResult) -> dict[str, float]:
 
 
 def _interval(result: TargetResult) -> tuple[float, float]:
-    """95 % interval of the MAE, by the normal approximation over structures (atoms of one are not independent)."""
+    """95 % interval of the MAE by the normal approximation over structures (atoms of one are not independent)."""
     absolute = np.abs(result.error).reshape(len(result.error), -1).mean(1)
     structures, place = np.unique(result.structure, return_inverse=True)
     sums, counts = np.bincount(place, absolute), np.bincount(place)
     mean = float(absolute.mean())
     if len(structures) < 2:
         return mean, mean
-    # Ratio estimator: residuals of each structure's sum from what its size predicts.
+    # Ratio estimator: residual of each structure's sum from the mean error times its size.
     spread = float(np.sqrt(np.square(sums - mean * counts).sum() / (len(structures) - 1)))
     half = 1.96 * spread * np.sqrt(len(structures)) / counts.sum()
     return max(0.0, mean - half), mean + half
 
 
-# -- what is evaluated ---------------------------------------------------------------------------------------------
+# -- targets and rows ----------------------------------------------------------------------------------------------
 
 
 def _names(model: Model, found: CardData, targets: Sequence[str] | None,
@@ -291,29 +295,29 @@ def _names(model: Model, found: CardData, targets: Sequence[str] | None,
     names = list(targets) if targets else [name for name in model.readouts if name in labels]
     unknown = [name for name in names if name not in model.readouts]
     if unknown:
-        raise EvaluationError(f"{card.name} does not predict {', '.join(unknown)}; its targets are "
+        raise EvaluationError(f"{card.name} does not predict {', '.join(unknown)}. Fix: choose from its targets "
                               f"{', '.join(model.readouts)}")
     wanted = card.derivatives if derivatives is None else derivatives
     names += [name for name in wanted if name in labels]
     if not names:
         raise EvaluationError(f"{found.name} has labels {', '.join(labels) or 'of no kind'}, and {card.name} "
-                              f"predicts {', '.join(model.readouts)}: nothing to compare. Map them under data.keys")
+                              f"predicts {', '.join(model.readouts)}. Fix: map the labels to targets under data.keys")
     return names
 
 
 def _rows(found: CardData, split: str | None, *, limit: int | None, allow_overlap: bool) -> tuple[Tensor, str]:
-    """Rows to measure, and the name of the split as the metrics will carry it."""
+    """Rows to measure, and the name of the split for the metrics."""
     split = split or ("test" if found.own else "all")
     rows = torch.arange(len(found.store)) if split == "all" else found.rows.get(split)
     if rows is None:
-        raise EvaluationError(f"there is no split '{split}': choose train, val, test or all")
+        raise EvaluationError(f"there is no split '{split}'. Fix: choose train, val, test or all")
     if not len(rows):
         raise EvaluationError(f"{found.name} has no structures of the split '{split}'; it has {len(found.store)} in "
-                              "all: choose another by --split, such as all")
+                              "total. Fix: choose another split, such as --split all")
     seen = int(torch.isin(rows, found.rows["train"]).sum())
     if seen and not allow_overlap:
-        raise EvaluationError(f"{seen} of the {len(rows)} structures were trained on: errors on them say nothing about "
-                              "others. Use --split test, or --allow-overlap, which marks the result")
+        raise EvaluationError(f"{seen} of the {len(rows)} structures were trained on, and errors on them say nothing "
+                              "about others. Fix: use --split test, or --allow-overlap, which marks the result")
     if limit is not None and limit < len(rows):
         rows = rows[torch.linspace(0, len(rows) - 1, limit).long()]
     if not found.own:
@@ -322,7 +326,7 @@ def _rows(found: CardData, split: str | None, *, limit: int | None, allow_overla
 
 
 def _limits(recipe: Mapping[str, Any]) -> dict[str, int | None]:
-    """Room for twice the training batch, or for what a laptop holds."""
+    """Twice the limits of a training batch, or limits that fit into a laptop's memory."""
     batch = recipe.get("batch") or {}
     limits = {key: 2 * value for key, value in batch.items() if key in ("molecules", "atoms", "edges") and value}
     return limits or dict(_DEFAULT_BATCH)
@@ -336,7 +340,7 @@ def _device(model: Model) -> str:
 
 @cache
 def commit() -> str | None:
-    """The commit of the source tree that is running; ``None`` for an installed package."""
+    """The commit of the running source tree; ``None`` for an installed package."""
     try:
         answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).resolve().parent, capture_output=True,
                                 text=True, timeout=5, check=False)

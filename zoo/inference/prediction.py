@@ -15,7 +15,7 @@ from torch import Tensor
 from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.graph.graph import Graph
 from zoo.process.memory import is_out_of_memory
-from zoo.uncertainty import ErrorModel, Watch, describe, find
+from zoo.uncertainty import ErrorModel, FeatureHook, describe, find
 
 if TYPE_CHECKING:
     from zoo.model.model import Model
@@ -257,9 +257,9 @@ def _join(graphs: list[Graph]) -> Graph:
 def _forward(model: Model, graph: Graph, derivatives: Sequence[str], per_atom: bool,
              error_model: ErrorModel | None) -> list[Prediction]:
     with torch.no_grad():
-        with Watch(model) as watch:
+        with FeatureHook(model) as hook:
             out = model(graph, derivatives)
-        estimate = None if error_model is None else error_model(describe(model, graph, watch.features))
+        estimate = None if error_model is None else error_model(describe(model, graph, hook.features))
         if per_atom and model.energy_target is not None:
             out["atomic_energies"] = model.atomic_energies(graph)
     arrays = {name: value.cpu().double().numpy() for name, value in out.items()}
@@ -270,7 +270,7 @@ def _forward(model: Model, graph: Graph, derivatives: Sequence[str], per_atom: b
     if estimate is not None:
         for b, prediction in enumerate(predictions):
             prediction["uncertainty"] = {name: float(width[b]) for name, width in estimate.widths.items()}
-            prediction["outside"] = estimate.outside[b]
+            prediction["outside"] = estimate.out_of_distribution[b]
     return predictions
 
 

@@ -23,7 +23,7 @@ from zoo.nn.irreps import FeatureLayout
 from zoo.nn.rotations import random_rotation
 from zoo.registry.families import FAMILIES
 
-__all__ = ["SURE", "Verdict", "expressivity", "first_told_apart", "together", "turned"]
+__all__ = ["SURE", "Verdict", "expressivity", "first_distinguished", "together", "turned"]
 
 SURE = 1e3
 """Told apart is what differs by this many times the noise. Measured margins are about 1, or beyond 1e6."""
@@ -55,7 +55,7 @@ class Verdict:
         return self.difference / self.noise
 
     @property
-    def told_apart(self) -> bool:
+    def distinguished(self) -> bool:
         return self.margin > SURE
 
 
@@ -85,12 +85,12 @@ def expressivity(
     return verdicts
 
 
-def first_told_apart(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], Verdict | None]:
+def first_distinguished(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], Verdict | None]:
     """For every (name, pair) the shallowest network that tells the pair apart, or ``None``."""
     first: dict[tuple[str, str], Verdict | None] = {}
     for verdict in sorted(verdicts, key=lambda v: v.layers or 0):
         key = verdict.name, verdict.pair
-        if first.setdefault(key) is None and verdict.told_apart:
+        if first.setdefault(key) is None and verdict.distinguished:
             first[key] = verdict
     return first
 

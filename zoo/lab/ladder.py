@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from zoo.errors import ZooError
 from zoo.lab.chains import chains
 from zoo.lab.expectations import Expectation, expectation
-from zoo.lab.expressivity import Verdict, expressivity, first_told_apart
+from zoo.lab.expressivity import Verdict, expressivity, first_distinguished
 from zoo.lab.pairs import pairs
 from zoo.lab.picasso import Accuracy, picasso
 from zoo.lab.stars import Orientation, orientations
 from zoo.registry.families import FAMILIES
 
-__all__ = ["EXPERIMENTS", "Finding", "Ladder", "findings", "ladder"]
+__all__ = ["EXPERIMENTS", "Ladder", "PairResult", "findings", "ladder"]
 
 EXPERIMENTS = ("pairs", "chains", "stars", "picasso")
 
 
 @dataclass(frozen=True)
-class Finding:
+class PairResult:
     """One network on one pair, over all depths.
 
     Attributes:
@@ -51,8 +51,8 @@ class Finding:
 class Ladder:
     """What :func:`ladder` found; an experiment that was not asked for is empty."""
 
-    pairs: list[Finding]
-    chains: list[Finding]
+    pairs: list[PairResult]
+    chains: list[PairResult]
     stars: list[Orientation]
     picasso: list[Accuracy]
 
@@ -100,14 +100,14 @@ def ladder(
     )
 
 
-def findings(verdicts: Iterable[Verdict]) -> list[Finding]:
+def findings(verdicts: Iterable[Verdict]) -> list[PairResult]:
     """One line for every network and pair, from the verdicts at all depths."""
     by_key: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
         by_key.setdefault((verdict.name, verdict.pair), []).append(verdict)
-    first = first_told_apart(verdict for group in by_key.values() for verdict in group)
+    first = first_distinguished(verdict for group in by_key.values() for verdict in group)
     return [
-        Finding(name, pair, group[0], group[-1], tuple(v.layers for v in group if v.layers is not None),
+        PairResult(name, pair, group[0], group[-1], tuple(v.layers for v in group if v.layers is not None),
                 None if (f := first[name, pair]) is None else f.layers,
                 expectation(name, pair) if group[0].layers is not None else None)
         for (name, pair), group in by_key.items()

@@ -14,7 +14,7 @@ from zoo.pictures import figure as plots
 if TYPE_CHECKING:
     from zoo.lab.equivariance import Equivariance
     from zoo.lab.expressivity import Verdict
-    from zoo.lab.ladder import Finding
+    from zoo.lab.ladder import PairResult
 
 __all__ = ["draw_equivariance", "draw_expressivity", "draw_representations"]
 
@@ -45,7 +45,7 @@ def draw_equivariance(rows: Sequence[Equivariance], picture: Path, *, title: str
     return plots.write(figure, picture, dpi=150)
 
 
-def draw_expressivity(rows: Sequence[Finding], picture: Path) -> Path:
+def draw_expressivity(rows: Sequence[PairResult], picture: Path) -> Path:
     """Heat maps of margins, network × pair: the smallest depth in the upper one, the largest in the lower one.
 
     The color is log10 of difference over noise; the text is the number of layers from which on the pair is
@@ -61,7 +61,7 @@ def draw_expressivity(rows: Sequence[Finding], picture: Path) -> Path:
             place = names.index(row.name), kinds.index(row.pair)
             grid[place] = np.log10(max(verdict.margin, 1.0))
             told = "yes" if row.first is None or which == "shallow" else f"from {row.first}"
-            axis.text(place[1], place[0], told if verdict.told_apart else "–", ha="center", va="center",
+            axis.text(place[1], place[0], told if verdict.distinguished else "–", ha="center", va="center",
                       color="white" if grid[place] > 5 else "black")
         shown = axis.imshow(grid, cmap="Blues", vmin=0, vmax=12, aspect="auto")
         depths = list(dict.fromkeys(getattr(row, which).layers for row in rows if row.first or row.shallow.layers))

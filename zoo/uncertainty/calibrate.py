@@ -1,4 +1,4 @@
-"""From a trained model and its data to an error model beside its weights and a section of its card."""
+"""Fits an error model to a trained model, and writes it next to the weights and into the card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.data.batches import plan
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.elements import SYMBOLS
 from zoo.errors import CalibrationError
-from zoo.uncertainty.describe import Description, Watch, describe
+from zoo.uncertainty.descriptors import Description, FeatureHook, describe
 from zoo.uncertainty.error_model import FILE, ErrorModel, Facts, atom_distance, inputs, pooled_distance
 from zoo.uncertainty.fit import Geometry, Sample, fit, whitening
 
@@ -36,12 +36,12 @@ Progress = Callable[[int, int], None]
 
 def calibrate(model: Model, *, data: str | Path | None = None, sample: int = 10_000, level: float = LEVEL,
               seed: int = 0, progress: Progress | None = None) -> ErrorModel:
-    """Fit an error model to a trained model, on its training and validation split; the test split is not touched.
+    """Fit an error model to a trained model on its training and validation split; the test split is not used.
 
     Args:
-        data: where the card's data set lies.
-        sample: at most so many structures of each of the two splits.
-        level: share of errors that the intervals are to cover.
+        data: path of the card's data set.
+        sample: use at most this many structures of each of the two splits.
+        level: share of errors that the intervals should cover.
         progress: called with (done, total).
 
     Raises:
@@ -49,12 +49,12 @@ def calibrate(model: Model, *, data: str | Path | None = None, sample: int = 10_
     """
     card = model.card
     if card is None or card.weights is None:
-        raise CalibrationError("error estimates belong to a trained model with a card: save it first with zoo.save")
+        raise CalibrationError("error estimates need a trained model with a card. Fix: save it first with zoo.save")
     targets = [name for name, readout in model.readouts.items() if not readout.shape]
     found = open_for_card(card, cutoff=model.cutoff, labels=targets, path=data, lenient=True)
     targets = [name for name in targets if name in found.store.labels and name not in found.store.per_atom]
     if not targets:
-        raise CalibrationError(f"{found.name} has no labels of a scalar target of {card.name}: nothing to calibrate on")
+        raise CalibrationError(f"{found.name} has no labels of a scalar target of {card.name}. Fix: give other --data")
     rows = {split: _some(_own(found, split, card), sample, seed) for split in ("train", "val")}
     for part in rows.values():
         check_elements(found.store, part, model.elements, found.name)
@@ -69,7 +69,7 @@ def calibrate(model: Model, *, data: str | Path | None = None, sample: int = 10_
 
 
 def write(error_model: ErrorModel, card: Card) -> Card:
-    """Put the file beside the card, and its section into the card; measurements of another one go."""
+    """Write the file next to the card and a new section into the card, which drops measurements of an older one."""
     folder = card.folder
     assert folder is not None, "checked by the caller"
     fresh, path = card.reread(), folder / FILE
@@ -87,7 +87,7 @@ def write(error_model: ErrorModel, card: Card) -> Card:
 
 @dataclass
 class _Sums:
-    """Of what whitening needs."""
+    """Sums for the whitening matrices."""
 
     pooled: Tensor
     atoms: Tensor
@@ -138,16 +138,16 @@ def _validation(model: Model, store: Store, rows: Tensor, targets: list[str], ge
 
 def _passes(model: Model, store: Store, rows: Tensor, targets: list[str], progress: Progress | None
             ) -> Iterator[tuple[Description, Tensor]]:
-    """Descriptions and residuals (b, T) float64 of batches."""
+    """Descriptors and residuals (b, T) float64, batch by batch."""
     sizes = {"atoms": store.n_atoms.cpu().numpy(), "edges": store.n_edges.cpu().numpy()}
     done = 0
     for part in plan(rows.numpy(), sizes, _BATCH):
         graph = store.graph(torch.from_numpy(part), dtype=model.dtype).to(model.device)
-        with torch.no_grad(), Watch(model) as watch:
+        with torch.no_grad(), FeatureHook(model) as hook:
             values = model(graph)
         labels = store.labels_of(torch.from_numpy(part), targets)
         residual = torch.stack([labels[name].cpu() - values[name].cpu() for name in targets], 1)
-        yield describe(model, graph, watch.features), residual
+        yield describe(model, graph, hook.features), residual
         done += len(part)
         if progress is not None:
             progress(done, len(rows))
@@ -160,7 +160,7 @@ def _own(found: CardData, split: str, card: Card) -> Tensor:
     rows = found.rows[split]
     if not found.own or len(rows) < _ENOUGH:
         raise CalibrationError(f"{found.name} has {len(rows)} structures of the split '{split}' of {card.name}, and "
-                               f"calibration takes {_ENOUGH} at least: name the data it was trained on by --data")
+                               f"calibration needs at least {_ENOUGH}. Fix: give the data it was trained on by --data")
     return rows
 
 
@@ -172,7 +172,7 @@ def _some(rows: Tensor, sample: int, seed: int) -> Tensor:
 
 
 def _most(store: Store, rows: Tensor, elements: tuple[int, ...]) -> dict[str, int]:
-    """Largest counts in any of the rows: of heavy atoms, of atoms, and of each element."""
+    """Largest number of heavy atoms, of atoms, and of atoms of each element in any of the rows."""
     part = store.subset(rows)
     counts = part.composition(list(elements))
     heavy = counts[:, [z > 1 for z in elements]].sum(1)

@@ -1,4 +1,4 @@
-"""The error model: from descriptors of a structure to the half-width of an interval for each of its values."""
+"""The error model: from descriptors of a structure to the half-width of an interval for each of its targets."""
 
 from __future__ import annotations
 
@@ -15,42 +15,45 @@ from zoo.cards.weights import METADATA_KEY, read_header
 from zoo.elements import SYMBOLS
 from zoo.errors import WeightsError
 from zoo.files.replacing import replacing
-from zoo.uncertainty.describe import Description
+from zoo.uncertainty.descriptors import Description
 
 __all__ = ["FILE", "ErrorModel", "Estimate", "Facts"]
 
 FILE = "uncertainty.safetensors"
-"""Its name beside the weights."""
+"""Name of the file next to the weights."""
 
 _FORMAT = 1
-_FLOOR = 0.05  # of the typical error; below it, what a second opinion differs by says nothing
-CLIP = 4.0  # standard deviations of an input beyond which a network would extrapolate
+_FLOOR = 0.05  # of the typical error; a smaller output of the residual regression is noise
+CLIP = 4.0  # standard deviations; the networks would extrapolate beyond
+_STORED = {"regression": "opinion"}
+"""Fields whose name in the file differs."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of B structures.
+    """Error estimates of B structures.
 
     Attributes:
         widths: target → (B,) half-width of the interval, in the target's unit.
-        outside: per structure, why it lies outside the training data; empty for one that lies inside.
+        out_of_distribution: for each structure, the reasons why it is out of distribution; empty if it is not.
     """
 
     widths: dict[str, np.ndarray]
-    outside: list[list[str]]
+    out_of_distribution: list[list[str]]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What an error model knows that is no tensor.
+    """The part of an error model that is not tensors.
 
     Attributes:
         weights: sha256 of the weights that it was fitted to.
-        targets: in the order of its columns. elements: atomic numbers of the composition.
-        level: share of errors that the interval is to cover.
+        targets: in the order of its columns.
+        elements: atomic numbers of the composition.
+        level: share of errors that the intervals cover on the validation data.
         most: largest number of atoms of each element, of heavy atoms and of all atoms, in a training structure.
-        finite: whether structures are molecules, so that their size counts.
-        train, val: structures that it was fitted on.
+        finite: True for molecules, whose size is compared with ``most``.
+        train, val: number of structures that it was fitted on.
     """
 
     weights: str
@@ -68,16 +71,16 @@ class Facts:
 class ErrorModel:
     """Interval half-width = quantile · scale · stretch · mean over committee of exp(network(inputs)).
 
-    The inputs are composition, summed and mean features, two distances from the training data, and the size of a
-    *second opinion*: a linear regression of the residuals on all heads together, which sees where targets contradict
-    each other. ``stretch`` is 1 inside the training data and grows in proportion to the distance beyond its edge, as
-    the last-layer variance fᵀ(C + ς)⁻¹f of Bigi et al. (2024) does.
+    The inputs are composition, summed and mean features, two distances from the training data, and the output of a
+    *residual regression*: a linear regression of the residuals on the descriptors of all targets together, which is
+    large where the targets contradict each other. ``stretch`` is 1 within the training data and grows in proportion to
+    the distance beyond its edge, like the last-layer variance fᵀ(C + ς)⁻¹f of Bigi et al. (2024).
 
     Attributes:
         whiten: (F + 1, F + 1), so that ‖pooled · whiten‖² = fᵀ(C + ς)⁻¹f / (F + 1).
         atom_mean, atom_whiten: (F,), (F, F), the same for single atoms, centred.
         edge: (2,) the two distances at the edge of the training data.
-        opinion: (H, T) the second opinion, in units of ``scale``.
+        regression: (H, T) weights of the residual regression, in units of ``scale``.
         mean, spread: (P,) of the inputs.
         hidden, hidden_bias, out, out_bias: (K, P, M), (K, M), (K, M, T), (K, T): a committee of K networks.
         scale, quantile: (T,) typical error in the target's unit; multiple of exp(network) that covers ``level``.
@@ -88,7 +91,7 @@ class ErrorModel:
     atom_mean: Tensor
     atom_whiten: Tensor
     edge: Tensor
-    opinion: Tensor
+    regression: Tensor
     mean: Tensor
     spread: Tensor
     hidden: Tensor
@@ -102,12 +105,12 @@ class ErrorModel:
     def __call__(self, description: Description) -> Estimate:
         distance = torch.stack([pooled_distance(description, self.whiten),
                                 atom_distance(description, self.atom_mean, self.atom_whiten)], 1)
-        given = inputs(description, distance, description.heads @ self.opinion)
+        given = inputs(description, distance, description.heads @ self.regression)
         ratio = (distance / self.edge).amax(1)
         log = self.network(given)
         width = (log.exp() * ratio.clamp(min=1)[:, None]).double() * self.quantile * self.scale
         columns = {target: width[:, k].numpy() for k, target in enumerate(self.facts.targets)}
-        return Estimate(columns, self._outside(description, ratio))
+        return Estimate(columns, self._out_of_distribution(description, ratio))
 
     def network(self, given: Tensor) -> Tensor:
         """(B, T) logarithm of the expected error in units of ``scale``: the mean of the committee."""
@@ -115,7 +118,7 @@ class ErrorModel:
         hidden = torch.nn.functional.silu(torch.einsum("bp,kpm->kbm", x, self.hidden) + self.hidden_bias[:, None])
         return (torch.einsum("kbm,kmt->kbt", hidden, self.out) + self.out_bias[:, None]).mean(0)
 
-    def _outside(self, description: Description, ratio: Tensor) -> list[list[str]]:
+    def _out_of_distribution(self, description: Description, ratio: Tensor) -> list[list[str]]:
         counts = description.composition.round().long().tolist()
         return [self._reasons(dict(zip(self.facts.elements, row)), far) for row, far in zip(counts, ratio.tolist())]
 
@@ -139,10 +142,10 @@ class ErrorModel:
     # -- file --------------------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """Write the file, by rename; equal models give equal bytes."""
+        """Write the file, by rename; equal models give identical files."""
         from safetensors.torch import save as to_bytes
 
-        tensors = {f.name: getattr(self, f.name).contiguous() for f in fields(self) if f.name not in ("facts", "path")}
+        tensors = {key: getattr(self, name).contiguous() for key, name in _tensor_names().items()}
         metadata = {METADATA_KEY: json.dumps(asdict(self.facts), sort_keys=True)}
         with replacing(path) as staging:
             staging.write_bytes(to_bytes(tensors, metadata=metadata))
@@ -152,45 +155,50 @@ class ErrorModel:
         """Read a file.
 
         Raises:
-            WeightsError: no complete file of this kind, or one of a newer zoo.
+            WeightsError: the file is incomplete, of another kind, or of a newer version of this package.
         """
         from safetensors.torch import load_file
 
-        names = {f.name for f in fields(cls)} - {"facts", "path"}
+        names = _tensor_names()
         header, metadata = read_header(path)
         try:
             facts = json.loads(metadata[METADATA_KEY])
-            if facts["format"] != _FORMAT or set(header) != names:
-                raise WeightsError(f"{path}: an error model of format {facts['format']}, and this zoo reads format "
-                                   f"{_FORMAT}: fit it again with zoo calibrate")
+            if facts["format"] != _FORMAT or set(header) != set(names):
+                raise WeightsError(f"{path} is an error model of format {facts['format']}, and this zoo reads format "
+                                   f"{_FORMAT}. Fix: fit it again with zoo calibrate")
             known = Facts(**facts)
         except (KeyError, TypeError, ValueError) as error:
-            raise WeightsError(f"{path}: no error model of zoo calibrate") from error
-        return cls(facts=known, path=path, **load_file(path))
+            raise WeightsError(f"{path} is not an error model. Fix: fit one with zoo calibrate") from error
+        return cls(facts=known, path=path, **{names[key]: value for key, value in load_file(path).items()})
 
 
-# -- parts that fitting needs too --------------------------------------------------------------------------------------
+# -- shared with fitting -----------------------------------------------------------------------------------------------
+
+
+def _tensor_names() -> dict[str, str]:
+    """Name in the file → field, for all tensors."""
+    return {_STORED.get(f.name, f.name): f.name for f in fields(ErrorModel) if f.name not in ("facts", "path")}
 
 
 def pooled_distance(description: Description, whiten: Tensor) -> Tensor:
-    """(B,) distance of the summed features, about 1 in the training data."""
+    """(B,) distance of the summed features from the training data, where it is about 1."""
     return (description.pooled @ whiten).norm(dim=1)
 
 
 def atom_distance(description: Description, mean: Tensor, whiten: Tensor) -> Tensor:
-    """(B,) largest distance of one of a structure's atoms, about 1 for most atoms of the training data."""
+    """(B,) largest distance of an atom of each structure; about 1 for most atoms of the training data."""
     each = ((description.atoms - mean) @ whiten).norm(dim=1)
     count = description.pooled.shape[0]
     return each.new_zeros(count).scatter_reduce(0, description.batch, each, "amax")
 
 
-def inputs(description: Description, distance: Tensor, opinion: Tensor) -> Tensor:
-    """(B, P) inputs of the networks; ``opinion`` (B, T) in units of the typical error."""
+def inputs(description: Description, distance: Tensor, residual: Tensor) -> Tensor:
+    """(B, P) inputs of the networks; ``residual`` (B, T) is predicted by the residual regression."""
     sums, atoms = description.pooled[:, :-1], description.pooled[:, -1:].clamp(min=1)
     return torch.cat([description.composition, atoms, sums, sums / atoms, distance.clamp(min=1e-6).log(),
-                      opinion_size(opinion)], 1)
+                      log_size(residual)], 1)
 
 
-def opinion_size(opinion: Tensor) -> Tensor:
-    """(B, T) logarithm of how much a second opinion differs, in units of the typical error."""
-    return (opinion.abs() + _FLOOR).log()
+def log_size(residual: Tensor) -> Tensor:
+    """(B, T) logarithm of the size of the predicted residuals, in units of the typical error."""
+    return (residual.abs() + _FLOOR).log()

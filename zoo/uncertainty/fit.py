@@ -1,4 +1,4 @@
-"""Fit an error model: second opinion, committee and quantiles, each judged on validation structures it has not seen."""
+"""Fits an error model: residual regression, committee and quantiles, by cross-validation on the validation data."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from zoo.uncertainty.error_model import CLIP, ErrorModel, Facts, opinion_size
+from zoo.uncertainty.error_model import CLIP, ErrorModel, Facts, log_size
 
 __all__ = ["Sample", "fit", "whitening"]
 
 _FOLDS = 4
 _HIDDEN = 32
 _RIDGES = (1e-2, 1e-3, 1e-4, 1e-5)
-_LARGEST = 8.0  # typical errors; a larger residual counts as this in the second opinion, which would follow it
+_LARGEST = 8.0  # typical errors; larger residuals are clipped in the regression, which they would dominate
 _EDGE = 0.999
 _BATCH, _EPOCHS, _PATIENCE, _RATE, _DECAY = 256, 40, 5, 2e-3, 0.1
 
@@ -25,7 +25,7 @@ class Sample:
 
     Attributes:
         heads: (n, H), see :class:`~zoo.uncertainty.Description`.
-        inputs: (n, P − T) inputs of the networks but for the second opinion; ``None`` for training structures.
+        inputs: (n, P − T) inputs of the networks without the regression; ``None`` for training structures.
         residual: (n, T) label − prediction; NaN where there is no label.
     """
 
@@ -36,7 +36,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Geometry:
-    """What measures distances from the training data; see :class:`ErrorModel`."""
+    """Means and whitening matrices for distances from the training data; see :class:`ErrorModel`."""
 
     whiten: Tensor
     atom_mean: Tensor
@@ -46,19 +46,20 @@ class Geometry:
 def fit(train: Sample, val: Sample, geometry: Geometry, distance: Tensor, facts: Facts, *, seed: int = 0) -> ErrorModel:
     """An error model from training and validation structures.
 
-    Both kinds of structures make the second opinion; the committee and the quantiles are fitted on validation alone,
-    since a model errs less on what it was trained on. Every fold of the validation structures is judged by a
-    regression and a network that have not seen it, and the quantiles are those of the errors so judged.
+    The residual regression uses both kinds of structures. The committee and the quantiles use only validation
+    structures, since errors on training structures are smaller. For each fold of the validation structures, predictions
+    come from a regression and a network fitted without it, and the quantiles are those of these predictions.
 
     Args:
-        distance: (n_val, 2) of the validation structures.
+        distance: (n_val, 2) distances of the validation structures from the training data.
     """
     folds = torch.randint(_FOLDS, (len(val.residual),), generator=torch.Generator().manual_seed(seed))
     known = val.residual.isfinite()
     scale = torch.stack([column[have].abs().median() for column, have in zip(val.residual.T, known.T)]).clamp(min=1e-12)
-    opinion, judged = _second_opinion(train.heads, train.residual / scale, val.heads, val.residual / scale, folds)
+    regression, predicted = _residual_regression(train.heads, train.residual / scale, val.heads,
+                                                 val.residual / scale, folds)
     assert val.inputs is not None, "validation structures have inputs"
-    given = torch.cat([val.inputs, opinion_size(judged)], 1)
+    given = torch.cat([val.inputs, log_size(predicted)], 1)
     mean, spread = given.mean(0), given.std(0).clamp(min=1e-6)
     x = ((given - mean) / spread).clamp(-CLIP, CLIP)
     size = (val.residual / scale).abs().float()
@@ -67,7 +68,7 @@ def fit(train: Sample, val: Sample, geometry: Geometry, distance: Tensor, facts:
     quantile = torch.stack([_quantile(column[have], facts.level) for column, have in zip(ratios.T, known.T)])
     return ErrorModel(
         facts=facts, whiten=geometry.whiten, atom_mean=geometry.atom_mean, atom_whiten=geometry.atom_whiten,
-        edge=torch.quantile(distance, _EDGE, dim=0), opinion=opinion, mean=mean, spread=spread,
+        edge=torch.quantile(distance, _EDGE, dim=0), regression=regression, mean=mean, spread=spread,
         hidden=torch.stack([n["1.weight"].T for n in networks]),
         hidden_bias=torch.stack([n["1.bias"] for n in networks]),
         out=torch.stack([n["4.weight"].T for n in networks]), out_bias=torch.stack([n["4.bias"] for n in networks]),
@@ -87,13 +88,13 @@ def _quantile(values: Tensor, level: float) -> Tensor:
     return ordered[min(len(ordered) - 1, int(-(-(len(ordered) + 1) * level // 1)) - 1)]
 
 
-# -- second opinion ------------------------------------------------------------------------------------------------
+# -- residual regression --------------------------------------------------------------------------------------------
 
 
-def _second_opinion(train: Tensor, train_residual: Tensor, val: Tensor, val_residual: Tensor, folds: Tensor
-                    ) -> tuple[Tensor, Tensor]:
-    """(H, T) ridge regression of the residuals on all heads, and (n_val, T) what each fold's structures get from the
-    regression without that fold. The ridge is the one that these explain most with."""
+def _residual_regression(train: Tensor, train_residual: Tensor, val: Tensor, val_residual: Tensor, folds: Tensor
+                         ) -> tuple[Tensor, Tensor]:
+    """(H, T) weights of a ridge regression of the residuals on all heads, and (n_val, T) predictions for each fold by
+    the regression without that fold. The ridge is the one with the best of these predictions."""
     spread = torch.cat([train, val]).std(0).clamp(min=1e-6)
     wanted = [r.nan_to_num(0.0).clamp(-_LARGEST, _LARGEST) for r in (train_residual, val_residual)]
     parts = [_normal(val[folds == k] / spread, wanted[1][folds == k]) for k in range(_FOLDS)]
@@ -103,12 +104,12 @@ def _second_opinion(train: Tensor, train_residual: Tensor, val: Tensor, val_resi
     best: tuple[float, float, Tensor] | None = None
     for ridge in _RIDGES:
         added = ridge * (len(train) + len(val)) * torch.eye(len(matrix), dtype=matrix.dtype)
-        judged = torch.empty_like(wanted[1])
+        held_out = torch.empty_like(wanted[1])
         for k, (part, right) in enumerate(parts):
-            judged[folds == k] = (val[folds == k] / spread).double() @ _solve(matrix - part + added, vector - right)
-        left = float((wanted[1] - judged).square().mean(0).div(wanted[1].square().mean(0).clamp(min=1e-12)).mean())
+            held_out[folds == k] = (val[folds == k] / spread).double() @ _solve(matrix - part + added, vector - right)
+        left = float((wanted[1] - held_out).square().mean(0).div(wanted[1].square().mean(0).clamp(min=1e-12)).mean())
         if best is None or left < best[0]:
-            best = (left, ridge, judged)
+            best = (left, ridge, held_out)
     assert best is not None
     added = best[1] * (len(train) + len(val)) * torch.eye(len(matrix), dtype=matrix.dtype)
     weights = _solve(matrix + added, vector) / spread[:, None]
@@ -116,7 +117,7 @@ def _second_opinion(train: Tensor, train_residual: Tensor, val: Tensor, val_resi
 
 
 def _normal(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    # In pieces: all rows at once in float64 would take gigabytes.
+    # In blocks, since all rows in float64 would take gigabytes.
     matrix = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
     vector = torch.zeros(x.shape[1], y.shape[1], dtype=torch.float64)
     for rows, wanted in zip(x.split(4096), y.split(4096)):
@@ -135,21 +136,21 @@ def _solve(matrix: Tensor, vector: Tensor) -> Tensor:
 
 def _committee(x: Tensor, size: Tensor, known: Tensor, folds: Tensor, seed: int
                ) -> tuple[list[dict[str, Tensor]], Tensor]:
-    """The weights of a network per fold, trained without it and stopped by it; (n, T) what each says of its fold."""
-    judged = torch.empty_like(size)
+    """For each fold, the weights of a network trained without it and stopped early on it; (n, T) their predictions."""
+    predicted = torch.empty_like(size)
     networks = []
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         for k in range(_FOLDS):
             torch.manual_seed(seed + k)
             net = _network(x, size, known, folds == k)
             with torch.no_grad():
-                judged[folds == k] = net(x[folds == k])
+                predicted[folds == k] = net(x[folds == k])
             networks.append(dict(net.state_dict()))
-    return networks, judged
+    return networks, predicted
 
 
 def _network(x: Tensor, size: Tensor, known: Tensor, held_out: Tensor) -> nn.Sequential:
-    """log of the expected |error|, by the likelihood of a Laplace distribution; the best of all epochs."""
+    """A network for log E|error|, fitted by the likelihood of a Laplace distribution; weights of the best epoch."""
     net = nn.Sequential(nn.Dropout(0.1), nn.Linear(x.shape[1], _HIDDEN), nn.SiLU(), nn.Dropout(0.2),
                         nn.Linear(_HIDDEN, size.shape[1])).float()
     optimizer = torch.optim.AdamW(net.parameters(), lr=_RATE, weight_decay=_DECAY)

@@ -1,4 +1,4 @@
-"""The error model that lies beside a model's weights, if it was fitted to these weights."""
+"""The error model next to a model's weights, if it was fitted to these weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KEPT = "_error_model"
 
 
 def find(model: Model) -> ErrorModel | None:
-    """The error model of a model; read once. ``None``, and why in the log, when there is none that fits."""
+    """The error model of a model, read once; ``None``, with the reason in the log, if there is none for its weights."""
     kept: dict[str, Any] = model.__dict__
     if _KEPT not in kept:
         found, reason = _look(model.card)
@@ -32,29 +32,29 @@ def find(model: Model) -> ErrorModel | None:
 
 
 def stale(card: Card) -> str | None:
-    """Why the card's error estimate is not one of its weights; ``None`` if it is, or if it has none."""
+    """Why the card's error model does not belong to its weights; ``None`` if it does, or if there is none."""
     section = card.uncertainty
     if not isinstance(section, Uncertainty) or card.weights is None or section.weights == card.weights.sha256:
         return None
     return (f"the error estimate was calibrated for the weights {section.weights[:12]}…, and these are "
-            f"{card.weights.sha256[:12]}…: zoo calibrate {card.name}")
+            f"{card.weights.sha256[:12]}…. Fix: zoo calibrate {card.name}")
 
 
 def _look(card: Card | None) -> tuple[ErrorModel | None, str | None]:
     if card is None or not isinstance(card.uncertainty, Uncertainty):
-        return None, "its card describes none (zoo calibrate makes one)"
+        return None, "its card has none. Fix: zoo calibrate makes one"
     old = stale(card)
     if old is not None:
         return None, old
     section = card.uncertainty
     file = None if card.folder is None else card.folder / section.file
     if file is None or not file.is_file():
-        return None, f"{section.file} does not lie beside its card (zoo pull brings it, zoo calibrate makes one)"
+        return None, f"{section.file} is not next to its card. Fix: zoo pull downloads it, zoo calibrate makes one"
     try:
         check_hash(file, sha256=section.sha256, size=section.bytes)
         found = ErrorModel.load(file)
     except ZooError as error:
         return None, str(error)
     if card.weights is not None and found.facts.weights != card.weights.sha256:
-        return None, f"{file} was fitted to other weights: zoo calibrate {card.name}"
+        return None, f"{file} was fitted to other weights. Fix: zoo calibrate {card.name}"
     return found, None

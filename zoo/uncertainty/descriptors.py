@@ -1,4 +1,4 @@
-"""What an error model sees of a structure: the model's own features, gathered while it predicts."""
+"""The inputs of an error model: descriptors from the features of the model's own forward pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zoo.model.model import Model
     from zoo.model.readouts import Readout
 
-__all__ = ["Description", "Watch", "describe"]
+__all__ = ["Description", "FeatureHook", "describe"]
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Description:
 
     Attributes:
         heads: (B, H) composition, summed features, and for every scalar target the gradient of its standardised
-            value with respect to the last layer of its head: what a change of that layer would change it by.
+            value with respect to the last layer of its head.
         pooled: (B, F + 1) invariant features summed over atoms, and the number of atoms.
-        composition: (B, elements) atoms by element of the model.
+        composition: (B, elements) number of atoms of each element of the model.
         atoms: (N, F) invariant features of every atom.
-        batch: (N,) the structure of each.
+        batch: (N,) structure of each atom.
     """
 
     heads: Tensor
@@ -38,16 +38,16 @@ class Description:
     batch: Tensor
 
 
-class Watch:
-    """While it is entered, keeps the features of the model's last forward pass: ``with Watch(model) as watch``."""
+class FeatureHook:
+    """Keeps the features of the model's last forward pass inside ``with FeatureHook(model) as hook``."""
 
     features: Tensor
-    """There once the model has run."""
+    """(N, dim(irreps_out)); set by the first forward pass."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> FeatureHook:
         def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
             self.features = output.detach()
 
@@ -59,7 +59,7 @@ class Watch:
 
 
 def describe(model: Model, graph: Graph, features: Tensor) -> Description:
-    """Descriptors of a batch from its features (N, dim(irreps_out)), such as a :class:`Watch` keeps."""
+    """Descriptors of a batch from its features (N, dim(irreps_out)), as kept by a :class:`FeatureHook`."""
     scalars = model.layout.scalars(features)
     count = graph.num_graphs
     sums = sum_by(torch.cat([scalars, torch.ones_like(scalars[:, :1])], 1), graph.batch, count)
@@ -76,9 +76,9 @@ def describe(model: Model, graph: Graph, features: Tensor) -> Description:
 def last_layer_gradient(readout: Readout, features: Tensor, graph: Graph) -> Tensor | None:
     """(B, D) gradient of a scalar target with respect to the last linear layer of its head, summed over atoms.
 
-    A head with one output has D = inputs + 1. One with more, such as charges and dipoles, has twice that: the
-    gradients of the first output, and the norms over the others, which may be hundreds. ``None`` for a target that
-    is no scalar or a readout without such a layer.
+    D = inputs + 1 for a head with one output. A head with more outputs, such as charges and dipoles, has twice that:
+    the gradients of the first output, and the norms over the others, which may be hundreds. ``None`` for a target that
+    is not a scalar or a readout without a linear layer.
     """
     layers = [m for m in getattr(readout, "net", nn.Identity()).modules() if isinstance(m, nn.Linear)]
     if readout.shape or not layers:
