@@ -28,6 +28,7 @@ from safetensors.torch import save_file
 from sides import Side, python_of
 
 from zoo.data import open_sample
+from zoo.graph import triplets
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -83,14 +84,14 @@ def make_batch(path: Path, molecules: int) -> dict[str, int]:
     store = open_sample(cutoff=CUTOFF)
     rows = torch.randperm(len(store), generator=torch.Generator().manual_seed(0))[:molecules]
     graph = store.graph(rows)
-    triplets = graph.triplets()
+    angles = triplets(graph)
     tensors = {
         "z": graph.z, "pos": graph.pos, "batch": graph.batch, "n_atoms": graph.ptr.diff(),
-        "edge_index": graph.edge_index, "triplet_kj": triplets.edge_kj, "triplet_ji": triplets.edge_ji,
+        "edge_index": graph.edge_index, "triplet_kj": angles.edge_kj, "triplet_ji": angles.edge_ji,
     }  # fmt: skip
     save_file({k: v.contiguous() for k, v in tensors.items()}, path)
     return {"molecules": molecules, "atoms": graph.num_nodes, "edges": graph.num_edges,
-            "triplets": len(triplets.edge_kj)}
+            "triplets": len(angles.edge_kj)}
 
 
 def compare(comparison: Comparison, batch: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.graph import Graph
-from zoo.nn import BesselBasis, PolynomialEnvelope, add_spent, blockwise, gather, mul_spent, silu, sum_by
+from zoo.graph import Graph, neighbor_tables, reverse_edges
+from zoo.nn import BesselBasis, PolynomialEnvelope, add_scratch, blockwise, gather, mul_scratch, silu, sum_by
 from zoo.nn.spherical import SphericalBesselBasis, circular_harmonics
 
 
@@ -87,12 +87,12 @@ class _Angular:
     """What all interaction blocks share: who meets whom, and the angular and radial bases."""
 
     def __init__(self, model: DimeNetPlusPlus, graph: Graph) -> None:
-        near = graph.neighbourhoods(cutoff=model.cutoff_triplets)
+        near = neighbor_tables(graph, cutoff=model.cutoff_triplets)
         self.edge = near.edge
         self.all_edges = near.edge.shape[0] == graph.num_edges
         # The message to i leaves j through the reverse of the edge that stands in j's table.
         slot = torch.empty_like(graph.source).index_copy_(0, near.edge, near.slot)
-        self.slot_of_reverse = slot.index_select(0, graph.reverse_edge.index_select(0, near.edge))
+        self.slot_of_reverse = slot.index_select(0, reverse_edges(graph).index_select(0, near.edge))
         distance = graph.edge_len.index_select(0, near.edge)
         unit = graph.edge_vec.index_select(0, near.edge) / distance[:, None]
         envelope = model.envelope_triplets(distance)
@@ -111,14 +111,14 @@ class _Angular:
     def exchange(self, x: Tensor, weight: Tensor) -> Tensor:
         """Σ_k over neighbours: x (E', C) by edge k→j, weight (C, L, R) → (E', C) by edge j→i."""
         channels, degrees, radials = weight.shape
-        # Block-diagonal in l: a few times the multiplications, but one product in the layout the next one needs.
+        # EdgeBlock-diagonal in l: a few times the multiplications, but one product in the layout the next one needs.
         eye = torch.eye(degrees, dtype=x.dtype, device=x.device)
         filters = torch.einsum("clr,lm->lrmc", weight, eye).reshape(degrees * radials, degrees * channels)
 
         def meet(harmonics: Tensor, radial: Tensor, row: Tensor) -> Tensor:
             atoms, width = row.shape
             messages = (radial.flatten(0, 1) @ filters).view(-1, degrees, channels)
-            messages = mul_spent(messages, gather(x, row.flatten())[:, None])
+            messages = mul_scratch(messages, gather(x, row.flatten())[:, None])
             return harmonics @ messages.view(atoms, width * degrees, channels)
 
         sums = []
@@ -143,9 +143,9 @@ class EmbeddingBlock(nn.Module):
     def forward(self, graph: Graph, rbf: Tensor) -> Tensor:
         h = self.element(graph.z)
         to_target, to_source, to_radial = self.message.weight.chunk(3, dim=1)
-        x = F.linear(silu(self.radial(rbf), spent=True), to_radial, self.message.bias)
-        x = add_spent(gather(h @ to_target.t(), graph.target), x)
-        return silu(add_spent(gather(h @ to_source.t(), graph.source), x), spent=True)
+        x = F.linear(silu(self.radial(rbf), scratch=True), to_radial, self.message.bias)
+        x = add_scratch(gather(h @ to_target.t(), graph.target), x)
+        return silu(add_scratch(gather(h @ to_source.t(), graph.source), x), scratch=True)
 
 
 class ResidualLayer(nn.Module):
@@ -157,7 +157,7 @@ class ResidualLayer(nn.Module):
         self.second = _orthogonal(hidden, hidden, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return add_spent(x, silu(self.second(silu(self.first(x), spent=True)), spent=True))
+        return add_scratch(x, silu(self.second(silu(self.first(x), scratch=True)), scratch=True))
 
 
 class InteractionBlock(nn.Module):
@@ -195,16 +195,16 @@ class InteractionBlock(nn.Module):
         if angular.weight is not None:
             m = m * angular.weight
         if angular.all_edges:
-            return blockwise(lambda x, m: self._update(x, silu(self.up(m), spent=True)), x, m)
+            return blockwise(lambda x, m: self._update(x, silu(self.up(m), scratch=True)), x, m)
         m = x.new_zeros(x.shape).index_add(0, angular.edge, silu(self.up(m)))
         return blockwise(self._update, x, m)
 
     def _to_exchange(self, x: Tensor, radial: Tensor) -> Tensor:
-        return silu(self.down(mul_spent(silu(self.from_neighbour(x), spent=True), radial)), spent=True)
+        return silu(self.down(mul_scratch(silu(self.from_neighbour(x), scratch=True), radial)), scratch=True)
 
     def _update(self, x: Tensor, m: Tensor) -> Tensor:
-        h = self.before_skip(add_spent(m, silu(self.from_self(x), spent=True)))
-        return self.after_skip(add_spent(x, silu(self.skip(h), spent=True)))
+        h = self.before_skip(add_scratch(m, silu(self.from_self(x), scratch=True)))
+        return self.after_skip(add_scratch(x, silu(self.skip(h), scratch=True)))
 
 
 class OutputBlock(nn.Module):
@@ -217,9 +217,9 @@ class OutputBlock(nn.Module):
         self.layers = nn.ModuleList(_orthogonal(out_emb, out_emb, bias=True) for _ in range(layers))
 
     def forward(self, x: Tensor, rbf: Tensor, graph: Graph) -> Tensor:
-        h = self.up(sum_by(mul_spent(self.radial(rbf), x), graph.target, graph.num_nodes))
+        h = self.up(sum_by(mul_scratch(self.radial(rbf), x), graph.target, graph.num_nodes))
         for layer in self.layers:
-            h = silu(layer(h), spent=True)
+            h = silu(layer(h), scratch=True)
         return h
 
 

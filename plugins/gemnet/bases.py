@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from zoo_plugins.gemnet.geometry import Angles, Torsions
 from zoo_plugins.gemnet.layers import BasisProjection, Dense, he_orthogonal_
 
-from zoo.graph import Graph
+from zoo.graph import Graph, reverse_edges
 from zoo.nn import BesselBasis, PolynomialEnvelope, gather, is_recorded
 from zoo.nn.spherical import SphericalBesselBasis
 
@@ -26,7 +26,7 @@ class Messages:
         self.num_atoms = graph.num_nodes
         self.num_edges = graph.num_edges if edge is None else edge.shape[0]
         self.all = self.num_edges == graph.num_edges
-        self.source, self.target, self.reverse = graph.source, graph.target, graph.reverse_edge
+        self.source, self.target, self.reverse = graph.source, graph.target, reverse_edges(graph)
         self.distance = graph.edge_len
         self._place = None
         if edge is not None and not self.all:
@@ -52,7 +52,7 @@ class Circuit:
         self.empty = geometry.empty
         place = torch.zeros_like(graph.source)
         place[geometry.edge] = torch.arange(geometry.edge.shape[0], device=place.device)
-        self.reverse = place[graph.reverse_edge[geometry.edge]]
+        self.reverse = place[reverse_edges(graph)[geometry.edge]]
         self.radial: Tensor
         self.projected: Tensor
         self.circular: list[Tensor] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo.graph import Graph
+from zoo.graph import Graph, neighbor_tables, reverse_edges, torsion_tables
 from zoo.nn import gather
 from zoo.nn.spherical import circular_harmonics, normalised_legendre, planar_powers
 
@@ -17,7 +17,7 @@ class Angles:
     """Sums over b of Y_l0(φ_cab) x_ba for every edge c→a, as one matrix product per atom a."""
 
     def __init__(self, graph: Graph, cutoff: float | None, num_spherical: int) -> None:
-        near = graph.neighbourhoods(cutoff=cutoff)
+        near = neighbor_tables(graph, cutoff=cutoff)
         self.edge, self.slot = near.edge, near.slot
         self.degrees = num_spherical
         unit = _unit(graph, near.edge)
@@ -60,7 +60,7 @@ class Torsions:
     """
 
     def __init__(self, graph: Graph, cutoff: float, cutoff_interaction: float, num_spherical: int) -> None:
-        meet = graph.junctions(cutoff=cutoff, cutoff_interaction=cutoff_interaction)
+        meet = torsion_tables(graph, cutoff=cutoff, cutoff_interaction=cutoff_interaction)
         self.edge, self.slot, self.axis = meet.ends.edge, meet.ends.slot, meet.axes.edge
         self.degrees = num_spherical
         self.l = [l for m in range(num_spherical) for l in range(m, num_spherical)]
@@ -73,9 +73,9 @@ class Torsions:
             self.end_rows.append(ends.row.flatten())
             self.axis_rows.append(axes.row.flatten())
             self.shapes.append((ends.row.shape[0], ends.row.shape[1], axes.row.shape[1]))
-        # Fans are made by the axis a→b, 2L − 1 rows each, and read by b→a, in the order (power, axis).
+        # Powers are made by the axis a→b, 2L − 1 rows each, and read by b→a, in the order (power, axis).
         power = torch.arange(2 * num_spherical - 1, device=meet.opposite.device)[:, None]
-        self.fan_rows = [
+        self.power_rows = [
             (meet.opposite[table.row][:, None] * (2 * num_spherical - 1) + power).flatten()
             for table in meet.axes.tables
         ]
@@ -87,15 +87,15 @@ class Torsions:
 
     def _at_far_end(self, planes: list[list[Tensor]]) -> None:
         """Of d→b around a→b: Y_l0(φ_abd), (pairs, L), and the powers of its direction, (A·M, 2L − 1, K)."""
-        self.circular, self.fan, far = [], [], []
+        self.circular, self.powers, far = [], [], []
         for pairs, (x, y, z) in zip(self.pairs, planes, strict=True):
             harmonics = circular_harmonics(z, self.degrees, pairs.to(z.dtype))
             self.circular.append(torch.stack([h.transpose(1, 2) for h in harmonics], dim=2))
             fade = _inverse_sine(x * x + y * y)
             x, y = x * fade, y * fade
             real, imaginary = planar_powers(x, y, self.degrees)
-            fan = [torch.ones_like(x), *(p for pair in zip(real, imaginary, strict=True) for p in pair)]
-            self.fan.append(torch.stack([p.transpose(1, 2) for p in fan], dim=2).flatten(0, 1))
+            powers = [torch.ones_like(x), *(p for pair in zip(real, imaginary, strict=True) for p in pair)]
+            self.powers.append(torch.stack([p.transpose(1, 2) for p in powers], dim=2).flatten(0, 1))
             far.append(torch.stack([x.transpose(1, 2), y.transpose(1, 2)], dim=3).flatten(0, 2))
         self._far_direction = _join(far)
 
@@ -154,12 +154,12 @@ class Torsions:
     def sums(self, products: list[Tensor]) -> Tensor:
         """``products`` of the messages by d→b and a→b to (slots, L(L+1)/2, C) by end c→a."""
         channels = products[0].shape[2]
-        fans = [torch.bmm(fan, m) for fan, m in zip(self.fan, products, strict=True)]
-        fan = _join(fans).flatten(0, 1)
+        sums = [torch.bmm(powers, m) for powers, m in zip(self.powers, products, strict=True)]
+        powers = _join(sums).flatten(0, 1)
         flat = _join([m.flatten(0, 1) for m in products])
         out = []
         for k, (atoms, ends, axes) in enumerate(self.shapes):
-            here = gather(fan, self.fan_rows[k]).view(atoms, -1, channels)
+            here = gather(powers, self.power_rows[k]).view(atoms, -1, channels)
             parts = []
             for m, harmonics in enumerate(self.harmonics[k]):
                 block = here[:, max(2 * m - 1, 0) * axes : (2 * m + 1) * axes]
@@ -186,7 +186,7 @@ def _frames(graph: Graph, edge: Tensor) -> Tensor:
 
     Branchless construction of Duff et al. 2017, JCGT 6(1). The result never depends on the choice of e₁.
     """
-    reverse = gather(graph.reverse_edge, edge)
+    reverse = gather(reverse_edges(graph), edge)
     # Literally the same vector for both directions, or rounding could give them different frames.
     x, y, z = _unit(graph, torch.minimum(edge, reverse)).unbind(1)
     sign = torch.where(z < 0, -1.0, 1.0).to(z.dtype)

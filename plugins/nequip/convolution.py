@@ -15,8 +15,8 @@ from zoo.nn import gather, sum_by
 
 from .coupling import ExactConstants, coupling_matrix
 from .irreps import Irrep, Multiplicities, paths
-from .neighbours import Neighbours
-from .path_sums import Path, PathSums, Plan
+from .neighbors import Neighbors
+from .path_sums import PathColumns, PathSums, Plan
 
 __all__ = ["Convolution", "Features"]
 
@@ -43,18 +43,18 @@ class Convolution(ExactConstants):
         sources, own, column = list(irreps_in), [], 0
         for path in self.paths:
             self.irreps_mid[path.target] += irreps_in[path.source]
-            own.append(Path(sources.index(path.source), path.l, slice(column, column + irreps_in[path.source])))
+            own.append(PathColumns(sources.index(path.source), path.l, slice(column, column + irreps_in[path.source])))
             column += irreps_in[path.source]
         self.own_paths = tuple(own)
         self.num_weights = column
         self.floats_per_slot = max(irreps_in[path.source] * path.source.dim for path in self.paths)
 
-    def forward(self, features: Features, weights: Tensor, neighbours: Neighbours) -> Features:
+    def forward(self, features: Features, weights: Tensor, neighbors: Neighbors) -> Features:
         """Features (N, 2l + 1, C) per irrep and ``weights`` (P, num_weights) → mid features (N, 2l + 1, C')."""
-        if neighbours.blocks is None:
-            return self._plain(features, weights, neighbours)
-        plan = Plan(self.own_paths, neighbours.blocks, neighbours.source, neighbours.pair)
-        sums = PathSums.apply(plan, neighbours.harmonics, weights, *features.values())
+        if neighbors.blocks is None:
+            return self._plain(features, weights, neighbors)
+        plan = Plan(self.own_paths, neighbors.blocks, neighbors.source, neighbors.pair)
+        sums = PathSums.apply(plan, neighbors.harmonics, weights, *features.values())
         return self._couple(sums)
 
     def _couple(self, sums: tuple[Tensor, ...]) -> Features:
@@ -64,7 +64,7 @@ class Convolution(ExactConstants):
             parts[path.target].append(torch.matmul(matrix, total.unflatten(2, (path.source.dim, -1)).flatten(1, 2)))
         return {irrep: torch.cat(part, 2) for irrep, part in parts.items()}
 
-    def _plain(self, features: Features, weights: Tensor, edges: Neighbours) -> Features:
+    def _plain(self, features: Features, weights: Tensor, edges: Neighbors) -> Features:
         """The same edge by edge, in plain operations: what graph compilers take and the fused form is tested on."""
         weights = gather(weights, edges.pair)
         parts: dict[Irrep, list[Tensor]] = {irrep: [] for irrep in self.irreps_mid}

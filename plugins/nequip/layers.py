@@ -14,7 +14,7 @@ from zoo.nn import silu
 
 from .convolution import Convolution, Features
 from .irreps import Irrep, Multiplicities, paths
-from .neighbours import Neighbours
+from .neighbors import Neighbors
 
 __all__ = ["InteractionLayer", "IrrepLinear", "RadialNetwork", "SelfConnection"]
 
@@ -120,9 +120,9 @@ class InteractionLayer(nn.Module):
         self.linear_down = IrrepLinear(self.convolution.irreps_mid, before_gate)
         self.self_connection = SelfConnection(num_attributes, irreps_in, before_gate) if self_connection else None
 
-    def forward(self, features: Features, attributes: Tensor, neighbours: Neighbours, scale: Tensor) -> Features:
-        weights = self.radial(neighbours.radial, scale)
-        out = self.linear_down(self.convolution(self.linear_up(features), weights, neighbours))
+    def forward(self, features: Features, attributes: Tensor, neighbors: Neighbors, scale: Tensor) -> Features:
+        weights = self.radial(neighbors.radial, scale)
+        out = self.linear_down(self.convolution(self.linear_up(features), weights, neighbors))
         if self.self_connection is not None:
             for irrep, x in self.self_connection(features, attributes).items():
                 out[irrep] = out[irrep] + x

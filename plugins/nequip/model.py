@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.graph import Graph
+from zoo.graph import Graph, reverse_edges
 from zoo.nn import BesselBasis, PolynomialEnvelope, gather, is_traced
 from zoo.plugin import ZooError
 
 from .coupling import SphericalHarmonics
 from .irreps import Irrep, layer_irreps
 from .layers import InteractionLayer
-from .neighbours import Block, Neighbours, arrange
+from .neighbors import Neighbors, SlotBlock, arrange
 
 __all__ = ["NequIP"]
 
@@ -118,7 +118,7 @@ class NequIP(nn.Module):
     def forward(self, graph: Graph) -> Tensor:
         """Features (N, dim(irreps_out)), in e3nn's component order."""
         types = self._types(graph.z)
-        neighbours, order = self._neighbours(graph)
+        neighbors, order = self._neighbors(graph)
         if order is not None:
             types = types.index_select(0, order)
         embedded = self.embedding(types)
@@ -126,7 +126,7 @@ class NequIP(nn.Module):
         features = {Irrep(0, 1): embedded.unsqueeze(1)}
         scale = self.avg_num_neighbors.rsqrt()
         for layer in self.layers:
-            features = layer(features, attributes, neighbours, scale)
+            features = layer(features, attributes, neighbors, scale)
         out = torch.cat([x.transpose(1, 2).flatten(1) for x in features.values()], 1)
         return out if order is None else gather(out, torch.argsort(order))
 
@@ -139,33 +139,33 @@ class NequIP(nn.Module):
                            "build it with config elements that include them")
         return types
 
-    def _neighbours(self, graph: Graph) -> tuple[Neighbours, Tensor | None]:
+    def _neighbors(self, graph: Graph) -> tuple[Neighbors, Tensor | None]:
         """The edges, with radial functions once per pair; and the order of the atoms that the layers work in."""
-        representative, pair = graph.once_for_edges("nequip pairs", lambda: _pairs(graph))
+        representative, pair = graph.memoize("nequip pairs", lambda: _pairs(graph), edges_only=True)
         length = graph.edge_len if representative is None else gather(graph.edge_len, representative)
         radial = self._radial(length)
         harmonics = self.harmonics(graph.edge_vec / graph.edge_len[:, None])
         if is_traced():
-            return Neighbours(graph.source, graph.target, pair, radial, harmonics, None), None
+            return Neighbors(graph.source, graph.target, pair, radial, harmonics, None), None
         largest = max(layer.convolution.floats_per_slot for layer in self.layers)
-        slots = graph.once_for_edges(("nequip slots", largest), lambda: _slots(graph, pair, largest))
+        slots = graph.memoize(("nequip slots", largest), lambda: _slots(graph, pair, largest), edges_only=True)
         # Empty slots name one edge more than there are: its harmonics are zero, and its atoms do not matter then.
         harmonics = gather(torch.cat([harmonics, harmonics.new_zeros(1, harmonics.shape[1])]), slots.edge)
-        return Neighbours(slots.source, slots.atom, slots.pair, radial, harmonics, slots.blocks), slots.order
+        return Neighbors(slots.source, slots.atom, slots.pair, radial, harmonics, slots.blocks), slots.order
 
     def _radial(self, length: Tensor) -> Tensor:
         return self.bessel(length) * self.envelope(length)[:, None]
 
 
 class _Slots(NamedTuple):
-    """Where the layers find things: all but ``order`` (N,) and ``blocks`` by slot, see :func:`.neighbours.arrange`."""
+    """Where the layers find things: all but ``order`` (N,) and ``blocks`` by slot, see :func:`.neighbors.arrange`."""
 
     order: Tensor
     atom: Tensor
     edge: Tensor
     source: Tensor
     pair: Tensor
-    blocks: list[Block]
+    blocks: list[SlotBlock]
 
 
 def _slots(graph: Graph, pair: Tensor, floats_per_slot: int) -> _Slots:
@@ -182,7 +182,7 @@ def _pairs(graph: Graph) -> tuple[Tensor | None, Tensor]:
     if is_traced():  # how many pairs there are is in the data
         return None, edges
     try:
-        reverse = graph.reverse_edge
+        reverse = reverse_edges(graph)
     except ZooError:
         return None, edges
     chosen = (edges < reverse).nonzero()[:, 0]

@@ -19,12 +19,12 @@ from torch.autograd.function import once_differentiable
 
 from zoo.nn.fused.multilinear import leads_on
 
-from .neighbours import Block
+from .neighbors import SlotBlock
 
-__all__ = ["Path", "PathSums", "Plan"]
+__all__ = ["PathColumns", "PathSums", "Plan"]
 
 
-class Path(NamedTuple):
+class PathColumns(NamedTuple):
     """A path as the kernels see it: number of its source irrep, degree of its harmonic, its columns in the weights."""
 
     source: int
@@ -36,8 +36,8 @@ class Path(NamedTuple):
 class Plan:
     """Everything but tensors with gradients that the two functions below need."""
 
-    paths: tuple[Path, ...]
-    blocks: list[Block]
+    paths: tuple[PathColumns, ...]
+    blocks: list[SlotBlock]
     source: Tensor
     pair: Tensor
 
@@ -63,7 +63,7 @@ class _Operands:
     """One block's rows of harmonics, weights and features; any of them may be absent (``None``), as zero is."""
 
     def __init__(
-        self, scratch: _Scratch, name: str, plan: Plan, block: Block, harmonics: Any, weights: Any, features: Any
+        self, scratch: _Scratch, name: str, plan: Plan, block: SlotBlock, harmonics: Any, weights: Any, features: Any
     ) -> None:
         slots = slice(block.start, block.stop)
         pair, source = plan.pair[slots], plan.source[slots]
@@ -74,31 +74,31 @@ class _Operands:
             None if x is None else scratch.rows(f"{name} x{k}", x, source) for k, x in enumerate(features)
         ]
 
-    def y(self, path: Path) -> Tensor:
+    def y(self, path: PathColumns) -> Tensor:
         """(atoms, width, 2l + 1)."""
         return self.harmonics[:, :, path.l**2 : (path.l + 1) ** 2]
 
-    def w(self, path: Path) -> Tensor:
+    def w(self, path: PathColumns) -> Tensor:
         """(slots, 1, channels)."""
         return self.weights[:, None, path.columns]
 
-    def x(self, path: Path) -> Tensor:
+    def x(self, path: PathColumns) -> Tensor:
         """(slots, 2l1 + 1, channels)."""
         return self.features[path.source]
 
-    def product(self, path: Path, *, x: _Operands | None = None, w: _Operands | None = None) -> Tensor:
+    def product(self, path: PathColumns, *, x: _Operands | None = None, w: _Operands | None = None) -> Tensor:
         """x·w, or with one factor of other operands: (slots, m1, channels)."""
         left = (x or self).x(path)
         return torch.mul(left, (w or self).w(path), out=self.scratch.empty("product", *left.shape))
 
-    def add_harmonics(self, path: Path, g: Tensor, product: Tensor) -> None:
+    def add_harmonics(self, path: PathColumns, g: Tensor, product: Tensor) -> None:
         self.y(path).add_(torch.bmm(g, self.by_atom(product).transpose(1, 2)).transpose(1, 2))
 
     def by_atom(self, product: Tensor) -> Tensor:
         """(slots, m1, channels) → (atoms, width, m1·channels)."""
         return product.view(self.block.hi - self.block.lo, self.block.width, -1)
 
-    def back(self, name: str, path: Path, g: Tensor) -> Tensor:
+    def back(self, name: str, path: PathColumns, g: Tensor) -> Tensor:
         """Σ_m2 Y·G: (slots, m1, channels)."""
         shape = (self.block.hi - self.block.lo, self.block.width, g.shape[2])
         out = torch.bmm(self.y(path), g, out=self.scratch.empty(name, *shape))
@@ -202,7 +202,7 @@ class _Totals:
         self.weights = torch.zeros_like(weights) if asked[1] else None
         self.features = [torch.zeros_like(x) if a else None for a, x in zip(asked[2:], features)]
 
-    def of(self, scratch: _Scratch, plan: Plan, block: Block) -> _Operands:
+    def of(self, scratch: _Scratch, plan: Plan, block: SlotBlock) -> _Operands:
         """One block's share: harmonics in place, weights unset, features zero."""
         out = _Operands(scratch, "", plan, block, self.harmonics, None, [None] * len(self.features))
         if self.weights is not None:
@@ -235,7 +235,7 @@ def _split(plan: Plan, rest: Any) -> tuple[Any, Any]:
     return rest[: -len(plan.paths)], rest[-len(plan.paths) :]
 
 
-def _first_order(part: _Operands, tangent: _Operands, path: Path) -> Tensor | None:
+def _first_order(part: _Operands, tangent: _Operands, path: PathColumns) -> Tensor | None:
     """x·tw + tx·w."""
     moved = None
     if tangent.weights is not None:
@@ -247,7 +247,7 @@ def _first_order(part: _Operands, tangent: _Operands, path: Path) -> Tensor | No
     return moved
 
 
-def _reduce(terms: tuple[tuple[Tensor | None, _Operands], ...], path: Path, out: _Operands) -> None:
+def _reduce(terms: tuple[tuple[Tensor | None, _Operands], ...], path: PathColumns, out: _Operands) -> None:
     """Σ back·x over m1 is the gradient of the block's weights, Σ back·w over paths is added to that of its features.
 
     Each term is a ``back`` (slots, m1, channels) and the operands it meets.

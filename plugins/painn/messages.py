@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from zoo.graph import Graph
-from zoo.nn import Block, Filtered, FilteredSum, OuterSum, Recomputed, pairs, sum_runs
+from zoo.nn import EdgeBlock, Filtered, FilteredSum, OuterSum, Recomputed, pairs, sum_runs
 
-__all__ = ["Edges", "neighbours_say"]
+__all__ = ["Edges", "sum_messages"]
 
 _BLOCK_BYTES = 256 * 1024
 """Of one row (C) for each edge of a block; the dozen of them that a block needs are a little too many for the cache."""
@@ -25,7 +25,7 @@ class Edges:
         self.outer_sum = OuterSum(graph.target, graph.num_nodes, 3, is_sorted=True)  # (x, m) → Σ_j x_ij ⊗ m_ij
 
 
-def neighbours_say(
+def sum_messages(
     edges: Edges, W: Tensor, basis: Tensor, phi_s: Tensor, phi_vs: Tensor, u: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Δs (N, C) and Δv (N, 3, C), the sums over j of W_s ∘ φ_s and of W_vs ∘ φ_vs ⊗ x_ij/d_ij + W_vv ∘ u.
@@ -56,7 +56,7 @@ def _parted(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Messages(Recomputed):
-    """The sums of :func:`neighbours_say` in one pass over the edges, for weights that are constants.
+    """The sums of :func:`sum_messages` in one pass over the edges, for weights that are constants.
 
     Takes the basis, x_ij/d_ij, φ_vs and [φ_s, u] (N, 4C), or φ_s alone; gives [Δs, Δv] (N, 4C).
     """
@@ -76,9 +76,9 @@ class Messages(Recomputed):
 
     def value(self, *x: Tensor) -> tuple[Tensor, ...]:
         basis, direction, phi, rest = x
-        C, fan, with_vectors = self.channels, self.pairs.incoming, rest.shape[1] > phi.shape[1]
+        C, adjacency, with_vectors = self.channels, self.pairs.incoming, rest.shape[1] > phi.shape[1]
         out = phi.new_zeros(phi.shape[0], 4 * C)
-        blocks = fan.blocks(self.size)
+        blocks = adjacency.blocks(self.size)
         scratch, weight = _Scratch(blocks, phi), self._used(with_vectors)
         for block in blocks:
             W_s, W_vs, W_vv = self._filters(scratch, block, basis, weight)
@@ -99,12 +99,12 @@ class Messages(Recomputed):
     def gradients(self, asked: tuple[bool, ...], grads: tuple[Tensor, ...], *x: Tensor) -> tuple[Tensor | None, ...]:
         """Over the edges that leave an atom: what it sends meets what its neighbours hand back."""
         basis, direction, phi, rest = x
-        C, fan, with_vectors = self.channels, self.pairs.outgoing, rest.shape[1] > phi.shape[1]
+        C, adjacency, with_vectors = self.channels, self.pairs.outgoing, rest.shape[1] > phi.shape[1]
         grad = grads[0].contiguous()
         by_basis, by_direction = torch.zeros_like(basis), torch.empty_like(direction)
         of_atoms = asked[2] or asked[3]
         by_phi, by_rest = (torch.zeros_like(a) if of_atoms else None for a in (phi, rest))
-        blocks = fan.blocks(self.size)
+        blocks = adjacency.blocks(self.size)
         scratch, weight = _Scratch(blocks, phi), self._used(with_vectors)
         for block in blocks:
             W_s, W_vs, W_vv = self._filters(scratch, block, basis, weight)
@@ -140,7 +140,7 @@ class Messages(Recomputed):
     def _used(self, with_vectors: bool) -> Tensor:
         return self.weight if with_vectors else self.weight[: 2 * self.channels]
 
-    def _filters(self, scratch: _Scratch, block: Block, basis: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+    def _filters(self, scratch: _Scratch, block: EdgeBlock, basis: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         """W_s, W_vs and, of a weight that has it, W_vv of a block's edges, (b, C) each."""
         rows = scratch.take("basis", basis, block.pair)
         W = torch.mm(rows, weight.T, out=scratch.empty("W", block, weight.shape[0]))
@@ -151,12 +151,12 @@ class Messages(Recomputed):
 class _Scratch:
     """Memory by name for the rows of one block after another: what was just written is still in the cache."""
 
-    def __init__(self, blocks: list[Block], like: Tensor) -> None:
+    def __init__(self, blocks: list[EdgeBlock], like: Tensor) -> None:
         self.rows = max((block.far.shape[0] for block in blocks), default=0)
         self.like = like
         self.held: dict[str, Tensor] = {}
 
-    def empty(self, name: str, block: Block, width: int) -> Tensor:
+    def empty(self, name: str, block: EdgeBlock, width: int) -> Tensor:
         if name not in self.held:
             self.held[name] = self.like.new_empty(self.rows, width)
         return self.held[name][: block.far.shape[0]]
@@ -173,7 +173,7 @@ def _dot(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
     return out.addcmul_(a[:, 1], b[:, 1]).addcmul_(a[:, 2], b[:, 2])
 
 
-def _near(block: Block) -> Tensor:
+def _near(block: EdgeBlock) -> Tensor:
     """(b,) the atom that each edge of a block is sorted by."""
     atoms = torch.arange(block.atoms.start, block.atoms.stop)
     return torch.repeat_interleave(atoms, block.ptr.diff(), output_size=block.far.shape[0])

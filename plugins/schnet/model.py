@@ -86,18 +86,18 @@ class SchNet(nn.Module):
         A filter depends on the distance alone, so both directions of a pair share it.
         """
         edges = pairs(graph)
-        distance, neighbour_sum = graph.edge_len.index_select(0, edges.first), FilteredSum(edges)
+        distance, neighbor_sum = graph.edge_len.index_select(0, edges.first), FilteredSum(edges)
         envelope = self.envelope(distance)
         if not self._table_pays(distance):
             basis = self.basis(distance)
-            return lambda network, h: neighbour_sum(network(basis) * envelope[:, None], h)
+            return lambda network, h: neighbor_sum(network(basis) * envelope[:, None], h)
         basis, lookup = self.basis(self.table.nodes()), self.table(distance, envelope)
 
         def convolve(network: nn.Module, h: Tensor) -> Tensor:
             coefficients = lookup.coefficients(in_double(network, basis))
             if TableSum.pays(graph.num_edges * h.shape[1], coefficients, of=(h, lookup.weights)):
                 return TableSum(edges, lookup, coefficients)(lookup.weights, h)[0]
-            return neighbour_sum(lookup.read(coefficients), h)
+            return neighbor_sum(lookup.read(coefficients), h)
 
         return convolve
 

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.graph.graph import Graph
-from zoo.graph.neighbors import add_edges, edge_vectors
+from zoo.graph.index_lists import quadruplets, triplets
+from zoo.graph.neighbors import add_edges, edge_vectors, reverse_edges
+from zoo.graph.tabulate import neighbor_tables, torsion_tables
 
 
 def graph_of(atoms: Atoms | list[Atoms], cutoff: float) -> Graph:
@@ -81,7 +83,7 @@ def looped_quadruplets(graph: Graph, cutoff: float, axis_cutoff: float) -> set[t
 @pytest.mark.parametrize("cutoff", [3.2, 2.4])
 def test_triplets_are_those_of_three_nested_loops(name, cutoff):
     graph = graph_of(STRUCTURES[name](), 3.2)
-    t = graph.triplets(cutoff=cutoff)
+    t = triplets(graph, cutoff=cutoff)
     pairs = list(zip(t.edge_kj.tolist(), t.edge_ji.tolist()))
     assert len(pairs) == len(set(pairs)) > 0
     assert set(pairs) == looped_triplets(graph, cutoff)
@@ -92,7 +94,7 @@ def test_triplets_are_those_of_three_nested_loops(name, cutoff):
 @pytest.mark.parametrize(("cutoff", "axis"), [(2.2, 2.9), (2.9, 1.8), (2.6, 2.6)])
 def test_quadruplets_are_those_of_nested_loops(name, cutoff, axis):
     graph = graph_of(STRUCTURES[name](), 2.9)
-    q = graph.quadruplets(cutoff=cutoff, cutoff_interaction=axis)
+    q = quadruplets(graph, cutoff=cutoff, cutoff_interaction=axis)
     rows = list(zip(q.edge_ca.tolist(), q.edge_ba.tolist(), q.edge_db.tolist()))
     assert len(rows) == len(set(rows))
     assert set(rows) == looped_quadruplets(graph, cutoff, axis)
@@ -101,7 +103,7 @@ def test_quadruplets_are_those_of_nested_loops(name, cutoff, axis):
 def test_an_atom_and_its_image_are_two_neighbours():
     """A chain with one atom a cell: k and i are the same atom, and only k→j = reverse of j→i is left out."""
     chain = Atoms("H", cell=[1.0, 9.0, 9.0], pbc=[True, False, False])
-    t = graph_of(chain, 1.5).triplets()
+    t = triplets(graph_of(chain, 1.5))
     assert t.edge_kj.shape == (2,)
     assert torch.equal(t.edge_kj, t.edge_ji)
 
@@ -110,7 +112,7 @@ def test_an_atom_and_its_image_are_two_neighbours():
 def test_dihedrals_are_those_of_ase(name):
     atoms = STRUCTURES[name]()
     graph = graph_of(atoms, 2.6)
-    q = graph.quadruplets(cutoff=2.6, cutoff_interaction=2.0)
+    q = quadruplets(graph, cutoff=2.6, cutoff_interaction=2.0)
     x, length = graph.edge_vec, graph.edge_len
     axis = (x / length[:, None])[q.edge_ba]
     ca, db = x[q.edge_ca], x[q.edge_db]
@@ -139,7 +141,7 @@ def test_dihedrals_are_those_of_ase(name):
 @pytest.mark.parametrize("cutoff", [3.2, 2.4, 0.1])
 def test_tables_hold_every_pair_of_edges_once(name, cutoff):
     graph = graph_of(STRUCTURES[name](), 3.2)
-    near = graph.neighbourhoods(cutoff=cutoff)
+    near = neighbor_tables(graph, cutoff=cutoff)
     found = Counter()
     for table in near.tables:
         for atom in range(len(table.row)):
@@ -156,10 +158,10 @@ def test_tables_hold_every_pair_of_edges_once(name, cutoff):
 
 @every_structure
 @pytest.mark.parametrize(("cutoff", "axis"), [(2.2, 2.9), (2.9, 1.8), (2.6, 2.6)])
-def test_junctions_stand_for_the_quadruplets(name, cutoff, axis):
+def test_torsion_tables_stand_for_the_quadruplets(name, cutoff, axis):
     """Pairs at both ends of each axis, less the closed triangles, are the quadruplets."""
     graph = graph_of(STRUCTURES[name](), 2.9)
-    meet = graph.junctions(cutoff=cutoff, cutoff_interaction=axis)
+    meet = torsion_tables(graph, cutoff=cutoff, cutoff_interaction=axis)
     at_near_end, at_far_end, closed = [], {}, set()
     numbered = []
     for ends, axes, table in zip(meet.ends.tables, meet.axes.tables, meet.tables):
@@ -175,9 +177,9 @@ def test_junctions_stand_for_the_quadruplets(name, cutoff, axis):
         end, ax = meet.ends.edge[ends.row], meet.axes.edge[axes.row]
         for atom, k, m in torch.nonzero(table.closed).tolist():
             d, opposite = numbered[table.closing[atom, k, m]]
-            assert opposite == int(graph.reverse_edge[ax[atom, m]])
+            assert opposite == int(reverse_edges(graph)[ax[atom, m]])
             closed.add((int(end[atom, k]), int(ax[atom, m]), d))
-    reverse = graph.reverse_edge.tolist()
+    reverse = reverse_edges(graph).tolist()
     found = {(ca, ba, db) for ca, ba in at_near_end for db in at_far_end.get(reverse[ba], [])}
     assert closed <= found
     assert found - closed == looped_quadruplets(graph, cutoff, axis)
@@ -188,16 +190,16 @@ def test_large_structures_find_their_triangles_without_a_table_of_all_pairs():
     n = 700
     zigzag = Atoms(f"H{n}", positions=np.stack([np.arange(n), np.arange(n) % 2, np.zeros(n)], 1) * 0.9)
     graph = graph_of(zigzag, 1.9)
-    meet = graph.junctions(cutoff=1.9, cutoff_interaction=1.9)
+    meet = torsion_tables(graph, cutoff=1.9, cutoff_interaction=1.9)
     closed = sum(int(t.closed.sum()) for t in meet.tables)
     pairs = sum(int(t.pairs.sum()) for t in meet.tables)
-    q = graph.quadruplets(cutoff=1.9, cutoff_interaction=1.9)
+    q = quadruplets(graph, cutoff=1.9, cutoff_interaction=1.9)
     over_axes = torch.zeros(graph.num_edges, dtype=torch.long)
     for ends, axes, t in zip(meet.ends.tables, meet.axes.tables, meet.tables):
         over_axes.index_add_(0, meet.axes.edge[axes.row].flatten(), t.pairs.sum(1).flatten())
         assert ends.row.shape[0] == axes.row.shape[0]
     assert pairs > closed > 0
-    assert int((over_axes * over_axes[graph.reverse_edge]).sum()) - closed == len(q.edge_ca)
+    assert int((over_axes * over_axes[reverse_edges(graph)]).sum()) - closed == len(q.edge_ca)
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=60))
@@ -209,7 +211,7 @@ def test_padding_stays_bounded(sizes):
     i = torch.arange(graph.num_nodes)
     target, source = torch.nonzero((graph.batch[:, None] == graph.batch) & (i[:, None] != i)).T
     graph = graph.replace(edge_index=torch.stack([source, target]), edge_len=torch.ones(len(source)))
-    near = graph.neighbourhoods()
+    near = neighbor_tables(graph)
     held = sum(s * (s - 1) ** 2 for s in sizes)
     padded = sum(t.row.shape[0] * t.row.shape[1] ** 2 for t in near.tables)
     assert held <= padded <= 2 * held + 20_000 * len(near.tables)
@@ -217,15 +219,15 @@ def test_padding_stays_bounded(sizes):
 
 def test_nothing_at_all():
     for graph in (graph_of(Atoms("He"), 5.0), graph_of(Atoms("H2", positions=[[0, 0, 0], [0, 0, 1.0]]), 0.5)):
-        assert graph.triplets().edge_kj.shape == (0,)
-        assert graph.quadruplets(cutoff=2.0, cutoff_interaction=3.0).edge_ca.shape == (0,)
-        assert graph.neighbourhoods().tables == ()
-        assert graph.junctions(cutoff=2.0, cutoff_interaction=3.0).tables == ()
+        assert triplets(graph).edge_kj.shape == (0,)
+        assert quadruplets(graph, cutoff=2.0, cutoff_interaction=3.0).edge_ca.shape == (0,)
+        assert neighbor_tables(graph).tables == ()
+        assert torsion_tables(graph, cutoff=2.0, cutoff_interaction=3.0).tables == ()
 
 
 def test_indices_are_made_once_per_graph():
     graph = graph_of(ase.build.molecule("H2O"), 3.0)
-    assert graph.triplets(cutoff=2.0) is graph.triplets(cutoff=2.0)
-    assert graph.triplets(cutoff=2.0) is not graph.triplets(cutoff=1.0)
+    assert triplets(graph, cutoff=2.0) is triplets(graph, cutoff=2.0)
+    assert triplets(graph, cutoff=2.0) is not triplets(graph, cutoff=1.0)
     stretched = graph.replace(edge_vec=graph.edge_vec * 9, edge_len=graph.edge_len * 9)
-    assert stretched.triplets(cutoff=2.0).edge_kj.shape == (0,)
+    assert triplets(stretched, cutoff=2.0).edge_kj.shape == (0,)

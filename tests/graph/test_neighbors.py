@@ -10,7 +10,7 @@ from ase.neighborlist import neighbor_list
 
 from zoo.errors import StructureError
 from zoo.graph.graph import Graph
-from zoo.graph.neighbors import add_edges, edge_vectors
+from zoo.graph.neighbors import add_edges, edge_vectors, reverse_edges
 
 
 def edge_set(graph: Graph) -> list[tuple]:
@@ -90,7 +90,7 @@ def test_a_periodic_and_an_isolated_structure_share_a_batch():
 def test_the_reverse_edge_is_the_opposite_vector(method):
     frames = [rattled(ase.build.bulk("Si")), ase.build.bulk("Cu")]
     graph = add_edges(Graph.from_atoms(frames, dtype=torch.float64), 5.0, method=method)
-    vec, reverse = edge_vectors(graph, graph.pos, graph.cell), graph.reverse_edge
+    vec, reverse = edge_vectors(graph, graph.pos, graph.cell), reverse_edges(graph)
     assert torch.equal(graph.source[reverse], graph.target)
     torch.testing.assert_close(vec[reverse], -vec)
     assert torch.equal(reverse[reverse], torch.arange(graph.num_edges))
@@ -99,7 +99,7 @@ def test_the_reverse_edge_is_the_opposite_vector(method):
 def test_a_directed_graph_has_no_reverse():
     graph = Graph.from_tensors(torch.tensor([1, 1]), torch.zeros(2, 3)).with_edges(torch.tensor([[0], [1]]))
     with pytest.raises(StructureError, match="undirected"):
-        _ = graph.reverse_edge
+        reverse_edges(graph)
 
 
 def test_a_cell_without_volume_is_refused():

@@ -8,9 +8,9 @@ import torch
 from geometry import graph_of, random
 
 from zoo.graph.graph import Graph
-from zoo.graph.neighbors import add_edges
+from zoo.graph.neighbors import add_edges, reverse_edges
 from zoo.nn import Filtered, FilteredSum, OuterSum, gather, pairs, sum_by
-from zoo.nn.fused import neighbor_sums as neighbour_sums
+from zoo.nn.fused import neighbor_sums
 
 C = 3
 
@@ -50,7 +50,7 @@ def test_pairs_hold_every_edge_once_beside_its_reverse(make):
     assert p.edges.shape[1] == (1 if make in (directed, repeated) else 2)
     assert torch.equal(p.source, graph.source[p.edges]) and torch.equal(p.target, graph.target[p.edges])
     if p.edges.shape[1] == 2:
-        assert torch.equal(graph.reverse_edge[p.edges], p.edges.flip(1))
+        assert torch.equal(reverse_edges(graph)[p.edges], p.edges.flip(1))
 
 
 @GRAPHS
@@ -58,9 +58,9 @@ def test_pairs_hold_every_edge_once_beside_its_reverse(make):
 def test_blocks_of_a_fan_list_every_edge_once_at_its_atom(make, size):
     graph = make()
     p = pairs(graph)
-    for fan, near, far in ((p.incoming, graph.target, graph.source), (p.outgoing, graph.source, graph.target)):
+    for adjacency, near, far in ((p.incoming, graph.target, graph.source), (p.outgoing, graph.source, graph.target)):
         listed = []
-        for block in fan.blocks(size):
+        for block in adjacency.blocks(size):
             edges = torch.arange(graph.num_edges) if block.edge is None else block.edge
             edges = edges[block.edges] if block.edge is None else edges
             atoms = torch.arange(block.atoms.start, block.atoms.stop).repeat_interleave(block.ptr.diff())
@@ -90,7 +90,7 @@ def plain(p, graph):
 @pytest.mark.parametrize(("form", "kind"), [(Filtered, "scalars"), (FilteredSum, "scalars"), (FilteredSum, "vectors"),
                                             (OuterSum, "scalars")])
 def test_sums_over_neighbours_equal_the_plain_ones_to_second_order(make, form, kind, block, monkeypatch):
-    monkeypatch.setattr(neighbour_sums, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(neighbor_sums, "_BLOCK_BYTES", block)
     graph = make()
     p, N, E = pairs(graph), graph.num_nodes, graph.num_edges
     a = random(E, 3, seed=1) if form is OuterSum else random(p.edges.shape[0], C, seed=1)

@@ -12,7 +12,6 @@ from zoo.nn.spherical import (
     circular_harmonics,
     normalised_legendre,
     planar_powers,
-    spherical_bessel,
     spherical_bessel_zeros,
 )
 
@@ -22,16 +21,6 @@ def double():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-def test_spherical_bessel_functions_keep_their_digits_where_recurrences_lose_them():
-    x = np.concatenate([[0.0, 1e-12, 1e-6, 1e-3, 0.1, 0.999999, 1.0], np.linspace(0.01, 80, 2000)])
-    values = spherical_bessel(12, x)
-    for l in range(13):
-        np.testing.assert_allclose(values[l], scipy.special.spherical_jn(l, x), rtol=1e-9, atol=2e-15)
-    # Relative accuracy for small arguments, where j_12 is 1e-45 and every subtraction would drown it.
-    tiny = np.array([1e-3, 1e-2, 0.3])
-    np.testing.assert_allclose(spherical_bessel(12, tiny)[12], scipy.special.spherical_jn(12, tiny), rtol=1e-12)
 
 
 def test_zeros_are_zeros_and_none_is_skipped():

@@ -15,6 +15,7 @@ from zoo_plugins.gemnet.model import GemNet
 
 from zoo.foreign import fairchem
 from zoo.graph.graph import Graph
+from zoo.graph.index_lists import quadruplets
 from zoo.graph.neighbors import add_edges, edge_vectors
 
 TINY = {
@@ -131,7 +132,7 @@ def test_the_quadruplet_model_is_the_papers_equations(reach, cell):
         pos = positions(CRYSTAL)
     model, num = tiny(**config), len(pos)
     graph = graph_of(model, pos, ELEMENTS[:num], cell)
-    q = graph.quadruplets(cutoff=config["cutoff_quadruplets"], cutoff_interaction=config["cutoff_interaction"])
+    q = quadruplets(graph, cutoff=config["cutoff_quadruplets"], cutoff_interaction=config["cutoff_interaction"])
     assert len(q.edge_ca) > 0
     unit = graph.edge_vec / graph.edge_len[:, None]
     assert float((unit[q.edge_ba] * unit[q.edge_db]).sum(1).square().max()) < 1 - COLLINEAR

@@ -9,12 +9,12 @@ import torch
 from e3nn import o3
 from peer_reference import load
 from torch import Tensor
-from zoo_plugins.nequip import neighbours as slots
+from zoo_plugins.nequip import neighbors as slots
 from zoo_plugins.nequip.convolution import Convolution
 from zoo_plugins.nequip.coupling import SphericalHarmonics
 from zoo_plugins.nequip.irreps import Irrep, layer_irreps, paths
 from zoo_plugins.nequip.model import NequIP
-from zoo_plugins.nequip.neighbours import Neighbours, arrange
+from zoo_plugins.nequip.neighbors import Neighbors, arrange
 
 from zoo.errors import ZooError
 from zoo.foreign.nequip import nequip as importer
@@ -119,15 +119,15 @@ def test_harmonics_are_those_of_e3nn(double):
 
 
 def arranged(graph: Graph, harmonics: Tensor, *, fused: bool):
-    """Neighbours with a weight row per edge, and the atoms in the order they are laid out in."""
+    """Neighbors with a weight row per edge, and the atoms in the order they are laid out in."""
     edges = torch.arange(graph.num_edges)
     if not fused:
-        return Neighbours(graph.source, graph.target, edges, None, harmonics, None), torch.arange(graph.num_nodes)
+        return Neighbors(graph.source, graph.target, edges, None, harmonics, None), torch.arange(graph.num_nodes)
     order, atom, edge, blocks = arrange(graph.edge_ptr.diff(), graph.edge_ptr[:-1], 1)
     pad = torch.nn.functional.pad
     source = pad(order.argsort()[graph.source], (0, 1))[edge]
     padded = pad(harmonics, (0, 0, 0, 1))[edge]
-    return Neighbours(source, atom, pad(edges, (0, 1))[edge], None, padded, blocks), order
+    return Neighbors(source, atom, pad(edges, (0, 1))[edge], None, padded, blocks), order
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -142,8 +142,8 @@ def test_tensor_product_is_that_of_e3nn(double, fused, monkeypatch):
     harmonics = torch.randn(graph.num_edges, 9, generator=generator)
     weights = torch.randn(graph.num_edges, own.num_weights, generator=generator)
     features = {k: torch.randn(9, k.dim, mul, generator=generator) for k, mul in irreps_in.items()}
-    neighbours, order = arranged(graph, harmonics, fused=fused)
-    mid = own({k: x[order] for k, x in features.items()}, weights, neighbours)
+    neighbors, order = arranged(graph, harmonics, fused=fused)
+    mid = own({k: x[order] for k, x in features.items()}, weights, neighbors)
 
     in1, sh = o3.Irreps("+".join(f"{m}x{k}" for k, m in irreps_in.items())), o3.Irreps("0e+1o+2e")
     out = o3.Irreps("+".join(f"{irreps_in[p.source]}x{p.target}" for p in own.paths))
@@ -174,8 +174,8 @@ def test_fused_convolution_differentiates_twice_in_everything(double, monkeypatc
     inputs += [torch.randn(6, k.dim, m, generator=generator).requires_grad_() for k, m in irreps_in.items()]
 
     def run(harmonics, weights, *features):
-        neighbours, order = arranged(graph, harmonics, fused=True)
-        mid = own({k: x[order] for k, x in zip(irreps_in, features)}, weights, neighbours)
+        neighbors, order = arranged(graph, harmonics, fused=True)
+        mid = own({k: x[order] for k, x in zip(irreps_in, features)}, weights, neighbors)
         return tuple(mid.values())
 
     assert torch.autograd.gradcheck(run, inputs)

@@ -9,8 +9,7 @@ from zoo_plugins.schnet.model import SchNet
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
 from zoo.nn import FilteredSum, OuterSum, TableSum
-from zoo.nn.fused import neighbor_sums as neighbour_sums
-from zoo.nn.fused import recomputed
+from zoo.nn.fused import neighbor_sums, recomputed
 
 
 @pytest.fixture
@@ -117,7 +116,7 @@ def test_filters_that_are_not_kept_give_the_same(double, monkeypatch, edges):
     if edges == "directed":
         graph = graph.with_edges(graph.edge_index[:, 3:])
     model, found, taken = small(filter_grid=20, num_layers=3), {}, []
-    monkeypatch.setattr(neighbour_sums, "_BLOCK_BYTES", 8 * 6 * 30)
+    monkeypatch.setattr(neighbor_sums, "_BLOCK_BYTES", 8 * 6 * 30)
     value = TableSum.value
     monkeypatch.setattr(TableSum, "value", lambda *a: taken.append(1) or value(*a))
     monkeypatch.setattr(recomputed, "_FEW", -1)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import ase
     from torch_geometric.data import Data
 
-    from zoo.graph.angular import Junctions, Neighbourhoods, Quadruplets, Triplets
-
 __all__ = ["OPTIONAL_INPUTS", "Graph"]
+
+T = TypeVar("T")
 
 OPTIONAL_INPUTS = ("charge", "spin", "node_attrs", "node_vectors", "edge_attrs")
 """Fields that a card may list under ``inputs``."""
@@ -112,55 +112,22 @@ class Graph:
     @property
     def edge_ptr(self) -> Tensor:
         """(N + 1,) first incoming edge of each atom."""
-        return self.once_for_edges("ptr", self._edge_ptr)
+        return self.memoize("ptr", self._edge_ptr, edges_only=True)
 
     def _edge_ptr(self) -> Tensor:
         counts = torch.bincount(self.target, minlength=self.num_nodes)
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
-    @property
-    def reverse_edge(self) -> Tensor:
-        """(E,) index of i→j (opposite image) for each edge j→i; raises ``StructureError`` if an edge has none."""
-        from zoo.graph.neighbors import reverse_edges
+    def memoize(self, key: Hashable, make: Callable[[], T], *, edges_only: bool = False) -> T:
+        """``make()``, computed once per graph and kept under ``key``.
 
-        return self.once_for_edges("reverse", lambda: reverse_edges(self))
-
-    def triplets(self, *, cutoff: float | None = None) -> Triplets:
-        """Pairs of edges k→j→i with k ≠ i as an image, see :func:`zoo.graph.angular.triplets`; made once per graph."""
-        from zoo.graph.angular import triplets
-
-        return self._once(("triplets", cutoff), lambda: triplets(self, cutoff=cutoff))
-
-    def quadruplets(self, *, cutoff: float, cutoff_interaction: float) -> Quadruplets:
-        """Torsions c→a–b←d, see :func:`zoo.graph.angular.quadruplets`; made once per graph."""
-        from zoo.graph.angular import quadruplets
-
-        key = ("quadruplets", cutoff, cutoff_interaction)
-        return self._once(key, lambda: quadruplets(self, cutoff=cutoff, cutoff_interaction=cutoff_interaction))
-
-    def neighbourhoods(self, *, cutoff: float | None = None) -> Neighbourhoods:
-        """Dense tables of incoming edges, see :func:`zoo.graph.angular.neighbourhoods`; made once per graph."""
-        from zoo.graph.angular import neighbourhoods
-
-        once = self.once_for_edges if cutoff is None else self._once
-        return once(("neighbourhoods", cutoff), lambda: neighbourhoods(self, cutoff=cutoff))
-
-    def junctions(self, *, cutoff: float, cutoff_interaction: float) -> Junctions:
-        """Where torsions are put together, see :func:`zoo.graph.angular.junctions`; made once per graph."""
-        from zoo.graph.angular import junctions
-
-        key = ("junctions", cutoff, cutoff_interaction)
-        return self._once(key, lambda: junctions(self, cutoff=cutoff, cutoff_interaction=cutoff_interaction))
-
-    def _once(self, key: Any, make: Any) -> Any:
-        if key not in self._cache:
-            self._cache[key] = make()
-        return self._cache[key]
-
-    def once_for_edges(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What follows from the edges and the number of atoms alone: made once for all copies with the same edges."""
-        # What is recorded belongs to the recording.
-        known = self._cache if is_traced() else self._topology
+        Args:
+            key: unique to what is computed and to its options, for example ``("triplets", cutoff)``.
+            edges_only: the value follows from the edges and the number of atoms alone, not from positions. It is then
+                shared by all copies of the graph with the same edges, as in the steps of a simulation.
+        """
+        # What is computed while a graph is recorded belongs to that recording.
+        known = self._topology if edges_only and not is_traced() else self._cache
         if key not in known:
             known[key] = make()
         return known[key]

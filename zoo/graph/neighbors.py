@@ -16,7 +16,7 @@ from zoo.errors import StructureError
 from zoo.graph.graph import Graph
 from zoo.graph.tracing import is_recorded
 
-__all__ = ["Method", "add_edges", "edge_vectors", "reverse_edges"]
+__all__ = ["Method", "add_edges", "edge_vectors", "edges_within", "reverse_edges"]
 
 Method = Literal["auto", "pairs", "vesin", "cells"]
 
@@ -51,12 +51,24 @@ def edge_vectors(graph: Graph, pos: Tensor, cell: Tensor | None) -> Tensor:
     return vec
 
 
+def edges_within(graph: Graph, cutoff: float | None) -> Tensor:
+    """Indices of the edges shorter than ``cutoff`` (Å), ascending; of all edges when it is ``None``."""
+    if cutoff is None:
+        return torch.arange(graph.num_edges, device=graph.device)
+    assert graph.edge_len is not None
+    return torch.nonzero(graph.edge_len < cutoff).flatten()
+
+
 def reverse_edges(graph: Graph) -> Tensor:
-    """(E,) index of the edge i→j with shift −S for each edge j→i with shift S.
+    """(E,) index of the edge i→j with shift −S for each edge j→i with shift S; computed once per set of edges.
 
     Raises:
         StructureError: some edge has no reverse, as in a directed graph given by the caller.
     """
+    return graph.memoize("reverse", lambda: _reverse_edges(graph), edges_only=True)
+
+
+def _reverse_edges(graph: Graph) -> Tensor:
     if is_recorded():
         return _reverse_edges_unchecked(graph)
     if graph.edge_shift is None:
@@ -104,9 +116,9 @@ def _choose(graph: Graph) -> Method:
 def _molecule_pairs(graph: Graph, cutoff: float) -> Tensor:
     """All pairs inside each molecule by index arithmetic: Σ n² distances, no padding, targets already sorted."""
     n_atoms = graph.ptr.diff()
-    neighbours = n_atoms.index_select(0, graph.batch)
-    target = torch.repeat_interleave(neighbours)
-    row_start = neighbours.cumsum(0) - neighbours
+    neighbors = n_atoms.index_select(0, graph.batch)
+    target = torch.repeat_interleave(neighbors)
+    row_start = neighbors.cumsum(0) - neighbors
     local = torch.arange(target.shape[0], device=target.device) - row_start.index_select(0, target)
     source = graph.ptr.index_select(0, graph.batch.index_select(0, target)) + local
     pos = graph.pos.detach()

@@ -6,8 +6,8 @@ from zoo.nn.activation import (
     ShiftedSoftplus,
     SiLU,
     activation,
-    add_spent,
-    mul_spent,
+    add_scratch,
+    mul_scratch,
     shifted_softplus,
     silu,
 )
@@ -18,7 +18,7 @@ from zoo.nn.fused.outer_sum import OuterSum
 from zoo.nn.fused.radial_table import RadialTable, in_double
 from zoo.nn.fused.recomputed import Recomputed
 from zoo.nn.fused.table_sum import TableSum
-from zoo.nn.pairs import Block, Fan, Pairs, pairs
+from zoo.nn.pairs import CSRAdjacency, EdgeBlock, Pairs, pairs
 from zoo.nn.radial import BesselBasis, CosineCutoff, GaussianBasis, PolynomialEnvelope
 from zoo.nn.scalar_vector import ScalarVectorLayer, safe_norm
 from zoo.nn.scatter import gather, sum_by
@@ -26,9 +26,9 @@ from zoo.nn.scatter import gather, sum_by
 __all__ = [
     "MLP",
     "BesselBasis",
-    "Block",
+    "CSRAdjacency",
     "CosineCutoff",
-    "Fan",
+    "EdgeBlock",
     "Filtered",
     "FilteredSum",
     "GaussianBasis",
@@ -43,14 +43,14 @@ __all__ = [
     "SiLU",
     "TableSum",
     "activation",
-    "add_spent",
+    "add_scratch",
     "blockwise",
     "dense",
     "gather",
     "in_double",
     "is_recorded",
     "is_traced",
-    "mul_spent",
+    "mul_scratch",
     "pairs",
     "safe_norm",
     "shifted_softplus",

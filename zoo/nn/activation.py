@@ -17,8 +17,8 @@ __all__ = [
     "ShiftedSoftplus",
     "SiLU",
     "activation",
-    "add_spent",
-    "mul_spent",
+    "add_scratch",
+    "mul_scratch",
     "shifted_softplus",
     "silu",
 ]
@@ -70,9 +70,9 @@ class _SiLUSlope(torch.autograd.Function):
         return by_grad, product.mul_(torch.addcmul(x, x, sigmoid, value=-2).add_(2).mul_(ctx.scale)), None
 
 
-def silu(x: Tensor, *, scale: float = 1.0, spent: bool = False) -> Tensor:
-    """scale · x σ(x), cheap to differentiate twice. ``spent``: nobody else needs x, so its memory may be used again."""
-    if spent and not torch.is_grad_enabled() and not is_traced():
+def silu(x: Tensor, *, scale: float = 1.0, scratch: bool = False) -> Tensor:
+    """scale · x σ(x), cheap to differentiate twice. ``scratch``: nothing else needs x, its memory may be reused."""
+    if scratch and not torch.is_grad_enabled() and not is_traced():
         y = F.silu(x, inplace=True)
         return y if scale == 1 else y.mul_(scale)
     if is_traced() or x.numel() <= _FEW:
@@ -80,19 +80,19 @@ def silu(x: Tensor, *, scale: float = 1.0, spent: bool = False) -> Tensor:
     return _SiLU.apply(x, scale)
 
 
-def add_spent(x: Tensor, spent: Tensor) -> Tensor:
-    """x + spent, in the memory of ``spent``, as large as the result, where no gradient needs it."""
-    return spent.add_(x) if _may_overwrite(spent, x) else x + spent
+def add_scratch(x: Tensor, scratch: Tensor) -> Tensor:
+    """x + scratch, in the memory of ``scratch``, as large as the result, where no gradient needs it."""
+    return scratch.add_(x) if _may_overwrite(scratch, x) else x + scratch
 
 
-def mul_spent(spent: Tensor, x: Tensor) -> Tensor:
-    """spent ∘ x, in the memory of ``spent``, as large as the result, where no gradient needs it."""
-    return spent.mul_(x) if _may_overwrite(spent, x) else spent * x
+def mul_scratch(scratch: Tensor, x: Tensor) -> Tensor:
+    """scratch ∘ x, in the memory of ``scratch``, as large as the result, where no gradient needs it."""
+    return scratch.mul_(x) if _may_overwrite(scratch, x) else scratch * x
 
 
-def _may_overwrite(spent: Tensor, x: Tensor) -> bool:
+def _may_overwrite(scratch: Tensor, x: Tensor) -> bool:
     # Under autocast the two differ, and the result has the wider dtype.
-    return spent.dtype == x.dtype and not torch.is_grad_enabled() and not is_traced()
+    return scratch.dtype == x.dtype and not torch.is_grad_enabled() and not is_traced()
 
 
 class SiLU(nn.Module):

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from zoo.errors import PluginError
 
-__all__ = ["FeatureLayout", "Irrep"]
+__all__ = ["FeatureLayout", "FeatureTerm"]
 
 _TERM = re.compile(r"^(?:(\d+)x)?(\d+)([eo])$")
 
 
 @dataclass(frozen=True)
-class Irrep:
+class FeatureTerm:
     """``mul`` copies of the irrep of degree ``l`` and parity ``p`` (±1), at columns ``start:stop``."""
 
     mul: int
@@ -41,14 +41,14 @@ class FeatureLayout:
     irreps: str
 
     @cached_property
-    def terms(self) -> tuple[Irrep, ...]:
+    def terms(self) -> tuple[FeatureTerm, ...]:
         terms, start = [], 0
         for text in self.irreps.replace(" ", "").split("+"):
             match = _TERM.match(text)
             if match is None:
                 raise PluginError(f"irreps_out = {self.irreps!r}: cannot read {text!r}; expected e.g. '128x0e+64x1o'")
             mul, l, parity = match.groups()
-            terms.append(Irrep(int(mul or 1), int(l), 1 if parity == "e" else -1, start))
+            terms.append(FeatureTerm(int(mul or 1), int(l), 1 if parity == "e" else -1, start))
             start = terms[-1].stop
         return tuple(terms)
 

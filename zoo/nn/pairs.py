@@ -10,20 +10,21 @@ from torch.nn import functional as F
 
 from zoo.errors import StructureError
 from zoo.graph.graph import Graph
+from zoo.graph.neighbors import reverse_edges
 from zoo.graph.tracing import is_traced
 from zoo.nn.scatter import sum_by
 
-__all__ = ["Block", "Fan", "Pairs", "pairs"]
+__all__ = ["CSRAdjacency", "EdgeBlock", "Pairs", "pairs"]
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """Consecutive atoms of a :class:`Fan` with all of their edges.
+class EdgeBlock:
+    """Consecutive atoms of a :class:`CSRAdjacency` with all of their edges.
 
     Attributes:
-        atoms, edges: their positions in the fan.
+        atoms, edges: their positions in the adjacency.
         ptr: (n + 1,) first edge of each atom, counted within the block.
-        far, pair, edge: (b,) as in the fan.
+        far, pair, edge: (b,) as in the adjacency.
     """
 
     atoms: slice
@@ -35,7 +36,7 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
-class Fan:
+class CSRAdjacency:
     """The edges of a graph sorted by the atom at one end.
 
     Attributes:
@@ -49,15 +50,15 @@ class Fan:
     far: Tensor
     pair: Tensor
     edge: Tensor | None
-    _blocks: dict[int, list[Block]] = field(default_factory=dict, repr=False)
+    _blocks: dict[int, list[EdgeBlock]] = field(default_factory=dict, repr=False)
 
-    def blocks(self, size: int) -> list[Block]:
+    def blocks(self, size: int) -> list[EdgeBlock]:
         """All edges, in blocks of about ``size``; only on a CPU, where blocks are worth their launches."""
         if size not in self._blocks:
             self._blocks[size] = list(self._cut(size))
         return self._blocks[size]
 
-    def _cut(self, size: int) -> list[Block]:
+    def _cut(self, size: int) -> list[EdgeBlock]:
         n_atoms, n_edges = self.ptr.shape[0] - 1, self.far.shape[0]
         if n_edges == 0:
             return []
@@ -68,8 +69,8 @@ class Fan:
             bounds = self.ptr[cuts].tolist()
         return [self._block(*range_) for range_ in zip(cuts[:-1], cuts[1:], bounds[:-1], bounds[1:])]
 
-    def _block(self, atom: int, last_atom: int, edge: int, last_edge: int) -> Block:
-        return Block(
+    def _block(self, atom: int, last_atom: int, edge: int, last_edge: int) -> EdgeBlock:
+        return EdgeBlock(
             slice(atom, last_atom),
             slice(edge, last_edge),
             self.ptr[atom : last_atom + 1] - edge,
@@ -96,8 +97,8 @@ class Pairs:
     edges: Tensor
     source: Tensor
     target: Tensor
-    incoming: Fan
-    outgoing: Fan
+    incoming: CSRAdjacency
+    outgoing: CSRAdjacency
     num_atoms: int
 
     @property
@@ -108,7 +109,7 @@ class Pairs:
 
 def pairs(graph: Graph) -> Pairs:
     """The pairs of a graph's edges, made once for all graphs with these edges."""
-    return graph.once_for_edges("pairs", lambda: _make(graph))
+    return graph.memoize("pairs", lambda: _make(graph), edges_only=True)
 
 
 def _make(graph: Graph) -> Pairs:
@@ -119,7 +120,8 @@ def _make(graph: Graph) -> Pairs:
         # How many pairs there are is in the data, which a recorded graph cannot look at: it shares nothing.
         by_source = torch.argsort(source, stable=True)
         ptr, source_ptr = _ptr(target, graph.num_nodes), _ptr(source, graph.num_nodes)
-        incoming, outgoing = Fan(ptr, source, count, None), Fan(source_ptr, target[by_source], by_source, by_source)
+        incoming = CSRAdjacency(ptr, source, count, None)
+        outgoing = CSRAdjacency(source_ptr, target[by_source], by_source, by_source)
         return Pairs(count[:, None], source[:, None], target[:, None], incoming, outgoing, graph.num_nodes)
     ptr = graph.edge_ptr
     first = torch.nonzero(count < reverse)[:, 0]
@@ -129,7 +131,7 @@ def _make(graph: Graph) -> Pairs:
     pair[second] = count[: first.shape[0]]
     one, other = source.index_select(0, first), target.index_select(0, first)
     # The reverses of the edges that come in to an atom, in their order, are the edges that go out from it.
-    incoming, outgoing = Fan(ptr, source, pair, None), Fan(ptr, source, pair, reverse)
+    incoming, outgoing = CSRAdjacency(ptr, source, pair, None), CSRAdjacency(ptr, source, pair, reverse)
     return Pairs(torch.stack([first, second], 1), torch.stack([one, other], 1), torch.stack([other, one], 1),
                  incoming, outgoing, graph.num_nodes)
 
@@ -142,7 +144,7 @@ def _ptr(atom: Tensor, num_atoms: int) -> Tensor:
 def _reverse_edge(graph: Graph, count: Tensor) -> Tensor | None:
     """Each edge's reverse, if edges come in twos. A caller's may be directed, repeated, or loops."""
     try:
-        reverse = graph.reverse_edge
+        reverse = reverse_edges(graph)
     except StructureError:
         return None
     in_twos = torch.equal(reverse.index_select(0, reverse), count) and not bool((reverse == count).any())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
+from scipy.special import spherical_jn
 from torch import Tensor, nn
 
 __all__ = [
@@ -14,68 +17,19 @@ __all__ = [
     "circular_harmonics",
     "normalised_legendre",
     "planar_powers",
-    "spherical_bessel",
     "spherical_bessel_zeros",
 ]
 
 
-def spherical_bessel(l_max: int, x: np.ndarray) -> np.ndarray:
-    """j_0 … j_{l_max} at ``x`` ≥ 0 of any shape, (l_max + 1, *x.shape), to float64 accuracy for small and large x.
-
-    The power series below x = 1; beyond it the downward recurrence j_{l−1} = (2l+1)/x j_l − j_{l+1} (Miller), scaled
-    to j_0 or j_1, whichever is larger. Upward recurrence would lose all digits for x < l.
-    """
-    x = np.asarray(x, dtype=np.float64)
-    small = np.minimum(x, 1.0)
-    series = np.stack([_bessel_series(l, small) for l in range(l_max + 1)])
-    large = np.maximum(x, 1.0)
-    start = l_max + int(1.5 * float(large.max(initial=1.0))) + 30
-    above, here = np.zeros_like(large), np.full_like(large, 1e-200)
-    kept = np.zeros((max(l_max, 1) + 1, *x.shape))
-    for l in range(start, 0, -1):
-        above, here = here, (2 * l + 1) / large * here - above
-        # Rescale what has grown, before it overflows; only ratios count.
-        shrink = np.where(np.abs(here) > 1e100, 1e-100, 1.0)
-        above, here, kept = above * shrink, here * shrink, kept * shrink
-        if l - 1 < len(kept):
-            kept[l - 1] = here
-    j0 = np.sin(large) / large
-    j1 = (j0 - np.cos(large)) / large
-    by_zero = np.abs(j0) > np.abs(j1)
-    scale = np.where(by_zero, j0, j1) / np.where(by_zero, kept[0], kept[1])
-    return np.where(x < 1.0, series, (kept * scale)[: l_max + 1])
-
-
-def _bessel_series(l: int, x: np.ndarray) -> np.ndarray:
-    """x^l / (2l+1)!! · Σ_k (−x²/2)^k / (k! (2l+3)(2l+5)…(2l+2k+1)), for x ≤ 1."""
-    term = x**l / math.prod(range(1, 2 * l + 2, 2))
-    total = term.copy()
-    for k in range(1, 12):
-        term = term * (-0.5 * x * x) / (k * (2 * l + 2 * k + 1))
-        total = total + term
-    return total
-
-
 def spherical_bessel_zeros(l_max: int, num: int) -> np.ndarray:
-    """(l_max + 1, num) first positive zeros of j_0 … j_{l_max}, by bisection between those of the degree below."""
+    """(l_max + 1, num) first positive zeros of j_0 … j_{l_max}: those of j_l lie between those of j_{l−1}."""
     zeros = [np.arange(1, num + l_max + 1) * math.pi]
     for l in range(1, l_max + 1):
-        low, high = zeros[-1][:-1].copy(), zeros[-1][1:].copy()
-        sign = np.sign(_upward(l, low))
-        for _ in range(56):
-            middle = 0.5 * (low + high)
-            left = np.sign(_upward(l, middle)) == sign
-            low, high = np.where(left, middle, low), np.where(left, high, middle)
-        zeros.append(0.5 * (low + high))
+        zeros.append(np.array([
+            brentq(lambda x: spherical_jn(l, x), low, high, xtol=1e-15, rtol=1e-15)  # noqa: B023
+            for low, high in pairwise(zeros[-1])
+        ]))
     return np.stack([z[:num] for z in zeros])
-
-
-def _upward(l: int, x: np.ndarray) -> np.ndarray:
-    """j_l by upward recurrence: stable for x > l, where all zeros lie, and much shorter than the downward one."""
-    below, here = np.cos(x) / x, np.sin(x) / x
-    for k in range(l):
-        below, here = here, (2 * k + 1) / x * here - below
-    return here
 
 
 class SphericalBesselBasis(nn.Module):
@@ -112,8 +66,8 @@ def _bessel_chebyshev(num_spherical: int, num_radial: int) -> np.ndarray:
     x = 0.5 * (np.cos(angle) + 1.0)
     values = np.empty((len(x), num_spherical, num_radial))
     for l in range(num_spherical):
-        norm = math.sqrt(2.0) / np.abs(spherical_bessel(l + 1, zeros[l])[l + 1])
-        values[:, l] = spherical_bessel(l, x[:, None] * zeros[l])[l] * norm
+        norm = math.sqrt(2.0) / np.abs(spherical_jn(l + 1, zeros[l]))
+        values[:, l] = spherical_jn(l, x[:, None] * zeros[l]) * norm
     series = np.cos(np.arange(degree)[:, None] * angle) @ values.reshape(len(x), -1) / degree
     series[0] /= 2
     return series

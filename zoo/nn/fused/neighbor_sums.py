@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from zoo.nn.fused.multilinear import MultilinearForm
-from zoo.nn.pairs import Block, Fan, Pairs
+from zoo.nn.pairs import CSRAdjacency, EdgeBlock, Pairs
 from zoo.nn.scatter import sum_by
 
 __all__ = ["Filtered", "FilteredSum", "sum_runs"]
@@ -57,11 +57,11 @@ class FilteredSum(MultilinearForm):
         message = message * (W[:, None] if rows.dim() == 2 else W[:, None, None])
         return sum_by(message.flatten(0, 1), near.flatten(), rows.shape[0])
 
-    def _spread(self, fan: Fan, W: Tensor, h: Tensor) -> Tensor:
+    def _spread(self, adjacency: CSRAdjacency, W: Tensor, h: Tensor) -> Tensor:
         """Σ over an atom's edges of W ∘ (h at the far end)."""
         out = torch.zeros_like(h, memory_format=torch.contiguous_format)
         rows = out.flatten(1)
-        blocks = blocks_of(fan, rows)
+        blocks = blocks_of(adjacency, rows)
         message, filters = scratch(blocks, h), scratch(blocks, W)
         for block in blocks:
             m = take(h, block.far, message)
@@ -99,20 +99,20 @@ class Filtered(MultilinearForm):
         return (self._of_g, self._of_W, self._of_h)[k](*others)
 
     def plain(self, k: int, *others: Tensor) -> Tensor:
-        fan, p = self.pairs.incoming, self.pairs
+        adjacency, p = self.pairs.incoming, self.pairs
         if k == 0:
             W, h = others
-            return W.index_select(0, fan.pair) * h.index_select(0, fan.far)
+            return W.index_select(0, adjacency.pair) * h.index_select(0, adjacency.far)
         if k == 1:
             g, h = others
-            return sum_by(g * h.index_select(0, fan.far), fan.pair, p.edges.shape[0])
+            return sum_by(g * h.index_select(0, adjacency.far), adjacency.pair, p.edges.shape[0])
         g, W = others
-        return sum_by(g * W.index_select(0, fan.pair), fan.far, p.num_atoms)
+        return sum_by(g * W.index_select(0, adjacency.pair), adjacency.far, p.num_atoms)
 
     def _of_g(self, W: Tensor, h: Tensor) -> Tensor:
-        fan = self.pairs.incoming
-        out = h.new_empty(fan.far.shape[0], h.shape[1])
-        blocks = blocks_of(fan, h)
+        adjacency = self.pairs.incoming
+        out = h.new_empty(adjacency.far.shape[0], h.shape[1])
+        blocks = blocks_of(adjacency, h)
         filters = scratch(blocks, W)
         for block in blocks:
             take(h, block.far, out[block.edges]).mul_(take(W, block.pair, filters))
@@ -128,9 +128,9 @@ class Filtered(MultilinearForm):
         return out
 
     def _of_h(self, g: Tensor, W: Tensor) -> Tensor:
-        fan = self.pairs.outgoing
-        out = g.new_zeros(fan.ptr.shape[0] - 1, g.shape[1])
-        blocks = blocks_of(fan, g)
+        adjacency = self.pairs.outgoing
+        out = g.new_zeros(adjacency.ptr.shape[0] - 1, g.shape[1])
+        blocks = blocks_of(adjacency, g)
         message, filters = scratch(blocks, g), scratch(blocks, W)
         for block in blocks:
             assert block.edge is not None  # outgoing edges are out of the graph's order
@@ -139,9 +139,9 @@ class Filtered(MultilinearForm):
         return out
 
 
-def blocks_of(fan: Fan, rows: Tensor) -> list[Block]:
+def blocks_of(adjacency: CSRAdjacency, rows: Tensor) -> list[EdgeBlock]:
     """Blocks of edges whose messages, one of ``rows`` each, fit the cache together."""
-    return fan.blocks(max(1, _BLOCK_BYTES // (rows.shape[1] * rows.element_size())))
+    return adjacency.blocks(max(1, _BLOCK_BYTES // (rows.shape[1] * rows.element_size())))
 
 
 def slices(length: int, rows: Tensor, terms: int) -> Iterator[slice]:
@@ -152,7 +152,7 @@ def slices(length: int, rows: Tensor, terms: int) -> Iterator[slice]:
     return (slice(begin, min(begin + step, length)) for begin in range(0, length, step))
 
 
-def scratch(blocks: list[Block], like: Tensor) -> Tensor:
+def scratch(blocks: list[EdgeBlock], like: Tensor) -> Tensor:
     """Memory that every block writes its rows to: what was just read is still in the cache."""
     return like.new_empty(max((block.far.shape[0] for block in blocks), default=0), *like.shape[1:])
 

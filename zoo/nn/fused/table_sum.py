@@ -1,4 +1,4 @@
-"""The convolution of :class:`.neighbour_sums.FilteredSum`, with filters read from a table as they are needed."""
+"""The convolution of :class:`.neighbor_sums.FilteredSum`, with filters read from a table as they are needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from zoo.nn.fused.neighbor_sums import FilteredSum, blocks_of, scratch, slices, sum_every, sum_runs, take
 from zoo.nn.fused.radial_table import RadialLookup
 from zoo.nn.fused.recomputed import Recomputed
-from zoo.nn.pairs import Fan, Pairs
+from zoo.nn.pairs import CSRAdjacency, Pairs
 
 __all__ = ["TableSum"]
 
@@ -41,10 +41,10 @@ class TableSum(Recomputed):
         by_weights = self._correlate(g, h, weights) if asked[0] else None
         return by_weights, self._spread(self.pairs.outgoing, weights, g) if asked[1] else None
 
-    def _spread(self, fan: Fan, weights: Tensor, h: Tensor) -> Tensor:
+    def _spread(self, adjacency: CSRAdjacency, weights: Tensor, h: Tensor) -> Tensor:
         """Σ over an atom's edges of W ∘ (h at the far end)."""
         out = torch.zeros_like(h, memory_format=torch.contiguous_format)
-        blocks = blocks_of(fan, out)
+        blocks = blocks_of(adjacency, out)
         message = scratch(blocks, h)
         rows, factors = scratch(blocks, self.rows), scratch(blocks, weights)
         for block in blocks:

@@ -6,34 +6,33 @@ last slot of their atom's table, which no edge uses: what they send is zero by i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from zoo.graph.angular import Junction, Junctions, Neighbourhood, Neighbourhoods
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import reverse_edges
+from zoo.graph.tables import NeighborTable, NeighborTables, TorsionTable, TorsionTables
 
-if TYPE_CHECKING:
-    from zoo.graph.graph import Graph
-
-__all__ = ["one_junction", "one_table"]
+__all__ = ["recorded_neighbor_tables", "recorded_torsion_tables"]
 
 _SPAN = 202
 """Differences of shifts between −101 and 100 are told apart."""
 
 
-def one_table(graph: Graph, cutoff: float | None) -> Neighbourhoods:
-    """Neighbourhoods as one table for all atoms; its width is a size that a recorded graph finds when it runs."""
+def recorded_neighbor_tables(graph: Graph, cutoff: float | None) -> NeighborTables:
+    """NeighborTables as one table for all atoms; its width is a size that a recorded graph finds when it runs."""
     return _tabulate(graph, cutoff)[0]
 
 
-def one_junction(graph: Graph, cutoff: float, cutoff_interaction: float) -> Junctions:
-    """Junctions as one table for all atoms."""
+def recorded_torsion_tables(graph: Graph, cutoff: float, cutoff_interaction: float) -> TorsionTables:
+    """TorsionTables as one table for all atoms."""
     ends, end_column, near = _tabulate(graph, cutoff)
     axes, axis_column, _ = _tabulate(graph, cutoff_interaction)
     (e,), (a,) = ends.tables, axes.tables
     assert graph.edge_shift is not None  # one of the inputs of what is recorded
-    source, reverse, shift = graph.source, graph.reverse_edge, graph.edge_shift.round().long()
+    source, reverse, shift = graph.source, reverse_edges(graph), graph.edge_shift.round().long()
     ca, ba = e.row[:, :, None], a.row[:, None, :]
     pairs = e.used[:, :, None] & a.used[:, None, :] & (ca != ba)
     # The edge c→b between the same images as c→a and b→a, found in the sorted list of all near edges.
@@ -43,11 +42,11 @@ def one_junction(graph: Graph, cutoff: float, cutoff_interaction: float) -> Junc
     cb, closed = order[place], pairs & (keys[place] == wanted)
     start = source[ba] * (e.row.shape[1] * a.row.shape[1])
     closing = start + axis_column[reverse[ba]] * e.row.shape[1] + end_column[cb]
-    table = Junction(pairs=pairs, closing=torch.where(closed, closing, 0), closed=closed)
-    return Junctions(ends=ends, axes=axes, tables=(table,), opposite=axes.slot[reverse])
+    table = TorsionTable(pairs=pairs, closing=torch.where(closed, closing, 0), closed=closed)
+    return TorsionTables(ends=ends, axes=axes, tables=(table,), opposite=axes.slot[reverse])
 
 
-def _tabulate(graph: Graph, cutoff: float | None) -> tuple[Neighbourhoods, Tensor, Tensor]:
+def _tabulate(graph: Graph, cutoff: float | None) -> tuple[NeighborTables, Tensor, Tensor]:
     """One table of the near edges; (E,) column of each of them, the last and unused one for others; which are near."""
     target, num_atoms = graph.target, graph.num_nodes
     near = torch.ones_like(target)
@@ -64,8 +63,8 @@ def _tabulate(graph: Graph, cutoff: float | None) -> tuple[Neighbourhoods, Tenso
     # Far edges of an atom meet in its last slot, where the sum of their numbers would be no edge: they write zero.
     row = target.new_zeros(num_atoms * width).index_add(0, slot, edge * near)
     used = target.new_zeros(num_atoms * width).index_add(0, slot, near) > 0
-    table = Neighbourhood(row=row.view(num_atoms, width), used=used.view(num_atoms, width))
-    return Neighbourhoods(tables=(table,), edge=edge, slot=slot), column, near
+    table = NeighborTable(row=row.view(num_atoms, width), used=used.view(num_atoms, width))
+    return NeighborTables(tables=(table,), edge=edge, slot=slot), column, near
 
 
 def _rank(target: Tensor, near: Tensor, degree: Tensor) -> Tensor:

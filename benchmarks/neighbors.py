@@ -1,6 +1,6 @@
 """Neighbour lists: milliseconds by method and size, against ASE's on the same structures in the same run.
 
-    python benchmarks/neighbours.py [--large]
+    python benchmarks/neighbors.py [--large]
 """
 
 from __future__ import annotations

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Block", "Neighbours", "arrange"]
+__all__ = ["Neighbors", "SlotBlock", "arrange"]
 
 _BLOCK_FLOATS = {"cpu": 1 << 17}
 _BLOCK_FLOATS_ELSEWHERE = 1 << 26
 """Size of the largest product of a block; on a CPU such that it stays in the cache until it is summed."""
 
 
-class Block(NamedTuple):
+class SlotBlock(NamedTuple):
     """Atoms ``lo:hi``, each with ``width`` neighbour slots, at slots ``start:stop`` = (hi − lo)·width."""
 
     lo: int
@@ -26,7 +26,7 @@ class Block(NamedTuple):
 
 
 @dataclass
-class Neighbours:
+class Neighbors:
     """What the layers read of the S edges, or of the S padded neighbour slots made of them.
 
     Attributes:
@@ -42,10 +42,10 @@ class Neighbours:
     pair: Tensor
     radial: Tensor
     harmonics: Tensor
-    blocks: list[Block] | None
+    blocks: list[SlotBlock] | None
 
 
-def arrange(degree: Tensor, first_edge: Tensor, floats_per_slot: int) -> tuple[Tensor, Tensor, Tensor, list[Block]]:
+def arrange(degree: Tensor, first_edge: Tensor, floats_per_slot: int) -> tuple[Tensor, Tensor, Tensor, list[SlotBlock]]:
     """Order atoms by their number of neighbours and give every block of them slots of equal width.
 
     Args:
@@ -65,7 +65,7 @@ def arrange(degree: Tensor, first_edge: Tensor, floats_per_slot: int) -> tuple[T
         while hi > lo + 1 and (hi - lo) * sizes[hi - 1] > limit:
             hi = max(lo + 1, lo + limit // sizes[hi - 1])
         slots = sizes[hi - 1]
-        blocks.append(Block(lo, hi, start, start + (hi - lo) * slots, slots))
+        blocks.append(SlotBlock(lo, hi, start, start + (hi - lo) * slots, slots))
         lo, start = hi, blocks[-1].stop
     slots = torch.zeros_like(degree)
     for block in blocks:
