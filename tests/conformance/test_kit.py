@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from zoo.cli import app
 from zoo.conformance import check
 from zoo.conformance.checks import Check, found
 from zoo.conformance.find import find
-from zoo.conformance.html import write_html
+from zoo.conformance.rendering import write_html
+from zoo.conformance.report import Report, Row
 from zoo.conformance.run import CHECKS, check_subjects, chosen
 from zoo.errors import PluginError, UnknownNameError, ZooError
 from zoo.loading.models import create, save
@@ -210,9 +213,14 @@ def test_the_command_ends_with_status_2_and_json_for_programs(zoo_of_faults):
 def test_the_page_holds_every_row_and_no_markup_of_others(zoo_of_faults, tmp_path):
     report = check("readspositions", only=["symmetry.translation", "shapes"])
     page = write_html(report, tmp_path / "report.html").read_text()
-    assert page.count("<tr>") == len(report.rows) + len({row.section for row in report.rows})
-    assert "does not conform" in page
+    for name, count in Counter(row.check for row in report.rows).items():
+        assert page.count(name) == count
+    assert len(re.findall(r">fail\s*<", page)) == len(report.failures) > 0
+    assert "does not conform" in page and f"torch {report.environment['torch']}" in page
     assert "http" not in page
+    row = Row(subject="<i>own</i>", check="a.b", title="", status="fail", detail="<script>x</script> [red]y[/red]")
+    page = write_html(Report("<b>name</b>", (row,)), tmp_path / "report.html").read_text()
+    assert not {"<script>", "<i>", "<b>"} & set(re.findall(r"<\w+>", page)) and "[red]y[/red]" in page
 
 
 def test_pytest_runs_the_checks_as_tests(tmp_path):

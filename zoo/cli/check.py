@@ -12,8 +12,6 @@ from zoo.errors import ZooError
 
 __all__ = ["check"]
 
-_STYLES = {"pass": "green", "fail": "bold red", "exempt": "yellow", "not applicable": "dim"}
-
 
 def check(
     name: Annotated[
@@ -30,9 +28,11 @@ def check(
 ) -> None:
     """Check an architecture or a model against everything the zoo promises. Status 2 if a row fails."""
     if (name is None) != everything:
-        raise ZooError("say what to check, or --all: zoo check painn, zoo check painn-qm9, zoo check ./my-plugin")
+        raise ZooError("name what to check, or give --all. Fix: zoo check painn, zoo check painn-qm9 or "
+                       "zoo check ./my-plugin")
+    from zoo.cli import console
     from zoo.conformance.find import find, find_all
-    from zoo.conformance.html import write_html
+    from zoo.conformance.rendering import renderables, write_html
     from zoo.conformance.run import check_subjects, chosen
 
     checks = chosen(only or (), skip or ())
@@ -45,7 +45,8 @@ def check(
     if as_json:
         print(json.dumps(report.to_dict(), indent=1, ensure_ascii=False))
     else:
-        _show(report, failures=failures)
+        for part in renderables(report, failures=failures):
+            console().print(part)
     if not report.passed:
         raise typer.Exit(2)
 
@@ -57,32 +58,3 @@ def _progress() -> Any:
     if not sys.stderr.isatty():
         return None
     return lambda row: print(f"\r\033[K{row.subject} {row.check}", end="\r", file=sys.stderr, flush=True)
-
-
-def _show(report: Any, *, failures: bool) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from zoo.cli import console
-
-    out = console()
-    for subject in dict.fromkeys(row.subject for row in report.rows):
-        table = Table(title=subject, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in ("check", "of", "measured", "bound", "status", "found"):
-            table.add_column(column, justify="right" if column in ("measured", "bound") else "left")
-        before = ""
-        for row in report.rows:
-            if row.subject != subject or (failures and row.status in ("pass", "not applicable")):
-                continue
-            if before and row.section != before:
-                table.add_section()
-            before = row.section
-            numbers = ["" if value is None else f"{value:.2g}" for value in (row.measured, row.bound)]
-            words = Text(row.detail) if row.detail else Text(row.title, style="dim")
-            table.add_row(row.check, f"{row.of} {row.dtype}".strip(), *numbers,
-                          Text(row.status, style=_STYLES[row.status]), words)
-        out.print(table)
-    counts = ", ".join(f"{number} {status}" for status, number in report.counts.items() if number)
-    verdict = Text("conforms", style="bold green") if report.passed else Text("does not conform", style="bold red")
-    out.print(Text(f"{report.name} ") + verdict + Text(f": {counts}; {report.seconds:.0f} s"))
