@@ -54,8 +54,10 @@ def measure() -> dict[str, Any]:
     subjects = [subject for subject in subjects if subject.plugin.builtin]
     for name, reason in left_out.items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
-    tell = lambda row: print(f"{row.subject}  {row.check}", file=sys.stderr)  # noqa: E731
-    return check_subjects("the zoo", subjects, chosen(), tell).to_dict()
+    def on_row(row: Any) -> None:
+        print(f"{row.subject}  {row.check}", file=sys.stderr)
+
+    return check_subjects("the zoo", subjects, chosen(), on_row).to_dict()
 
 
 def page(rows: Rows, environment: Mapping[str, str]) -> str:

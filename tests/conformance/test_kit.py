@@ -104,7 +104,7 @@ def test_a_model_of_other_elements_is_not_trained_on_what_it_does_not_know(zoo_o
     assert find(tmp_path / "silicon")[0].design == find("sound")[0].design
     report = check(tmp_path / "silicon", only=["engineering.overfit", "engineering.resume", "engineering.export"])
     assert [row.status for row in report.rows] == ["not applicable", "not applicable", "pass"]
-    assert "H, C, N, O, F, not all in the domain" in report.rows[0].detail
+    assert "H, C, N, O, F, not all of them in the domain" in report.rows[0].detail
 
 
 def test_export_is_judged_where_it_is_declared(yard):

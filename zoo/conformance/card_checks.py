@@ -1,4 +1,4 @@
-"""Card: what it promises of its weights and its numbers is so."""
+"""Card: weights, reference outputs and test errors agree with the card."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zoo.registry import host
 
 __all__ = ["CHECKS", "exemptions"]
 
-_UNTRAINED = "no trained weights: an architecture"
+_UNTRAINED = "an architecture has no trained weights"
 _SAMPLES = {"qm9": "qm9-sample", "qm9-sample": "qm9-sample"}
 _BATCH = {"molecules": 50}
 _STANDARD_ERRORS = 4.0
@@ -51,7 +51,7 @@ def golden(subject: Subject) -> Iterator[Finding]:
         yield not_applicable(_UNTRAINED)
         return
     if not subject.card.golden:
-        yield found(False, "the card records no golden outputs")
+        yield found(False, "the card has no reference outputs")
     for record in subject.card.golden:
         errors = golden_errors(subject.model, record)
         worst = max(errors, key=lambda name: errors[name][2] / errors[name][3])
@@ -60,16 +60,16 @@ def golden(subject: Subject) -> Iterator[Finding]:
 
 
 def metrics(subject: Subject) -> Iterator[Finding]:
-    """Mean absolute errors on test structures that ship with the zoo, against those in the card.
+    """Mean absolute errors on bundled test structures, compared with those in the card.
 
-    The bound is four standard errors of the difference of two samples; the errors of molecules have long tails.
+    The bound is four standard errors of the difference of two samples, since errors of molecules have long tails.
     """
     if subject.trained is None:
         yield not_applicable(_UNTRAINED)
         return
     sample = _sample(subject)
     if sample is None:
-        yield not_applicable("no test structures of its data ship with the zoo")
+        yield not_applicable("no test structures of its data are bundled")
         return
     names = [name for name in (*subject.card.targets, *subject.card.derivatives) if name in sample.store.labels]
     results = predict_rows(subject.model, sample.store, sample.rows["test"], names, limits=_BATCH)
@@ -86,7 +86,7 @@ def metrics(subject: Subject) -> Iterator[Finding]:
 
 
 def _sample(subject: Subject) -> CardData | None:
-    """The sample that holds test structures of the card: of its data set by name, of files by their fingerprints."""
+    """The bundled sample with test structures of the card, found by data set name or by fingerprints of files."""
     card = subject.card
     if card.data.dataset is not None:
         name = _SAMPLES.get(card.data.dataset)
@@ -98,7 +98,7 @@ def _sample(subject: Subject) -> CardData | None:
         try:
             found = open_for_card(card, cutoff=subject.model.cutoff, labels=[*card.targets, *card.derivatives],
                                   path=path, lenient=True)
-        except DataError:  # frames of other cards, which may lack a label
+        except DataError:  # these frames belong to another card and may lack a label
             continue
         if found.own and len(found.rows["test"]):
             return found
@@ -114,7 +114,7 @@ def exemptions(others: Iterable[str]) -> Check:
         detail = f"no checks: {', '.join(unknown)}" if unknown else f"{len(subject.card.exemptions)} declared"
         return found(not unknown, detail)
 
-    return Check("card.exemptions", "exemptions name checks of the kit", measure)
+    return Check("card.exemptions", "exemptions name existing checks", measure)
 
 
 def _standard_error(interval: list[float] | None) -> float:
@@ -123,7 +123,7 @@ def _standard_error(interval: list[float] | None) -> float:
 
 CHECKS = (
     Check("card.complete", "domain, units, data, licence and citation are given", complete),
-    Check("card.sha256", "the weights are those the card promises", sha256),
-    Check("card.golden", "recorded predictions repeat", golden),
-    Check("card.metrics", "the errors in the card repeat on a sample of the test set", metrics),
+    Check("card.sha256", "the weights have the size and sha256 given in the card", sha256),
+    Check("card.golden", "the reference outputs in the card are reproduced", golden),
+    Check("card.metrics", "the errors in the card are reproduced on a sample of the test set", metrics),
 )

@@ -1,4 +1,4 @@
-"""What a check is, and what it answers."""
+"""A check and its findings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Check", "Finding", "below", "found", "not_applicable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One measurement: ``ok`` is ``None`` where the check does not apply, and ``detail`` says why."""
+    """One measurement; ``ok`` is ``None`` if the check does not apply, and ``detail`` then gives the reason."""
 
     ok: bool | None
     measured: float | None = None
@@ -27,10 +27,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A named claim and the function that measures it; a function that raises is a claim that fails.
+    """A named claim and the function that tests it; if the function raises, the claim fails.
 
-    ``of_design``: what is found depends on :attr:`Subject.design` alone, not on weights, elements or targets, so that
-    subjects of one design share it.
+    Attributes:
+        of_design: the result depends only on :attr:`Subject.design`, not on weights, elements or targets, and is shared
+            by subjects of the same design.
     """
 
     name: str
@@ -44,16 +45,16 @@ class Check:
 
 
 def below(measured: float, bound: float, detail: str = "", *, of: str = "", dtype: str = "") -> Finding:
-    """Fine if the number is finite and no larger than its bound."""
+    """Passes if the number is finite and not larger than its bound."""
     return Finding(ok=math.isfinite(measured) and measured <= bound, measured=measured, bound=bound, detail=detail,
                    of=of, dtype=dtype)
 
 
 def found(ok: bool, detail: str = "", *, of: str = "", dtype: str = "") -> Finding:
-    """Fine or not, with what was found in words."""
+    """Passes or not, with the details in words."""
     return Finding(ok=ok, detail=detail, of=of, dtype=dtype)
 
 
 def not_applicable(reason: str, *, measured: float | None = None, of: str = "") -> Finding:
-    """Does not apply, and why; a number may be shown all the same."""
+    """Does not apply, with the reason; a number may still be shown."""
     return Finding(ok=None, detail=reason, measured=measured, of=of)

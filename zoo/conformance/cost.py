@@ -1,4 +1,4 @@
-"""Cost: measured and shown, not judged; ratios to SchNet on the same machine let different machines compare."""
+"""Cost: measured without a bound; ratios to SchNet on the same machine are comparable between machines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zoo.registry import host
 __all__ = ["CHECKS"]
 
 _COPIES = 8
-_YARDSTICK = "schnet"
+_BASELINE = "schnet"
 _REPEATS = 5
 
 
@@ -38,7 +38,7 @@ def force_speed(subject: Subject) -> Finding:
 
 
 def memory(subject: Subject) -> Finding:
-    """What autograd keeps of one forward pass for the backward, on the same workload as the speed."""
+    """Memory that autograd keeps of one forward pass, for the structures of the speed checks."""
     model = subject.energy_model
     kept: dict[int, int] = {}
 
@@ -60,7 +60,7 @@ def scaling(subject: Subject) -> Finding:
     cell = specimens.crystal(model.elements)
     small, large = (model.with_vectors(subject.graph(cell.repeat(n))) for n in ((2, 2, 1), (4, 4, 2)))
     with torch.no_grad():
-        # Processor time: others that use the machine would bend the exponent.
+        # Processor time, which other processes on the machine do not change.
         times = [_seconds(partial(model.backbone, graph), time.process_time) for graph in (small, large)]
     exponent = math.log(times[1] / times[0]) / math.log(large.num_nodes / small.num_nodes)
     return Finding(ok=True, measured=exponent, detail=f"p of time ~ N^p, {small.num_nodes} to {large.num_nodes} atoms")
@@ -70,11 +70,11 @@ def _speed(subject: Subject, derivatives: tuple[str, ...]) -> Finding:
     graph = _workload(subject)
     work = _forward(subject.energy_model, graph, derivatives)
     rate = graph.num_graphs / _seconds(work)
-    if _YARDSTICK not in host.architectures():
-        return not_applicable(f"{rate:.3g} molecules/s; no {_YARDSTICK} is installed to compare with", measured=rate)
-    # Processor time, as for the exponent: a ratio taken on a busy machine says nothing else.
-    ratio = _yardstick(derivatives) / _seconds(work, time.process_time)
-    return Finding(ok=True, measured=rate, dtype="float64", detail=f"molecules/s; {ratio:.2f} × {_YARDSTICK}")
+    if _BASELINE not in host.architectures():
+        return not_applicable(f"{rate:.3g} molecules/s; {_BASELINE} is not installed for comparison", measured=rate)
+    # Processor time, as for the exponent.
+    ratio = _baseline_seconds(derivatives) / _seconds(work, time.process_time)
+    return Finding(ok=True, measured=rate, dtype="float64", detail=f"molecules/s; {ratio:.2f} × {_BASELINE}")
 
 
 def _workload(subject: Subject) -> Graph:
@@ -82,9 +82,9 @@ def _workload(subject: Subject) -> Graph:
 
 
 @cache
-def _yardstick(derivatives: tuple[str, ...]) -> float:
+def _baseline_seconds(derivatives: tuple[str, ...]) -> float:
     with seeded(0):
-        model = create(_YARDSTICK, preset="small", elements=ELEMENTS, dtype="float64").eval()
+        model = create(_BASELINE, preset="small", elements=ELEMENTS, dtype="float64").eval()
     atoms: list[ase.Atoms] = [specimens.molecule(model.elements)] * _COPIES
     graph = Graph.from_atoms(atoms, dtype=torch.float64)
     return _seconds(_forward(model, graph, derivatives), time.process_time)
@@ -99,7 +99,7 @@ def _forward(model: Model, graph: Graph, derivatives: tuple[str, ...]) -> Callab
 
 
 def _seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """The fastest of some repetitions, after one to warm up."""
+    """The fastest of several repetitions, after a warm-up."""
     work()
     times = []
     for _ in range(_REPEATS):
@@ -111,8 +111,8 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_
 
 CHECKS = (
     Check("cost.parameters", "number of parameters", parameters),
-    Check("cost.energy", "energies a second", energy_speed),
-    Check("cost.forces", "energies and forces a second", force_speed),
+    Check("cost.energy", "energies per second", energy_speed),
+    Check("cost.forces", "energies and forces per second", force_speed),
     Check("cost.memory", "memory of a training step", memory),
-    Check("cost.scaling", "how time grows with the number of atoms", scaling),
+    Check("cost.scaling", "growth of time with the number of atoms", scaling),
 )

@@ -1,4 +1,4 @@
-"""Engineering: weights come and go unchanged, every parameter learns, a run can be repeated and resumed."""
+"""Engineering: saving, gradients, fitting, resuming, compiling, exporting and distributed training."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def same_seed(subject: Subject) -> Finding:
 
 
 def gradients(subject: Subject) -> Finding:
-    """Of all targets, and of forces where there is an energy."""
+    """Gradients of all targets, and of forces if there is an energy."""
     model = subject.untrained("float64").train()
     derivatives = ["forces"] if model.energy_target is not None else []
     out = model(subject.graph(specimens.mixed(model.elements)), derivatives)
@@ -82,7 +82,7 @@ def gradients(subject: Subject) -> Finding:
 
 
 def overfit(subject: Subject) -> Finding:
-    """U0 of eight molecules, without the mean contribution of each element, by Adam on the squared error."""
+    """Fits U0 of eight molecules, without the mean contribution of each element, by Adam on the squared error."""
     store = open_dataset("qm9-sample")
     if (reason := _unlike(store, subject)) is not None:
         return not_applicable(reason)
@@ -106,11 +106,11 @@ def overfit(subject: Subject) -> Finding:
 
 
 def _unlike(store: Store, subject: Subject) -> str | None:
-    """Why a model of the subject's design cannot be trained on the sample."""
+    """Why a model of this design cannot be trained on the sample; ``None`` if it can."""
     if subject.card.inputs:
         return f"the sample has no {', '.join(subject.card.inputs)}, which the model reads"
     if not set(store.elements) <= set(subject.model.elements):
-        return f"the sample has {', '.join(SYMBOLS[z] for z in store.elements)}, not all in the domain"
+        return f"the sample has {', '.join(SYMBOLS[z] for z in store.elements)}, not all of them in the domain"
     return None
 
 
@@ -118,7 +118,7 @@ def _eight(store: Store, model: Model) -> tuple[Graph, Tensor]:
     rows = named_rows(store, "train")
     counts, labels = store.composition()[rows].double(), store.labels_of(rows, ["U0"])["U0"].double()
     residual = labels - counts @ torch.linalg.lstsq(counts, labels[:, None]).solution[:, 0]
-    # Spread over the training molecules, so that small and large ones are among them.
+    # Evenly spread over the training molecules, which are sorted, to include small and large ones.
     chosen = torch.linspace(0, len(rows) - 1, _MOLECULES).long()
     values = residual[chosen]
     graph = store.with_edges(model.cutoff).graph(rows[chosen], dtype=torch.float32)
@@ -126,7 +126,7 @@ def _eight(store: Store, model: Model) -> tuple[Graph, Tensor]:
 
 
 def resume(subject: Subject) -> Finding:
-    """Four steps, and two steps, a break, and two more: the same weights, bit by bit."""
+    """Four steps in one run, and in two runs of two steps each, give bitwise identical weights."""
     from zoo.training import train
 
     if (reason := _unlike(open_dataset("qm9-sample"), subject)) is not None:
@@ -159,7 +159,7 @@ def _last_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def two_ranks(subject: Subject) -> Finding:
-    """Two gloo processes with half of the molecules each get the gradients of one with all."""
+    """Two gloo processes with half of the molecules each give the same gradients as one process with all."""
     alone = gradients_of_share(subject, with_energy(subject, "float64"), slice(None))
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -171,9 +171,9 @@ def two_ranks(subject: Subject) -> Finding:
         processes = [subprocess.Popen([sys.executable, "-m", "zoo.conformance.two_ranks", name, folder],
                                       env={**environment, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
                      for rank in range(2)]
-        said = [process.communicate(timeout=300)[1] for process in processes]
+        messages = [process.communicate(timeout=300)[1] for process in processes]
         if any(process.returncode for process in processes):
-            return found(False, said[0].strip().splitlines()[-1] if said[0].strip() else "a rank ended early")
+            return found(False, messages[0].strip().splitlines()[-1] if messages[0].strip() else "a rank ended early")
         from safetensors.torch import load_file
 
         shared = load_file(Path(folder, "gradients.safetensors"))
@@ -183,7 +183,7 @@ def two_ranks(subject: Subject) -> Finding:
 
 
 def gradients_of_share(subject: Subject, model: torch.nn.Module, share: slice) -> dict[str, Tensor]:
-    """Gradients of Σ E² + Σ F² over a share of four molecules; of DDP, the mean over ranks times their number."""
+    """Gradients of Σ E² + Σ F² over a share of four molecules; with DDP, their mean over the ranks."""
     inner: Any = getattr(model, "module", model)
     frames = [a for a in specimens.mixed(inner.elements) if len(a) > 1][share]
     out = model(subject.graph(frames), ["forces"])
@@ -192,14 +192,15 @@ def gradients_of_share(subject: Subject, model: torch.nn.Module, share: slice) -
 
 
 CHECKS = (
-    Check("engineering.round-trip", "weights survive safetensors, and give the same features", round_trip),
-    Check("engineering.tensors", "no saved tensor is shared or strided", plain_tensors),
+    Check("engineering.round-trip", "weights that are saved and loaded again are equal and give the same features",
+          round_trip),
+    Check("engineering.tensors", "saved tensors are contiguous and share no memory", plain_tensors),
     Check("engineering.seed", "the same seed gives the same weights", same_seed),
     Check("engineering.gradients", "every parameter gets a gradient", gradients),
-    Check("engineering.overfit", "eight molecules are learnt to 1 % of their spread in 500 steps", overfit,
+    Check("engineering.overfit", "eight molecules are fitted to 1 % of their standard deviation in 500 steps", overfit,
           of_design=True),
-    Check("engineering.resume", "an interrupted run comes to the same weights", resume, of_design=True),
+    Check("engineering.resume", "an interrupted and resumed run ends with the same weights", resume, of_design=True),
     Check("engineering.compile", "torch.compile gives the same numbers", compiled, of_design=True),
     Check("engineering.export", "torch.export gives the same energies and forces", exported, of_design=True),
-    Check("engineering.ranks", "two processes get the gradients of one", two_ranks, of_design=True),
+    Check("engineering.ranks", "two processes give the same gradients as one", two_ranks, of_design=True),
 )

@@ -1,4 +1,4 @@
-"""Expressivity: what the signature declares, against structures that a body order cannot tell apart."""
+"""Expressivity: the declared signature, tested on structures that a given body order cannot distinguish."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["CHECKS"]
 
 
 def body_order(subject: Subject) -> Iterator[Finding]:
-    """One layer tells apart what descriptors of lower body order do not, and is blind where all it starts from agrees.
+    """One layer distinguishes pairs that descriptors of lower body order do not, and no pair with equal inputs.
 
-    A layer of body order 2 starts from the distances of each atom's neighbours, one of order 3 from the angles that
-    each bond makes with the others, one of order 4 from torsions too. Sums of these go through non-linear functions,
-    which may see more than descriptors of that order: other pairs say nothing.
+    The inputs of a layer of body order 2 are the distances of each atom's neighbours, those of order 3 also the angles
+    of each bond with the others, those of order 4 also torsions. Sums of these pass through non-linear functions, which
+    may distinguish more than descriptors of that order, so that other pairs do not test the claim.
     """
     declared = subject.architecture.signature.get("body_order")
     if not isinstance(declared, int):
@@ -27,18 +27,19 @@ def body_order(subject: Subject) -> Iterator[Finding]:
     for pair in (p for p in pairs() if not p.mirror):
         must, blind = _must_see(pair, declared), _blind(pair, declared)
         if not must and not blind:
-            yield not_applicable(f"body order {declared} says nothing about this pair", of=pair.name)
+            yield not_applicable(f"body order {declared} makes no claim about this pair", of=pair.name)
             continue
         verdict = expressivity([subject.architecture.name], chosen=[pair], layers=[1], seeds=2)[0]
         if blind:
-            yield below(verdict.margin, SURE, "margin over noise; one layer must not tell the pair apart", of=pair.name)
+            yield below(verdict.margin, SURE, "margin over noise; one layer must not distinguish the pair",
+                        of=pair.name)
         else:
             yield Finding(ok=verdict.distinguished, measured=verdict.margin, of=pair.name,
-                          detail=f"margin over noise; one layer must tell the pair apart (> {SURE:g})")
+                          detail=f"margin over noise; one layer must distinguish the pair (> {SURE:g})")
 
 
 def parity(subject: Subject) -> Finding:
-    """Features of an architecture that calls its parity even do not tell mirror images apart."""
+    """Features of an architecture with declared parity ``even`` do not distinguish mirror images."""
     declared = subject.architecture.signature.get("parity")
     if declared != "even":
         return not_applicable(f"the signature declares parity {declared!r}")
@@ -67,8 +68,8 @@ def _blind(pair: Pair, declared: int) -> bool:
 
 
 CHECKS = (
-    Check("expressivity.body-order", "one layer sees what the declared body order promises", body_order,
+    Check("expressivity.body-order", "one layer distinguishes structures as the declared body order says", body_order,
           of_design=True),
-    Check("expressivity.parity", "even features do not tell mirror images apart", parity, of_design=True),
-    Check("expressivity.lmax", "irreps_out stays within the declared degree", lmax),
+    Check("expressivity.parity", "even features do not distinguish mirror images", parity, of_design=True),
+    Check("expressivity.lmax", "irreps_out has no degree above the declared lmax", lmax),
 )

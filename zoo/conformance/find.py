@@ -1,4 +1,4 @@
-"""From what was typed to what is checked: architectures and models by name, package or folder."""
+"""Finds what to check: architectures and models by name, package or folder."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def find(name: str | Path) -> list[Subject]:
     """Subjects of an architecture, a model, a package, or a folder (of a card, or of a plugin's source).
 
     Raises:
-        UnknownNameError: it is none of them.
-        PluginError: a package that offers nothing, because it failed or is not installed.
+        UnknownNameError: the name is none of these.
+        PluginError: the package offers no architecture, because it failed or is not installed.
     """
     text = str(name)
     known = host.architectures()
@@ -35,12 +35,12 @@ def find(name: str | Path) -> list[Subject]:
         return [_of_model(resolve(text))]
     except UnknownNameError as error:
         near = did_you_mean(text, [*known, *packages], n=3)
-        raise UnknownNameError(f"nothing to check is called '{text}'{near} It may be an architecture, a trained model, "
-                               f"a package with a plugin, or a folder.\n{error}") from None
+        raise UnknownNameError(f"nothing to check is called '{text}'{near}\n{error}\nFix: give the name of an "
+                               "architecture, a trained model or a package with a plugin, or a folder") from None
 
 
 def find_all() -> tuple[list[Subject], dict[str, str]]:
-    """Every architecture and every model with weights; and why the other models are left out, by name."""
+    """All architectures and all models with weights, and the reason for each model that is left out."""
     subjects, left_out = [_of_architecture(name) for name in host.architectures()], {}
     for name in registry.list_models():
         try:
@@ -63,12 +63,12 @@ def _of_model(found: CardFolder) -> Subject:
 def _of_package(name: str, source: Path | None = None) -> list[Subject]:
     records = [r for r in host.plugins() if name in (r.dist, r.name)]
     if not records and source is not None:
-        raise PluginError(f"'{name}' is not installed, so there is nothing to check: pip install -e {source}")
+        raise PluginError(f"'{name}' is not installed, so there is nothing to check. Fix: pip install -e {source}")
     offered = [a for record in records for a in record.offers.get("architectures", ())]
     usable = [_of_architecture(a) for a in offered if a in host.architectures()]
     if not usable:
         errors = "; ".join(r.error for r in records if r.error) or "it offers no architecture"
-        raise PluginError(f"{name}: {errors}")
+        raise PluginError(f"{name}: {errors}. Fix: correct the package; zoo plugins shows what it offers")
     return usable
 
 
@@ -76,5 +76,5 @@ def _distribution(folder: Path) -> str:
     data = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     name = data.get("project", {}).get("name")
     if name is None:
-        raise PluginError(f"{folder / 'pyproject.toml'}: has no [project] name")
+        raise PluginError(f"{folder / 'pyproject.toml'} has no [project] name. Fix: add one")
     return str(name)

@@ -21,14 +21,14 @@ from zoo.registry import host
 
 __all__ = ["CHECKS"]
 
-# Lengths of vectors of features are stiff where they nearly vanish, and wider steps see their curvature; energies far
-# from the training data are large, and narrower steps see their rounding. A wrong derivative agrees with no step.
+# Norms of feature vectors are strongly curved where they nearly vanish, which limits wide steps; energies far
+# from the training data are large, and rounding limits narrower steps. A wrong derivative agrees at no step.
 _STEPS = (1e-4, 2e-5, 4e-6)
 _DERIVATIVE = 1e-5
 _EXACT = 1e-9
 _CROSSING = 1e-6
-_WAYS = (0.001, 0.004)  # Å
-_STIFFER = 0.05
+_DISPLACEMENTS = (0.001, 0.004)  # Å
+_LARGEST_CHANGE = 0.05
 
 
 def forces(subject: Subject) -> Iterator[Finding]:
@@ -80,7 +80,7 @@ def net_torque(subject: Subject) -> Finding:
 
 
 def smooth_value(subject: Subject) -> Iterator[Finding]:
-    """The jump of the energy where an atom crosses a radius, its slope taken away."""
+    """The jump of the energy where an atom crosses a radius, corrected for its slope."""
     for name, radius in _radii(subject):
         out = _crossing(subject, radius)
         slope = float(out["slopes"].mean())
@@ -96,10 +96,10 @@ def smooth_force(subject: Subject) -> Iterator[Finding]:
 
 
 def smooth_hessian(subject: Subject) -> Iterator[Finding]:
-    """The jump of the second derivative along the path; judged where ``signature`` says ``smooth: 2``."""
+    """The jump of the second derivative along the path; only judged if the signature says ``smooth: 2``."""
 
     def difference(radius: float, apart: float) -> tuple[float, float]:
-        """Second derivative at ``radius + apart`` less that at ``radius − apart``, and the size of the forces."""
+        """Second derivative at ``radius + apart`` minus that at ``radius − apart``, and the size of the forces."""
         sides = [_crossing(subject, radius + sign * apart, width=1e-4) for sign in (-1, 1)]
         before, after = (float(side["slopes"][1] - side["slopes"][0]) / 2e-4 for side in sides)
         return after - before, sides[0]["force size"]
@@ -107,36 +107,36 @@ def smooth_hessian(subject: Subject) -> Iterator[Finding]:
     for name, radius in _radii(subject):
         near, size = difference(radius, 3e-4)
         far, _ = difference(radius, 6e-4)
-        # The third derivative (of either side) grows with the distance; the jump is what is left at none.
+        # The part from the third derivative is proportional to the distance; extrapolate to zero distance.
         jump = abs(2 * near - far) / size
         of = f"{name} {radius:g} Å"
         if _smooth_twice(subject):
             yield below(jump, 1e-2, "in forces per Å", of=of)
         else:
-            yield not_applicable("in forces per Å; judged where the signature says smooth: 2", measured=jump, of=of)
+            yield not_applicable("in forces per Å; only judged if the signature says smooth: 2", measured=jump, of=of)
 
 
 def smooth_sites(subject: Subject) -> Iterator[Finding]:
-    """The force that brings an atom back to a symmetric site grows with its way; lengths of vectors have a cusp there.
+    """The restoring force at a symmetric site is proportional to the displacement; norms of vectors have a cusp there.
 
-    The force per way at one and at four thousandths of an ångström, the first atom being moved. The mean of both senses
-    leaves out the cubic part of the energy. Judged where ``signature`` says ``smooth: 2``.
+    Compares force over displacement at 0.001 Å and 0.004 Å of the first atom. The mean over both directions removes the
+    cubic part of the energy. Only judged if the signature says ``smooth: 2``.
     """
     axis = np.array([0.61, 0.53, 0.59]) / np.linalg.norm([0.61, 0.53, 0.59])
     for of, atoms in specimens.symmetric_sites(subject.model.elements).items():
         direction = np.zeros_like(atoms.positions)
         direction[0] = axis
         stiffness, scale = [], 0.0
-        for way in _WAYS:
-            there, back = (_forces(subject, _displaced(atoms, direction, t)) for t in (way, -way))
-            stiffness.append(float((there[0] - back[0]) @ torch.from_numpy(axis)) / 2 / way)
-            scale = max(scale, rms(there) / way)
+        for step in _DISPLACEMENTS:
+            there, back = (_forces(subject, _displaced(atoms, direction, t)) for t in (step, -step))
+            stiffness.append(float((there[0] - back[0]) @ torch.from_numpy(axis)) / 2 / step)
+            scale = max(scale, rms(there) / step)
         near, far = stiffness
         measured = abs(near - far) / max(abs(near), abs(far), 1e-3 * scale, 1e-12)
         if _smooth_twice(subject):
-            yield below(measured, _STIFFER, of=of, dtype="float64")
+            yield below(measured, _LARGEST_CHANGE, of=of, dtype="float64")
         else:
-            yield not_applicable("judged where the signature says smooth: 2", measured=measured, of=of)
+            yield not_applicable("only judged if the signature says smooth: 2", measured=measured, of=of)
 
 
 def batch_independence(subject: Subject) -> Iterator[Finding]:
@@ -195,7 +195,7 @@ def isolated_atom(subject: Subject) -> Finding:
 
 
 def every_neighbour(subject: Subject) -> Finding:
-    """The centre of 64 neighbours depends on each of them: a cap on their number would not show it some."""
+    """The features of an atom with 64 neighbours depend on each of them, so that their number has no cap."""
     model = subject.energy_model
     graph = specimens.many_neighbours(model.elements, model.cutoff)
     inputs = {name: torch.zeros(1, dtype=torch.float64) for name in subject.card.inputs}
@@ -207,7 +207,7 @@ def every_neighbour(subject: Subject) -> Finding:
     gradient = torch.autograd.grad(h[0] @ weights, vec)[0].norm(dim=1)[graph.target == 0]
     weakest = float(gradient.min() / gradient.max().clamp(min=1e-300))
     unseen = int((gradient == 0).sum())
-    return Finding(ok=unseen == 0, measured=weakest, detail=f"{unseen} of {len(gradient)} neighbours are not seen"
+    return Finding(ok=unseen == 0, measured=weakest, detail=f"{unseen} of {len(gradient)} neighbours have no influence"
                    if unseen else "weakest influence over strongest; must not be 0")
 
 
@@ -215,7 +215,7 @@ def every_neighbour(subject: Subject) -> Finding:
 
 
 def _smooth_twice(subject: Subject) -> bool:
-    """Whether continuous second derivatives are claimed."""
+    """Whether the signature claims continuous second derivatives."""
     claimed = subject.architecture.signature.get("smooth", 1)
     return isinstance(claimed, int) and claimed >= 2
 
@@ -226,7 +226,7 @@ def _scale(model: Model) -> float:
 
 
 def _network(subject: Subject, frames: list[ase.Atoms]) -> Tensor:
-    """(B,) standardised energies: what the network gives, without references."""
+    """(B,) standardised energies of the network, without references."""
     model = subject.energy_model
     with torch.no_grad():
         return model(subject.graph(frames), standardised=True)[model.energy_target]
@@ -238,7 +238,7 @@ def _forces(subject: Subject, atoms: ase.Atoms) -> Tensor:
 
 
 def _off(subject: Subject, at: Callable[[float], ase.Atoms], slope: float) -> float:
-    """How far dE/dt at t = 0 is from ``slope``, eV: (4 D(h/2) − D(h)) / 3 with central differences D, at the best h."""
+    """Difference of dE/dt at t = 0 from ``slope``, eV: (4 D(h/2) − D(h)) / 3, D a central difference, at the best h."""
     model = subject.energy_model
     frames = [at(t) for h in _STEPS for t in (h, -h, h / 2, -h / 2)]
     energy = _network(subject, frames).double().view(len(_STEPS), 4)
@@ -267,7 +267,7 @@ def _strained(atoms: ase.Atoms, strain: np.ndarray, t: float) -> ase.Atoms:
 
 
 def _radii(subject: Subject) -> list[tuple[str, float]]:
-    """Every radius where something ends: the backbone's keywords that start with ``cutoff``, and the priors' reach."""
+    """All cut-off radii: keywords of the backbone that start with ``cutoff``, and the ranges of the priors."""
     defaults = {name: p.default for name, p in inspect.signature(host.factory(subject.architecture)).parameters.items()}
     config = {**defaults, **subject.card.config, "cutoff": subject.model.cutoff}
     radii = [(name, float(value)) for name, value in config.items()
@@ -277,9 +277,9 @@ def _radii(subject: Subject) -> list[tuple[str, float]]:
 
 
 def _crossing(subject: Subject, radius: float, width: float = _CROSSING) -> dict[str, Any]:
-    """Energies and forces just inside and just outside a radius, their slope on the path, and sizes to compare with.
+    """Energies and forces just inside and just outside a radius, their slope on the path, and sizes for comparison.
 
-    The size of the energy is what the atom changes on its way from three quarters of the radius.
+    The size of the energy is its change on the path from three quarters of the radius.
     """
     model = subject.energy_model
     frames = specimens.traveller(model.elements, [radius - width, radius + width, 0.75 * radius])
@@ -295,16 +295,18 @@ def _crossing(subject: Subject, radius: float, width: float = _CROSSING) -> dict
 
 CHECKS = (
     Check("physics.forces", "forces are −dE/dx", forces),
-    Check("physics.forces-float32", "forces in float32 are those in float64", forces_float32),
-    Check("physics.stress", "stress is the strain derivative", stress),
+    Check("physics.forces-float32", "forces in float32 agree with those in float64", forces_float32),
+    Check("physics.stress", "stress is the strain derivative of the energy per volume", stress),
     Check("physics.net-force", "no net force on a molecule", net_force),
     Check("physics.net-torque", "no net torque on a molecule", net_torque),
     Check("physics.smooth-value", "the energy is continuous where an atom crosses a cut-off", smooth_value),
     Check("physics.smooth-force", "forces are continuous where an atom crosses a cut-off", smooth_force),
-    Check("physics.smooth-hessian", "so are second derivatives", smooth_hessian),
-    Check("physics.smooth-sites", "also where symmetry makes vectors vanish", smooth_sites),
-    Check("physics.neighbours", "every neighbour within the cut-off counts, however many there are", every_neighbour),
-    Check("physics.batch", "a batch is its structures one by one", batch_independence),
+    Check("physics.smooth-hessian", "second derivatives are continuous where an atom crosses a cut-off",
+          smooth_hessian),
+    Check("physics.smooth-sites", "forces are smooth where vectors vanish by symmetry", smooth_sites),
+    Check("physics.neighbours", "every neighbour within the cut-off contributes, however many there are",
+          every_neighbour),
+    Check("physics.batch", "a batch gives the same results as its structures one by one", batch_independence),
     Check("physics.cross-gradients", "structures of a batch do not depend on each other's positions", cross_gradients),
     Check("physics.far-copies", "two far copies have twice the energy", far_copies),
     Check("physics.supercell", "n cells have n times the energy", supercell),

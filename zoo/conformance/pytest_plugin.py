@@ -1,4 +1,4 @@
-"""``pytest --zoo-check=NAME``: every check of the kit as a test. Without the option nothing is imported or done."""
+"""``pytest --zoo-check=NAME``: every check of the kit as a test. Without the option it imports and does nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 class ZooCheck(pytest.Item):
-    """One check of one subject: fails with its rows; exempt is an expected failure, not applicable a skip."""
+    """One check of one subject; an exempt row is an expected failure, a row that does not apply is a skip."""
 
     def __init__(self, *, subject: Any, check: Any, measured: dict[Any, Any], **node: Any) -> None:
         super().__init__(**node)

@@ -1,4 +1,4 @@
-"""What torch makes of the network when it records it: ``torch.compile`` and ``torch.export``."""
+"""Checks that ``torch.compile`` and ``torch.export`` give the same results as the model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LAYERS = 2
 
 
 def compiled(subject: Subject) -> Finding:
-    """Through torch.compile's graph capture and AOTAutograd; the C++ code generator is left out for its time."""
+    """Features after torch.compile's graph capture and AOTAutograd; without code generation, which is slow."""
     model = with_energy(subject, "float64", layers=_LAYERS).eval()
     graph = model.with_vectors(subject.graph(specimens.mixed(model.elements)))
     torch._dynamo.reset()
@@ -36,7 +36,7 @@ def compiled(subject: Subject) -> Finding:
 
 
 def exported(subject: Subject) -> Finding:
-    """Energy and forces of structures of other sizes than the one that was recorded, one of them a crystal."""
+    """Energy and forces of structures of other sizes than the recorded one, including a crystal."""
     declared = subject.architecture.signature.get("export")
     if declared is not True:
         return not_applicable(f"the signature declares export {declared!r}, not True")
@@ -52,8 +52,8 @@ def with_energy(subject: Subject, dtype: str = "float32", *, layers: int | None 
     """A new model, in training mode, whose only target is an energy.
 
     Args:
-        layers: at most so many, where the backbone's keywords say how many there are: recording more of the same
-            takes minutes and shows nothing new.
+        layers: use at most this many layers if the backbone has a keyword for their number, since recording more layers
+            takes minutes and tests nothing else.
     """
     model = subject.untrained(dtype)
     with seeded(0):

@@ -1,4 +1,4 @@
-"""Registration: what the plugin's hook module does when it is imported, seen in a process of its own."""
+"""Registration: what the plugin's hook module does when it is imported, tested in a separate process."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ print("\\n" + json.dumps({"records": records, "heavy": heavy}))
 
 
 def loads(subject: Subject) -> Finding:
-    """Found by its entry point, without error; a name that another plugin offers too is an error."""
+    """The entry point is found and loads without error; a name that another plugin also offers is an error."""
     error = _record(subject)["error"]
     return found(error is None, error or f"{subject.plugin.package}, entry point '{subject.plugin.name}'")
 
 
 def torch_free(subject: Subject) -> Finding:
-    said = [w for w in _record(subject)["warnings"] if w.startswith("imports ")]
-    return found(not said, "; ".join(said))
+    messages = [w for w in _record(subject)["warnings"] if w.startswith("imports ")]
+    return found(not messages, "; ".join(messages))
 
 
 def quiet(subject: Subject) -> Finding:
-    said = [w for w in _record(subject)["warnings"] if w.startswith("prints ")]
-    return found(not said, "; ".join(said))
+    messages = [w for w in _record(subject)["warnings"] if w.startswith("prints ")]
+    return found(not messages, "; ".join(messages))
 
 
 def fast(subject: Subject) -> Finding:
-    """The fastest of some processes: others may keep the machine busy."""
+    """The fastest of several processes, since the machine may be busy."""
     seconds = float("inf")
     for attempt in range(_TRIES):
         seconds = min(seconds, _record(subject, attempt)["seconds"])
@@ -65,14 +65,14 @@ def factory(subject: Subject) -> Finding:
 
 
 def config(subject: Subject) -> Iterator[Finding]:
-    """Keywords survive JSON, and what is made from them is the same."""
+    """Keywords are equal after writing and reading JSON."""
     configs = {f"preset {name}": dict(preset) for name, preset in subject.architecture.presets.items()}
     for of, given in {**configs, "card": subject.card.config}.items():
         yield found(json.loads(json.dumps(given)) == given, of=of)
 
 
 def card(subject: Subject) -> Finding:
-    """The card reads back as what was written."""
+    """A card that is written and read again is equal."""
     again = Card.from_text(subject.card.dump(), source=f"{subject.name}, written again")
     return found(again == subject.card)
 
@@ -96,11 +96,11 @@ def _probe(path: tuple[str, ...], attempt: int) -> dict[str, Any]:
 
 
 CHECKS = (
-    Check("registration.loads", "the plugin loads, and its names are its own", loads),
-    Check("registration.torch-free", "its hook module imports nothing heavy", torch_free),
-    Check("registration.quiet", "its hook module prints nothing", quiet),
-    Check("registration.fast", "its hook module takes less than 50 ms", fast),
-    Check("registration.factory", "the backbone's class exists, with cutoff and irreps_out", factory),
-    Check("registration.config", "keywords survive JSON", config),
-    Check("registration.card", "the card reads back as it was written", card),
+    Check("registration.loads", "the plugin loads, and no other plugin offers its names", loads),
+    Check("registration.torch-free", "the hook module imports no heavy package", torch_free),
+    Check("registration.quiet", "the hook module prints nothing", quiet),
+    Check("registration.fast", "the hook module is imported in less than 50 ms", fast),
+    Check("registration.factory", "the backbone's class exists and has cutoff and irreps_out", factory),
+    Check("registration.config", "keywords can be stored as JSON", config),
+    Check("registration.card", "a card that is written and read again is equal", card),
 )

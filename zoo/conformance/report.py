@@ -1,4 +1,4 @@
-"""The report: one row for everything that was measured, with its bound. Torch-free."""
+"""The report: one row for each measurement, with its bound. Torch-free."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Row:
     Attributes:
         subject: the architecture or model.
         check: identifier, ``section.name``; what an exemption in a card names.
-        title: what is claimed, as a sentence.
-        of: what it was measured on, such as ``features 1o`` or a target; may be empty.
+        title: the claim, as a sentence.
+        of: what was measured, such as ``features 1o`` or a target; may be empty.
         dtype: ``float32``, ``float64`` or empty.
-        measured, bound: numbers (``None`` where there is none); words stand in ``detail``.
-        detail: what was found; the reason of a row that is exempt or not applicable.
-        seconds: time it took.
+        measured, bound: numbers, or ``None``.
+        detail: details in words; the reason if the row is exempt or not applicable.
+        seconds: time of the check.
     """
 
     subject: str
@@ -56,7 +56,7 @@ class Report:
     """All rows of one ``zoo check``.
 
     Attributes:
-        name: what was asked for.
+        name: the name that was given.
         rows: in the order of the sections, subject by subject.
         environment: versions and machine.
         seconds: wall time.
@@ -73,17 +73,17 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether something was measured and nothing failed."""
+        """True if there are rows and none failed."""
         return bool(self.rows) and not self.failures
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many rows have each status."""
+        """Number of rows with each status."""
         found = Counter(row.status for row in self.rows)
         return {status: found[status] for status in STATUSES}
 
     def rows_of(self, check: str) -> tuple[Row, ...]:
-        """Rows of one check, or of a section."""
+        """Rows of one check or section."""
         return tuple(row for row in self.rows if check in (row.check, row.section))
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""All checks in order, each guarded: one that raises is a row that fails, never the end of the report."""
+"""Runs the checks in order; a check that raises becomes a row that fails, and the others still run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHECKS: tuple[Check, ...] = (
 """Every check, section by section."""
 
 Measured = dict[tuple[str, str], tuple[str, list[Finding]]]
-"""What was found on the first subject of a design, by check and design."""
+"""Name and findings of the first subject of a design, by check and design."""
 
 
 def run(name: str | Path, *, only: Sequence[str] = (), skip: Sequence[str] = ()) -> Report:
@@ -41,8 +41,8 @@ def run(name: str | Path, *, only: Sequence[str] = (), skip: Sequence[str] = ())
 
 
 def check_subjects(name: str, subjects: Iterable[Subject], checks: Sequence[Check],
-                   tell: Callable[[Row], None] | None = None) -> Report:
-    """The report of some subjects; ``tell`` is called with each row as it comes."""
+                   on_row: Callable[[Row], None] | None = None) -> Report:
+    """The report of the subjects; ``on_row`` is called with each finished row."""
     start = time.perf_counter()
     rows: list[Row] = []
     measured: Measured = {}
@@ -50,8 +50,8 @@ def check_subjects(name: str, subjects: Iterable[Subject], checks: Sequence[Chec
         for check in checks:
             for row in rows_of(subject, check, measured):
                 rows.append(row)
-                if tell is not None:
-                    tell(row)
+                if on_row is not None:
+                    on_row(row)
     return Report(name, tuple(rows), _environment(), time.perf_counter() - start)
 
 
@@ -64,14 +64,15 @@ def chosen(only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[Check]:
     known = [name for check in CHECKS for name in (check.section, check.name)]
     for name in (*only, *skip):
         if name not in known:
-            raise UnknownNameError(f"there is no check '{name}'{did_you_mean(name, known, n=3)} Sections are "
-                                   f"{', '.join(dict.fromkeys(check.section for check in CHECKS))}")
+            sections = ", ".join(dict.fromkeys(check.section for check in CHECKS))
+            raise UnknownNameError(f"there is no check '{name}'{did_you_mean(name, known, n=3)} Fix: choose a check or "
+                                   f"one of the sections {sections}")
     return [check for check in CHECKS if (not only or {check.section, check.name} & set(only))
             and not {check.section, check.name} & set(skip)]
 
 
 def rows_of(subject: Subject, check: Check, measured: Measured | None = None) -> Iterator[Row]:
-    """One check of one subject; what ``measured`` holds of another subject of the same design is not repeated."""
+    """One check of one subject; findings in ``measured`` of another subject of the same design are reused."""
     start = time.perf_counter()
     findings = _findings(subject, check, {} if measured is None else measured)
     share = (time.perf_counter() - start) / max(1, len(findings))
@@ -110,7 +111,7 @@ def _judged(finding: Finding, reason: str | None) -> tuple[Status, str]:
     if reason is None:
         return ("pass" if finding.ok else "fail"), finding.detail
     if finding.ok:
-        return "pass", f"passes, although exempt by declaration ({reason}) {finding.detail}".rstrip()
+        return "pass", f"passes although an exemption is declared ({reason}) {finding.detail}".rstrip()
     return "exempt", f"declared: {reason}; found: {finding.detail or 'beyond the bound'}"
 
 
@@ -118,7 +119,7 @@ def _exemptions(subject: Subject) -> dict[str, str]:
     try:
         return {exemption.check: exemption.reason for exemption in subject.card.exemptions}
     except Exception:
-        # A model that cannot be built has no card to read them from; the rows say why it cannot.
+        # A model that cannot be built has no card with exemptions; the rows give the reason.
         return {}
 
 

@@ -1,4 +1,4 @@
-"""Shapes: whatever the batch, features have the promised shape and dtype, and nothing but them changes."""
+"""Shapes: features have the declared shape and dtype for every batch, and a call has no side effects."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def dtype_follows(subject: Subject) -> Iterator[Finding]:
 
 def device_follows(subject: Subject) -> Finding:
     if not torch.cuda.is_available():
-        return not_applicable("no CUDA device here")
+        return not_applicable("this machine has no CUDA device")
     graph = subject.graph(specimens.mixed(subject.model.elements))
     with torch.no_grad():
         here = subject.model.features(graph)
@@ -72,7 +72,7 @@ def device_follows(subject: Subject) -> Finding:
 
 
 def inputs_unchanged(subject: Subject) -> Finding:
-    """The graph given to the model, and the one with edge vectors that the backbone gets."""
+    """Neither the graph given to the model nor the one with edge vectors for the backbone is changed."""
     model = subject.energy_model
     given = add_edges(subject.graph(specimens.mixed(model.elements)), model.cutoff)
     before = _tensors(given)
@@ -98,7 +98,7 @@ def globals_unchanged(subject: Subject) -> Finding:
 
 
 def no_memory(subject: Subject) -> Finding:
-    """What was computed before, on a batch of the same sizes, must not matter."""
+    """An earlier call on a batch of the same sizes does not change the result."""
     first = specimens.molecule(subject.model.elements)
     second = first.copy()
     second.positions[0] += [0.11, -0.07, 0.13]
@@ -151,13 +151,13 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
 
 CHECKS = (
     Check("shapes.one-atom", "a single atom gives one row of features", one_atom),
-    Check("shapes.one-structure", "a molecule gives one row an atom", one_structure),
-    Check("shapes.mixed-batch", "a batch of different sizes, a single atom among them", mixed_batch),
-    Check("shapes.no-edges", "a batch without any edge", no_edges),
+    Check("shapes.one-structure", "a molecule gives one row of features per atom", one_structure),
+    Check("shapes.mixed-batch", "a batch of structures of different sizes, including a single atom", mixed_batch),
+    Check("shapes.no-edges", "a batch without edges", no_edges),
     Check("shapes.dtype", "features have the model's dtype", dtype_follows),
-    Check("shapes.device", "features are on the model's device, and the same", device_follows),
-    Check("shapes.inputs", "inputs are left as they were", inputs_unchanged),
-    Check("shapes.globals", "global state is left as it was", globals_unchanged),
+    Check("shapes.device", "features are on the model's device, and equal to those on the CPU", device_follows),
+    Check("shapes.inputs", "inputs are not changed", inputs_unchanged),
+    Check("shapes.globals", "global state is not changed", globals_unchanged),
     Check("shapes.memory", "a call does not depend on earlier calls", no_memory),
     Check("shapes.geometry", "features depend on the positions", geometry_matters),
 )

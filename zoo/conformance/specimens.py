@@ -1,4 +1,4 @@
-"""The structures that are measured on, with elements that the model knows."""
+"""The structures for the checks, with elements of the model's domain."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _PREFERRED = (6, 1, 8, 7, 9)
 
 
 def molecule(elements: Sequence[int]) -> ase.Atoms:
-    """Ethanol, a little distorted so that nothing is symmetric; other elements in its place where it must be."""
+    """Ethanol, slightly distorted to remove symmetry; elements outside the domain are replaced."""
     atoms = ase.build.molecule("CH3CH2OH")
     atoms.rattle(0.05, seed=3)
     return _translated(atoms, elements)
 
 
 def single_atom(elements: Sequence[int]) -> ase.Atoms:
-    """One atom of the first element in question."""
+    """One atom of the preferred element."""
     return ase.Atoms([_usable(elements)[0]], positions=[[0.3, -0.2, 0.1]])
 
 
 def mixed(elements: Sequence[int]) -> list[ase.Atoms]:
-    """Molecules of different sizes, a single atom among them."""
+    """Molecules of different sizes, including a single atom."""
     made = [ase.build.molecule(name) for name in ("H2CO", "CH3CH2OH", "H", "N2", "NH3")]
     for number, atoms in enumerate(made):
         atoms.rattle(0.05, seed=number)
@@ -39,7 +39,7 @@ def mixed(elements: Sequence[int]) -> list[ase.Atoms]:
 
 
 def crystal(elements: Sequence[int]) -> ase.Atoms:
-    """Two atoms in a rattled diamond cell, whose edges are shorter than most cut-offs."""
+    """Two atoms in a distorted diamond cell with edges shorter than most cut-offs."""
     atoms = ase.build.bulk("Si")
     atoms.rattle(0.08, seed=2)
     usable = _usable(elements)
@@ -48,18 +48,18 @@ def crystal(elements: Sequence[int]) -> ase.Atoms:
 
 
 def symmetric_sites(elements: Sequence[int]) -> dict[str, ase.Atoms]:
-    """An atom whose neighbours' directions cancel, exactly: the first of methane and of diamond."""
+    """Methane and diamond, where the directions to the neighbours of the first atom sum to exactly zero."""
     diamond = ase.build.bulk("Si")
     diamond.numbers[:] = _usable(elements)[0]
     return {"molecule": _translated(ase.build.molecule("CH4"), elements), "crystal": diamond}
 
 
 def many_neighbours(elements: Sequence[int], cutoff: float, count: int = 64) -> Graph:
-    """A centre with ``count`` bonds, and no other bonds: what a cap on the neighbours would cut off."""
-    golden = np.pi * (3 - np.sqrt(5))
+    """A central atom with ``count`` edges and no other edges, to find a cap on the number of neighbours."""
+    golden_angle = np.pi * (3 - np.sqrt(5))
     height = np.linspace(1, -1, count + 2)[1:-1]
     radius = np.sqrt(1 - height**2)
-    turn = golden * np.arange(count)
+    turn = golden_angle * np.arange(count)
     directions = np.stack([radius * np.cos(turn), radius * np.sin(turn), height], 1)
     lengths = np.linspace(0.35, 0.8, count)[np.random.default_rng(0).permutation(count)] * cutoff
     pos = np.concatenate([np.zeros((1, 3)), directions * lengths[:, None]])
@@ -72,7 +72,7 @@ def many_neighbours(elements: Sequence[int], cutoff: float, count: int = 64) -> 
 
 
 def traveller(elements: Sequence[int], distances: Sequence[float]) -> list[ase.Atoms]:
-    """Formaldehyde and one more atom at given distances (Å) from its first atom, on a line away from the others."""
+    """Formaldehyde and one more atom at given distances (Å) from the first atom, on a line away from the others."""
     base = ase.build.molecule("H2CO")
     base.rattle(0.05, seed=5)
     base = _translated(base, elements)
@@ -87,7 +87,7 @@ def _usable(elements: Sequence[int]) -> list[int]:
 
 
 def _translated(atoms: ase.Atoms, elements: Sequence[int]) -> ase.Atoms:
-    """Elements that the model does not know are replaced, each by one that it knows."""
+    """The structure with each element outside the domain replaced by one of the domain."""
     usable = _usable(elements)
     strange = sorted({z for z in atoms.numbers.tolist() if z not in elements})
     place = {z: usable[k % len(usable)] for k, z in enumerate(strange)}

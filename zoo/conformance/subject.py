@@ -1,4 +1,4 @@
-"""What is checked: an architecture with random weights, or a trained model, and how to make it again."""
+"""The subject of the checks: an architecture with random weights, or a trained model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from zoo.registry.discovery import PluginRecord
 __all__ = ["ELEMENTS", "Subject", "rms", "seeded"]
 
 ELEMENTS = ("H", "C", "N", "O", "F")
-"""Domain of the untrained models that are checked."""
+"""Elements of the untrained models."""
 
 _MADE_BY_THE_KIT = ("charge", "spin")
 
@@ -37,7 +37,7 @@ class Subject:
     """One architecture or trained model.
 
     Attributes:
-        name: as in the rows.
+        name: name in the rows.
         architecture: its description.
         plugin: the plugin that offers the architecture.
         trained: card and weights; ``None`` for an architecture with random weights.
@@ -54,20 +54,20 @@ class Subject:
 
     @cached_property
     def design(self) -> str:
-        """What makes the network but for its weights, elements and targets: backbone, its keywords, inputs; as JSON."""
+        """Backbone, keywords and inputs, without weights, elements and targets, as JSON; equal for equal networks."""
         keywords = {name: value for name, value in self.keywords().items() if name != "elements"}
         return json.dumps([self.architecture.name, self.plugin.package, self.architecture.format, keywords,
                            sorted(self.card.inputs)], sort_keys=True, default=str)
 
     def keywords(self) -> dict[str, Any]:
-        """Of the backbone: those of the card, and the defaults of the others."""
+        """Keywords of the backbone: those of the card, and defaults for the others."""
         parameters = inspect.signature(host.factory(self.architecture)).parameters
         defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
         return {**defaults, **self.card.config}
 
     @cached_property
     def model(self) -> Model:
-        """In float64 and eval mode; never changed by a check."""
+        """The model in float64 and eval mode; checks do not change it."""
         if self.trained is not None:
             return load(self.trained.folder, dtype="float64")
         return self.untrained("float64").eval()
@@ -84,7 +84,7 @@ class Subject:
                      card=model.card).double().eval()
 
     def untrained(self, dtype: str = "float32", *, seed: int = 0) -> Model:
-        """A new model of the same configuration; the caller's random state is left alone."""
+        """A new model of the same configuration; the random state is not changed."""
         with seeded(seed):
             if self.trained is not None:
                 return build(self.trained.card).to(getattr(torch, dtype))
@@ -93,20 +93,21 @@ class Subject:
                           inputs=self.architecture.inputs, name=f"{self.architecture.name}-check", dtype=dtype)
 
     def anew(self) -> Model:
-        """:attr:`model` made again, so that nothing it remembers comes along."""
+        """A new instance of :attr:`model` with the same weights and no cached values."""
         model = self.untrained("float64")
         model.load_state_dict(self.model.state_dict())
         return model.eval()
 
     def graph(self, atoms: ase.Atoms | Sequence[ase.Atoms], dtype: torch.dtype = torch.float64) -> Graph:
-        """A batch with the optional inputs that the card declares: neutral and closed-shell.
+        """A batch with the optional inputs that the card declares, for neutral closed-shell structures.
 
         Raises:
-            ZooError: the card declares an input whose values the kit cannot know.
+            ZooError: the card declares an input for which the kit has no values.
         """
         strange = [name for name in self.card.inputs if name not in _MADE_BY_THE_KIT]
         if strange:
-            raise ZooError(f"{self.name} reads {', '.join(strange)}, for which the kit has no values")
+            raise ZooError(f"{self.name} reads {', '.join(strange)}, for which the kit has no values. Fix: leave out "
+                           "the checks that need it with --skip")
         frames = [atoms] if isinstance(atoms, ase.Atoms) else list(atoms)
         for frame in frames:
             frame.info.update({name: 0.0 for name in self.card.inputs if name not in frame.info})
@@ -115,7 +116,7 @@ class Subject:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """A block with this seed, after which the random state is as before."""
+    """Sets the seed inside a block, and restores the random state after it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

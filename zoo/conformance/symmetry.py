@@ -1,4 +1,4 @@
-"""Symmetry: features and targets turn, reflect and are renumbered with the structure."""
+"""Symmetry: features and targets transform under rotation, reflection, translation and permutation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.lab.equivariance import Equivariance, equivariance
 __all__ = ["CHECKS"]
 
 BOUND = {"float32": 1e-3, "float64": 1e-8}
-"""On errors relative to the size of what is compared; rounding gives about 1e-6 and 1e-15."""
+"""Bounds of relative errors; rounding gives about 1e-6 and 1e-15."""
 
 _SHRINKS = 1e-4
 _TRIALS = 2
@@ -34,9 +34,9 @@ def reflection(subject: Subject) -> Iterator[Finding]:
 
 
 def shrinks(subject: Subject) -> Iterator[Finding]:
-    """Rounding shrinks by 1e-9 from float32 to float64; a constant of single precision does not.
+    """Rounding errors shrink by 1e-9 from float32 to float64; the error of a float32 constant does not.
 
-    Two float32 numbers may agree by chance, so no error in float32 is taken as smaller than its spacing.
+    Two float32 numbers may agree by chance, so an error in float32 counts at least as one spacing.
     """
     errors: dict[str, dict[str, float]] = {}
     for row, size in _rows(subject):
@@ -70,7 +70,7 @@ def permutation(subject: Subject) -> Iterator[Finding]:
 
 @lru_cache(maxsize=2)
 def _rows(subject: Subject) -> list[tuple[Equivariance, float]]:
-    """What :func:`zoo.lab.equivariance.equivariance` measures, and the size of the part that the network makes."""
+    """The errors of :func:`zoo.lab.equivariance.equivariance`, and the size of the network's contribution."""
     atoms = specimens.molecule(subject.model.elements)
     graph = subject.graph(atoms)
     with torch.no_grad():
@@ -84,7 +84,9 @@ def _rows(subject: Subject) -> list[tuple[Equivariance, float]]:
 CHECKS = (
     Check("symmetry.permutation", "renumbered atoms give renumbered features", permutation),
     Check("symmetry.translation", "a translation changes nothing", translation),
-    Check("symmetry.rotation", "features turn as irreps_out says, targets as their shape says", rotation),
-    Check("symmetry.reflection", "features reflect as irreps_out says, targets as their shape says", reflection),
-    Check("symmetry.precision", "the symmetry error is rounding: it shrinks from float32 to float64", shrinks),
+    Check("symmetry.rotation", "features rotate according to irreps_out, targets according to their shape", rotation),
+    Check("symmetry.reflection", "features reflect according to irreps_out, targets according to their shape",
+          reflection),
+    Check("symmetry.precision", "the symmetry error is rounding error: it is much smaller in float64 than in float32",
+          shrinks),
 )

@@ -1,4 +1,4 @@
-"""One of two gloo processes: gradients of half of the molecules, averaged by DistributedDataParallel."""
+"""One of two gloo processes: gradients for half of the molecules, averaged by DistributedDataParallel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main(name: str, folder: str) -> None:
     with ranks("cpu") as here, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = here.wrap(with_energy(subject, "float64"))
-        # Four molecules: two each. DDP gives the mean of the ranks' gradients.
+        # Four molecules, two for each rank. DDP gives the mean of the gradients of the ranks.
         got = gradients_of_share(subject, model, slice(2 * here.rank, 2 * here.rank + 2))
         if here.first:
             total = {key: 2 * value.contiguous() for key, value in got.items()}
