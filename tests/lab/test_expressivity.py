@@ -14,8 +14,8 @@ from zoo.cli import main
 from zoo.errors import UnknownNameError, ZooError
 from zoo.lab.chains import chains, k_chain, theory
 from zoo.lab.expectations import EXPECTED
+from zoo.lab.experiments import findings, run_experiments
 from zoo.lab.expressivity import expressivity, turned
-from zoo.lab.ladder import findings, ladder
 from zoo.lab.pairs import Pair, pairs
 from zoo.lab.picasso import Accuracy, picasso
 from zoo.lab.probes import probe
@@ -102,7 +102,7 @@ def test_a_trained_model_has_one_depth(tmp_path):
     torch.manual_seed(0)
     model = zoo.create("painn", channels=8, num_layers=2, cutoff=5.0, elements=["H", "C", "N", "O", "F"])
     zoo.save(model, tmp_path / "mine")
-    found = ladder([str(tmp_path / "mine")], experiments=["pairs", "stars"])
+    found = run_experiments([str(tmp_path / "mine")], experiments=["pairs", "stars"])
     by_pair = {f.pair: f for f in found.pairs}
     assert [f.first for f in found.pairs] == [None] * len(by_pair)
     assert by_pair["torsion"].deep.distinguished and not by_pair["lines"].deep.distinguished
@@ -134,18 +134,18 @@ def test_a_plugin_of_ones_own_is_measured_without_an_expectation(yard):
                     return sum_by(torch.exp(-graph.edge_len[:, None] * self.weight), graph.target, graph.num_nodes)
             """,
     }, entry={"two": "zoo_two"})
-    (distances, *_) = ladder(["two"], experiments=["pairs"], seeds=1).pairs
+    (distances, *_) = run_experiments(["two"], experiments=["pairs"], seeds=1).pairs
     assert distances.pair == "distances" and not distances.deep.distinguished
     assert distances.deep.layers is None and distances.as_expected is None
 
 
 def test_what_cannot_be_done_is_said():
     with pytest.raises(UnknownNameError, match=r"no architecture 'shcnet'.*no model"):
-        ladder(["shcnet"])
-    with pytest.raises(ZooError, match="no experiment 'pears': choose from pairs, chains"):
-        ladder(["schnet"], experiments=["pears"])
+        run_experiments(["shcnet"])
+    with pytest.raises(ZooError, match="no experiment 'pears'. Fix: choose from pairs, chains"):
+        run_experiments(["schnet"], experiments=["pears"])
     with pytest.raises(ZooError, match="ascending"):
-        ladder(["schnet"], layers=[3, 1])
+        run_experiments(["schnet"], layers=[3, 1])
 
 
 def test_measuring_leaves_the_callers_random_numbers_alone():

@@ -34,7 +34,7 @@ def test_names_that_will_not_do_are_refused(name, tmp_path):
 
 def test_nothing_is_written_over(tmp_path):
     new_package("one", tmp_path)
-    with pytest.raises(ZooError, match="there already"):
+    with pytest.raises(ZooError, match="already exists"):
         new_package("one", tmp_path)
 
 

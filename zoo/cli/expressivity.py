@@ -13,7 +13,7 @@ from zoo.errors import ZooError
 from zoo.files.markdown import markdown_table
 
 if TYPE_CHECKING:
-    from zoo.lab.ladder import Ladder, PairResult
+    from zoo.lab.experiments import ExperimentResults, PairResult
 
 __all__ = ["as_data", "run", "tables"]
 
@@ -21,13 +21,13 @@ __all__ = ["as_data", "run", "tables"]
 def run(names: Sequence[str] | None, experiments: str, layers: str, seeds: int, picture: Path | None, markdown: bool,
         as_json: bool) -> None:
     """The command's body; see its options."""
-    from zoo.lab.ladder import EXPERIMENTS, ladder
+    from zoo.lab.experiments import EXPERIMENTS, run_experiments
     from zoo.registry.families import FAMILIES
 
     wanted = list(EXPERIMENTS) if experiments == "all" else [part.strip() for part in experiments.split(",")]
     if picture is not None and not {"pairs", "chains"} & set(wanted):
         raise ZooError("--picture shows pairs and chains: ask for one of them with --experiments")
-    found = ladder(names or FAMILIES, experiments=wanted, layers=_depths(layers), seeds=seeds)
+    found = run_experiments(names or FAMILIES, experiments=wanted, layers=_depths(layers), seeds=seeds)
     if picture is not None:
         from zoo.lab.pictures import draw_expressivity
 
@@ -41,7 +41,7 @@ def run(names: Sequence[str] | None, experiments: str, layers: str, seeds: int, 
         _print(found)
 
 
-def as_data(found: Ladder) -> dict[str, Any]:
+def as_data(found: ExperimentResults) -> dict[str, Any]:
     """Everything that was found, as plain numbers and strings."""
     return {
         "pairs": [_finding(f) for f in found.pairs],
@@ -54,7 +54,7 @@ def as_data(found: Ladder) -> dict[str, Any]:
     }
 
 
-def tables(found: Ladder) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+def tables(found: ExperimentResults) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Title, head and rows of every experiment, for people."""
     for title, rows in (("pairs", found.pairs), ("k-chains", found.chains)):
         if rows:
@@ -115,7 +115,7 @@ def _hope(a: Any) -> str:
     return ("≥ 0.95" if visible else "chance") + ("" if a.as_expected else ", missed")
 
 
-def _print(found: Ladder) -> None:
+def _print(found: ExperimentResults) -> None:
     from rich.table import Table
 
     from zoo.cli import console

@@ -1,1 +1,4 @@
-"""Experiments with symmetry and expressivity, as functions: what a family can see, in numbers and pictures."""
+"""Experiments with symmetry and expressivity: which structures a network distinguishes, and how exact its symmetry is.
+
+Start with ``experiments.py`` (expressivity) and ``equivariance.py`` (symmetry).
+"""

@@ -1,8 +1,8 @@
-"""k-chains: how many layers until an atom knows how the far end is turned (Joshi et al. 2023, arXiv:2301.09308).
+"""k-chains: how many layers pass an orientation along a chain (Joshi et al. 2023, arXiv:2301.09308).
 
-k atoms on a line, and one at each end that points to the side. In one structure both point to the same side, in the
-other to opposite sides. Every atom's own neighbourhood is the same in both, up to a rotation; only directions that
-are passed along the chain, and meet, tell them apart.
+k atoms on a line, and one more at each end that points to the side. In one structure both point to the same side, in
+the other to opposite sides. Every atom's neighbourhood is the same in both, up to a rotation; only directions that
+are passed along the chain and meet distinguish them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CARBON = 6
 
 
 def chains(lengths: tuple[int, ...] = (2, 3, 4)) -> list[Pair]:
-    """A pair for every k."""
+    """One pair for each k."""
     return [
         Pair(f"{k}-chain", None, f"{k} atoms on a line with ends that point to the same side, or to opposite ones",
              k_chain(k, 1), k_chain(k, -1))
@@ -29,7 +29,7 @@ def chains(lengths: tuple[int, ...] = (2, 3, 4)) -> list[Pair]:
 
 
 def theory(k: int) -> int:
-    """⌊k/2⌋ + 1 layers: the two directions meet half-way, and a layer multiplies what has met."""
+    """⌊k/2⌋ + 1 layers: the two directions meet half-way, and one more layer multiplies them."""
     return k // 2 + 1
 
 

@@ -1,7 +1,7 @@
-"""What descriptors of a given body order can see of a structure, by brute force; and whether two structures are one.
+"""Descriptors of a given body order by brute force, and whether two structures are congruent.
 
 The descriptors are complete up to their body order: if two structures have the same multisets, no function of
-environments of that order tells them apart.
+environments of that order distinguishes them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Key = tuple[float, ...]
 def body_orders(graph: Graph, order: int) -> Counter[tuple[Key, ...]]:
     """Multiset over atoms of the multiset of their clusters: the atom with ``order`` − 1 of its bonded neighbours.
 
-    A cluster is known up to rotations and reflections by its elements and scalar products of bonds; of these the
+    Elements and scalar products of bonds describe a cluster up to rotations and reflections; of these the
     smallest listing over all orders of the neighbours is taken. One structure, open boundaries.
     """
     found: Counter[tuple[Key, ...]] = Counter()
@@ -39,7 +39,7 @@ def body_orders(graph: Graph, order: int) -> Counter[tuple[Key, ...]]:
 def bond_angles(graph: Graph) -> Counter[tuple[Key, ...]]:
     """Multiset over directed bonds of the multiset of (length, scalar product) with the others at the same atom.
 
-    This is what an angular message of DimeNet's kind starts from.
+    These are the inputs of an angular message as in DimeNet.
     """
     found: Counter[tuple[Key, ...]] = Counter()
     for first, second in zip(graph.source.tolist(), graph.target.tolist()):
@@ -57,7 +57,7 @@ def degenerate_up_to(a: Graph, b: Graph, highest: int = 8) -> int:
 
 
 def congruent(a: Graph, b: Graph, *, reflections: bool = True, atol: float = 1e-6) -> bool:
-    """Whether a motion of space maps one structure onto the other, atoms of an element being alike."""
+    """Whether a rotation, reflection or translation maps one structure onto the other, up to order of equal atoms."""
     return any(reflections or _proper(a.pos, b.pos[order]) for order in _isometries(a, b, atol))
 
 
@@ -76,7 +76,7 @@ def _cluster(graph: Graph, centre: int, chosen: tuple[int, ...], *, keep_order: 
 
 
 def _isometries(a: Graph, b: Graph, atol: float) -> Iterator[list[int]]:
-    """Orders of b's atoms with the elements and all distances of a's, one atom after the other."""
+    """Orders of the atoms of b in which elements and all distances agree with those of a."""
     if a.num_nodes != b.num_nodes:
         return
     of_a, of_b = torch.cdist(a.pos, a.pos).tolist(), torch.cdist(b.pos, b.pos).tolist()
@@ -97,8 +97,8 @@ def _isometries(a: Graph, b: Graph, atol: float) -> Iterator[list[int]]:
 
 
 def _proper(a: Tensor, b: Tensor) -> bool:
-    """Whether two congruent point sets in the same order are turned into each other without a reflection."""
+    """Whether a rotation without reflection maps two congruent point sets in the same order onto each other."""
     covariance = (a - a.mean(0)).T @ (b - b.mean(0))
     u, s, v = torch.linalg.svd(covariance)
-    # Flat sets have a vanishing singular value, and a reflection through their plane does nothing.
+    # Planar sets have a vanishing singular value, and a reflection through their plane has no effect.
     return bool(s[2] < 1e-6 * s[0]) or bool(torch.linalg.det(u @ v) > 0)

@@ -1,4 +1,4 @@
-"""How well a model keeps its symmetry: every feature type and every target, in float32 and float64."""
+"""The symmetry error of a model, for every feature type and every target, in float32 and float64."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Equivariance", "equivariance", "vector_targets"]
 
 @dataclass(frozen=True)
 class Equivariance:
-    """Largest |f(R x) − D(R) f(x)| over some transformations, and the size of f to hold it against.
+    """Largest |f(R x) − D(R) f(x)| over several transformations, and the size of f for comparison.
 
     Attributes:
         of: ``features 1o`` or the name of a target or derivative.
@@ -41,7 +41,7 @@ class Equivariance:
 def equivariance(model: Model, atoms: ase.Atoms, *, trials: int = 5, seed: int = 0) -> list[Equivariance]:
     """Measure a model on one structure under ``trials`` random rotations, each also with a reflection.
 
-    The structure is also moved by a random translation. Targets that are vectors turn as ``1o``, all others not.
+    The structure is also moved by a random translation. Vector targets transform as ``1o``, all others are invariant.
     """
     rows = []
     for dtype in (torch.float32, torch.float64):
@@ -62,7 +62,7 @@ def equivariance(model: Model, atoms: ase.Atoms, *, trials: int = 5, seed: int =
 
 
 def vector_targets(model: Model) -> set[str]:
-    """Targets and derivatives that turn with the structure."""
+    """Targets and derivatives that rotate with the structure."""
     return {name for name, readout in model.readouts.items() if readout.shape == (3,)} | {"forces"}
 
 

@@ -1,4 +1,4 @@
-"""What theory says each family can see, and why, in one table: held against what is measured."""
+"""Which pairs each family should distinguish according to theory, and why."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["EXPECTED", "Expectation", "expectation"]
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a family should see of a pair.
+    """The theoretical result for a family and a pair.
 
     Attributes:
-        layers: from how many layers on it tells the pair apart; ``None`` for never.
-        reason: why, in words.
-        textbook: the same by the rule of thumb, where that says otherwise: a network of body order ν fails on what
-            ν-body descriptors cannot tell apart, and a k-chain takes ⌊k/2⌋ + 1 layers.
+        layers: the smallest number of layers that distinguishes the pair; ``None`` for never.
+        reason: the reason in words.
+        textbook: the result of the usual rule if it differs: a network of body order ν fails on pairs that ν-body
+            descriptors do not distinguish, and a k-chain takes ⌊k/2⌋ + 1 layers.
     """
 
     layers: int | None
@@ -71,7 +71,7 @@ EXPECTED: dict[tuple[str, str], Expectation] = {
         2, "sums of harmonics at the centre are contracted with each bond, which differ"),
     ("nequip", "chirality"): Expectation(
         4, "a 0o needs three different directions at the centre, of which the layers can bring together one by one"),
-    # k-chains. Theory for a layer that multiplies whatever has met: ⌊k/2⌋ + 1 (Joshi et al.).
+    # k-chains. Theory for a layer that multiplies all features of an atom: ⌊k/2⌋ + 1 (Joshi et al.).
     **{("schnet", f"{k}-chain"): Expectation(None, _SEES_DISTANCES) for k in (2, 3, 4)},
     **{("dimenet", f"{k}-chain"): Expectation(None, _SAME_AT_EVERY_BOND) for k in (2, 3, 4)},
     ("gemnet", "2-chain"): Expectation(1, "the ends are at a dihedral of 0° or 180° over one bond"),
@@ -98,5 +98,5 @@ EXPECTED: dict[tuple[str, str], Expectation] = {
 }
 
 def expectation(name: str, pair: str) -> Expectation | None:
-    """What is known of a family and a pair; ``None`` for a family that is not in the table."""
+    """The expectation for a family and a pair; ``None`` for a family that is not in the table."""
     return EXPECTED.get((name, pair))

@@ -1,4 +1,4 @@
-"""Which structures a family of networks can tell apart, and from how many layers on.
+"""Which structures a family of networks distinguishes, and from how many layers on.
 
 The weights are random: what a family *can* see, almost any weights show. A structure is embedded as Σ_i φ(h_i), with
 h_i the scalar features of atom i and φ a fixed random non-linear map: lists of features that differ give sums that
@@ -26,7 +26,7 @@ from zoo.registry.families import FAMILIES
 __all__ = ["SURE", "Verdict", "expressivity", "first_distinguished", "together", "turned"]
 
 SURE = 1e3
-"""Told apart is what differs by this many times the noise. Measured margins are about 1, or beyond 1e6."""
+"""Smallest ratio of difference to noise of a distinguished pair. Measured ratios are about 1, or above 1e6."""
 
 _COPIES = 3
 _WIDTH = 32
@@ -39,9 +39,9 @@ class Verdict:
     Attributes:
         name: architecture or model.
         pair: name of the pair.
-        layers: depth; ``None`` for a network as it is.
-        difference: between the two embeddings, relative to their size; the largest over seeds.
-        noise: the same between turned and permuted copies of one structure; at least float64's spacing.
+        layers: depth; ``None`` if it cannot be chosen.
+        difference: difference of the two embeddings relative to their size; the largest over seeds.
+        noise: the same for rotated and permuted copies of one structure; at least float64's spacing.
     """
 
     name: str
@@ -73,7 +73,7 @@ def expressivity(
         names: architectures of the installed plugins, or trained models; the latter have one depth and one seed.
         chosen: the pairs; all of :func:`zoo.lab.pairs.pairs` if absent.
         seeds: number of random initialisations of each depth.
-        config: keywords of the backbones that win over the ones chosen here, such as ``{"lmax": 1}``.
+        config: keywords of the backbones that override those chosen here, such as ``{"lmax": 1}``.
     """
     chosen = pairs() if chosen is None else list(chosen)
     batch = together([g for pair in chosen for g in (pair.a, pair.b, *_copies(pair.a), *_copies(pair.b))])
@@ -86,7 +86,7 @@ def expressivity(
 
 
 def first_distinguished(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], Verdict | None]:
-    """For every (name, pair) the shallowest network that tells the pair apart, or ``None``."""
+    """For every (name, pair) the shallowest network that distinguishes the pair, or ``None``."""
     first: dict[tuple[str, str], Verdict | None] = {}
     for verdict in sorted(verdicts, key=lambda v: v.layers or 0):
         key = verdict.name, verdict.pair
@@ -104,7 +104,7 @@ def turned(graph: Graph, seed: int) -> Graph:
 
 
 def together(graphs: Sequence[Graph]) -> Graph:
-    """One batch of structures that carry their own edges."""
+    """One batch of structures that have their own edges."""
     n_atoms = torch.tensor([g.num_nodes for g in graphs])
     first = (n_atoms.cumsum(0) - n_atoms).tolist()
     batch = Graph.from_tensors(torch.cat([g.z for g in graphs]), torch.cat([g.pos for g in graphs]), n_atoms=n_atoms)
@@ -134,7 +134,7 @@ def _measured(
 
 
 def _scalars(layout: FeatureLayout, h: Tensor, odd: bool) -> Tensor:
-    """The 0e columns, and with ``odd`` the 0o ones, which a reflection turns over."""
+    """The 0e columns, and with ``odd`` also the 0o columns, whose sign changes under reflection."""
     wanted = [t for t in layout.terms if t.l == 0 and (t.p == 1 or odd)]
     return torch.cat([h[:, t.start : t.stop] for t in wanted], 1)
 

@@ -1,11 +1,11 @@
-"""Counter-example pairs: structures that a given body order cannot tell apart, with the bonds that messages follow.
+"""Counter-example pairs: structures that a given body order cannot distinguish, with their bonds as edges.
 
 After S. N. Pozdnyakov, M. J. Willatt, A. P. Bartók, C. Ortner, G. Csányi, M. Ceriotti, *Incompleteness of Atomic
 Structure Representations*, Phys. Rev. Lett. 125, 166001 (2020), and C. K. Joshi, C. Bodnar, S. V. Mathis, T. Cohen,
-P. Liò, *On the Expressive Power of Geometric Graph Neural Networks*, ICML 2023, arXiv:2301.09308. What "cannot tell
-apart" means is computed, not believed: see :mod:`zoo.lab.degeneracy`.
+P. Liò, *On the Expressive Power of Geometric Graph Neural Networks*, ICML 2023, arXiv:2301.09308. Degeneracy is
+computed in :mod:`zoo.lab.degeneracy`.
 
-Most pairs are stars: bonds of one length from a centre to neighbours that do not see each other.
+Most pairs are stars: bonds of one length from a centre to neighbours without bonds between them.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from torch import Tensor
 
 from zoo.graph.graph import Graph
 
-__all__ = ["BOND", "CUTOFF", "REACH", "Pair", "bonded", "direction", "pairs", "star"]
+__all__ = ["BOND", "CUTOFF", "NETWORK_CUTOFF", "Pair", "bonded", "direction", "pairs", "star"]
 
 BOND = 1.5
 """Å, length of every bond."""
 
 CUTOFF = 1.8
-"""Å; bonded atoms are within it, and in a pair that is ``natural`` no others are."""
+"""Å; bonded atoms are closer than this, and in a ``natural`` pair no others are."""
 
-REACH = 3.0
-"""Å, cut-off of the networks that are tried. Messages follow the bonds all the same, which come with the structures; so
-far inside its cut-off a network is not quietened by its envelope, and margins are large."""
+NETWORK_CUTOFF = 3.0
+"""Å, cut-off of the networks. Edges are the given bonds in any case; far inside the cut-off the envelope does not
+reduce the messages, and margins are large."""
 
 C, H, N, O, F = 6, 1, 7, 8, 9
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two structures that differ, and what does not see it.
+    """Two different structures, and the descriptors that do not distinguish them.
 
     Attributes:
         name: short, for columns and options.
@@ -58,7 +58,7 @@ class Pair:
 
 
 def pairs() -> list[Pair]:
-    """All pairs, by what it takes to tell them apart."""
+    """All pairs, ordered by the body order that distinguishes them."""
     return [two_body(), three_body(), three_lines(), torsion(), four_body(), mirror_images()]
 
 
@@ -94,7 +94,7 @@ def three_lines() -> Pair:
 
 
 def torsion() -> Pair:
-    """Degenerate for all that an atom sees of its own neighbours: a bent chain at dihedral 60° or 150°."""
+    """Degenerate for every descriptor of an atom's own neighbours: a bent chain at dihedral 60° or 150°."""
     a, b = (_bent(120, dihedral) for dihedral in (60, 150))
     return Pair("torsion", None, "a chain of four atoms, bond angles 120°, at dihedral 60° or 150°", a, b)
 
@@ -124,7 +124,7 @@ def mirror_images() -> Pair:
 
 
 def star(z: Sequence[int], directions: Sequence[Tensor]) -> Graph:
-    """A centre and neighbours at distance ``BOND`` in the given directions, bonded to the centre only."""
+    """A centre and neighbours at distance ``BOND`` in the given directions, bonded only to the centre."""
     pos = torch.stack([torch.zeros(3, dtype=torch.float64), *(BOND * v / v.norm() for v in directions)])
     return bonded(z, pos, [(0, k) for k in range(1, len(z))])
 
@@ -145,7 +145,7 @@ def bonded(z: Sequence[int], pos: Tensor, bonds: Sequence[tuple[int, int]]) -> G
 
 
 def direction(latitude: float, longitude: float) -> Tensor:
-    """Unit vector from degrees over the xy plane, and around z."""
+    """Unit vector from latitude above the xy plane and longitude around z, in degrees."""
     theta, phi = math.radians(latitude), math.radians(longitude)
     return torch.tensor(
         [math.cos(theta) * math.cos(phi), math.cos(theta) * math.sin(phi), math.sin(theta)], dtype=torch.float64

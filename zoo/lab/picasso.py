@@ -1,4 +1,4 @@
-"""The Picasso problem: the same parts, put together differently. A face is more than a nose, a mouth and two eyes.
+"""The Picasso problem: classes that consist of the same parts in different arrangements.
 
 Three rigid parts of three atoms each, bonded to each other at their first atoms. The two classes differ in how the last
 part stands to the others: by the angle at the joint (``bend``), or, with all angles the same, by a turn around it
@@ -30,10 +30,10 @@ __all__ = ["CHANCE", "LEVELS", "SOLVED", "Accuracy", "face", "faces", "picasso"]
 LEVELS = ("bend", "twist")
 SOLVED = 0.95
 CHANCE = 0.57
-"""What the mean of five seeds with 200 tests each stays below by chance: one half and four standard errors."""
+"""Upper bound of a random classifier's mean over five seeds with 200 tests each: 0.5 plus four standard errors."""
 
 JITTER = 0.02
-"""Å, standard deviation of every coordinate: about a degree."""
+"""Å, standard deviation of the noise on every coordinate; changes angles by about a degree."""
 
 _ELEMENTS = [6, 7, 8, 6, 1, 9, 6, 7, 8]
 _BONDS = [(0, 1), (0, 2), (3, 4), (3, 5), (6, 7), (6, 8), (0, 3), (3, 6)]
@@ -43,7 +43,7 @@ _ENOUGH = 0.05
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Test accuracy of a family on one level of the problem, seed by seed; one half is chance."""
+    """Test accuracy of a family on one level of the problem for each seed; chance is 0.5."""
 
     name: str
     level: str
@@ -64,7 +64,7 @@ class Accuracy:
 
     @property
     def as_expected(self) -> bool | None:
-        """Solved if the family can see the difference with these layers, else at chance."""
+        """Whether it is solved if theory says that these layers distinguish the classes, and at chance otherwise."""
         if self.expected is None or self.layers is None:
             return None
         visible = self.expected.layers is not None and self.expected.layers <= self.layers
@@ -79,9 +79,9 @@ def picasso(
     seeds: int = 5,
     steps: int = 150,
 ) -> list[Accuracy]:
-    """Train every architecture from every seed on every level, and test it on structures it has not seen.
+    """Train every architecture with every seed on every level, and test it on new structures.
 
-    A trained model is left out: it has learnt something else.
+    Trained models are left out.
     """
     rows = []
     for name in names:
@@ -99,7 +99,7 @@ def face(level: str, kind: int) -> Graph:
     bend = (95.0, 125.0)[kind] if level == "bend" else 110.0
     twist = (60.0, 150.0)[kind] if level == "twist" else 105.0
     joints = torch.stack([direction(0, 0), direction(0, bend)])
-    # The arms of the middle part stand above and below the plane of the joints, and do not move with the second one.
+    # The arms of the middle part are above and below the plane of the joints, and do not depend on the second joint.
     arms = torch.stack([direction(55, 235), direction(-55, 235)])
     first, last = _part(joints[0], direction(90, 0), 15.0), _part(joints[1], joints[0], twist)
     pos = torch.cat([first, torch.zeros(1, 3, dtype=torch.float64), arms, last])
@@ -117,7 +117,7 @@ def _part(joint: Tensor, reference: Tensor, twist: float) -> Tensor:
 
 
 def faces(level: str, kinds: Tensor, generator: torch.Generator) -> Graph:
-    """A batch of faces of the given classes (B,) in float32, each jittered and turned at random."""
+    """A batch of faces of the given classes (B,) in float32, each with noise and a random rotation."""
     templates = [face(level, kind) for kind in (0, 1)]
     pos = torch.stack([t.pos for t in templates])[kinds]
     pos = pos + JITTER * torch.randn(pos.shape, generator=generator, dtype=torch.float64)
@@ -149,7 +149,7 @@ def _trained_accuracy(found: Probe, level: str, layers: int, seed: int, steps: i
 
 
 def _train(model: Model, level: str, stream: torch.Generator, steps: int) -> None:
-    """Adam on the cross entropy, every batch made anew; ends early once the classes are told apart."""
+    """Adam on the cross entropy with new structures in every batch; stops early when the loss is small."""
     optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
     recent = 1.0
     for _ in range(steps):

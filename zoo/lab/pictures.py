@@ -13,8 +13,8 @@ from zoo.pictures import figure as plots
 
 if TYPE_CHECKING:
     from zoo.lab.equivariance import Equivariance
+    from zoo.lab.experiments import PairResult
     from zoo.lab.expressivity import Verdict
-    from zoo.lab.ladder import PairResult
 
 __all__ = ["draw_equivariance", "draw_expressivity", "draw_representations"]
 

@@ -1,4 +1,4 @@
-"""Backbones to experiment with: any plugin with random weights and a chosen depth, or a trained model as it is."""
+"""Networks for experiments: any architecture with random weights and a chosen depth, or a trained model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from zoo.errors import UnknownNameError
-from zoo.lab.pairs import REACH
+from zoo.lab.pairs import NETWORK_CUTOFF
 from zoo.loading.models import create, load
 from zoo.model.model import Model
 from zoo.registry import host
@@ -18,7 +18,7 @@ from zoo.registry import host
 __all__ = ["Probe", "probe"]
 
 _DEPTHS = ("num_layers", "blocks", "layers", "num_blocks", "num_interactions", "n_layers", "depth")
-"""Keywords that mean the number of layers; the first one that a backbone takes."""
+"""Keywords for the number of layers; the first that a backbone accepts is used."""
 
 _NARROW: Mapping[str, Mapping[str, Any]] = {
     "schnet": {"channels": 32, "num_filters": 32, "num_radial": 16},
@@ -28,24 +28,24 @@ _NARROW: Mapping[str, Mapping[str, Any]] = {
         "emb_rbf": 8, "emb_cbf": 8, "emb_sbf": 8, "bil_trip": 16, "bil_quad": 16, "atom": 1,
     },
     "painn": {"channels": 32, "num_radial": 16},
-    # Both parities, up to the output: otherwise nothing could tell mirror images apart.
+    # Both parities up to the output, which is needed to distinguish mirror images.
     "nequip": {
         "lmax": 2, "parity": True, "num_features": 8, "output_parity": True, "radial_width": 16,
         "avg_num_neighbors": 4.0,
     },
 }
-"""What a message may see does not depend on how wide it is."""
+"""Small widths for speed; expressivity does not depend on them."""
 
 _ELEMENTS = ("H", "C", "N", "O", "F")
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What is experimented with.
+    """A network for experiments.
 
     Attributes:
         name: an architecture, or a trained model.
-        depth: keyword of the number of layers; ``None`` if there is none to choose.
+        depth: keyword of the number of layers; ``None`` if it cannot be chosen.
         config: all other keywords of the backbone.
         trained: the trained model in float64; ``None`` for an architecture.
     """
@@ -63,12 +63,12 @@ class Probe:
         self, *, layers: int | None = None, seed: int = 0, dtype: str = "float64",
         targets: Mapping[str, Mapping[str, Any]] | None = None, **changes: Any,
     ) -> Model:
-        """A model with random weights, in eval mode, or the trained one; the caller's random state is left alone.
+        """A model with random weights, in eval mode, or the trained one; the random state is not changed.
 
         Args:
-            layers: depth, where there is one to choose.
+            layers: depth, if it can be chosen.
             targets: as for :func:`zoo.loading.models.create`.
-            **changes: keywords of the backbone that win over :attr:`config`.
+            **changes: keywords of the backbone that override :attr:`config`.
         """
         if self.trained is not None:
             return self.trained
@@ -80,15 +80,15 @@ class Probe:
             return create(self.name, elements=_ELEMENTS, targets=targets, dtype=dtype, **config).eval()
 
     def depths(self, wanted: Sequence[int]) -> list[int | None]:
-        """The depths to try: those wanted, or ``None`` (as it is) where there is no choice."""
+        """The depths to try, or only ``None`` if the depth cannot be chosen."""
         return list(wanted) if self.depth is not None else [None]
 
 
-def probe(name: str, *, cutoff: float = REACH) -> Probe:
-    """An architecture of the installed plugins, else a trained model of that name.
+def probe(name: str, *, cutoff: float = NETWORK_CUTOFF) -> Probe:
+    """The architecture of this name, or else the trained model.
 
     Raises:
-        UnknownNameError: it is neither.
+        UnknownNameError: there is neither.
     """
     known = host.architectures()
     if name not in known:

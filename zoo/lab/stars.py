@@ -1,8 +1,8 @@
-"""n-fold stars: which degree l sees how a symmetric star is turned (Joshi et al. 2023, arXiv:2301.09308, sec. 5).
+"""n-fold stars: the degree l that resolves how a star is oriented (Joshi et al. 2023, arXiv:2301.09308, sec. 5).
 
 n equal neighbours in a plane, at equal angles. A rotation by 2π/n around the axis changes nothing, so a feature of
-degree l at the centre can hold only the orders m = 0 and |m| = n, 2n, …; the first of these that turns with the star
-needs l = n. Below it the centre cannot know of a rotation by π/n, however many layers there are.
+degree l at the centre can hold only the orders m = 0 and |m| = n, 2n, …; the first of these that rotates with the star
+needs l = n. Below it the features of the centre do not change under a rotation by π/n, for any number of layers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HYDROGEN, _CARBON = 1, 6
 
 @dataclass(frozen=True)
 class Orientation:
-    """Whether the features of a star's centre change when the star is turned by π/n.
+    """Whether the features of a star's centre change under a rotation by π/n.
 
     Attributes:
         name: the network; its highest degree of features is ``lmax``.
@@ -62,7 +62,7 @@ def orientations(
     layers: int = 2,
     seeds: int = 2,
 ) -> list[Orientation]:
-    """Every network on every star; one that lets its degree be chosen (``lmax``) at each of ``degrees``."""
+    """Every network on every star; a network with a keyword ``lmax`` at each of ``degrees``."""
     rows = []
     for name in names:
         found = probe(name)

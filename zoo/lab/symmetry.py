@@ -1,7 +1,7 @@
-"""Products of irreps before and after a rotation, and the change of basis that turns R⊗R into blocks.
+"""Products of irreps before and after a rotation, and the change of basis that block-diagonalises R⊗R.
 
-A vector (``1o``) and a pseudovector (``1e``) have an outer product that is a reducible 9-dimensional thing: Clebsch and
-Gordan's coefficients Q split it into ``0o + 1o + 2o``, and Qᵀ (D₁⊗D₂) Q is the block-diagonal D of these irreps.
+A vector (``1o``) and a pseudovector (``1e``) have a reducible 9-dimensional outer product: Clebsch–Gordan
+coefficients Q split it into ``0o + 1o + 2o``, and Qᵀ (D₁⊗D₂) Q is the block-diagonal D of these irreps.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Products:
 
 @dataclass(frozen=True)
 class Transformed:
-    """A product of transformed factors beside the transformed product, and the largest difference between the two."""
+    """A product of transformed factors, the transformed product, and the largest difference between the two."""
 
     name: str
     irreps: str
@@ -56,10 +56,10 @@ def products(x: Tensor, y: Tensor, *, irreps_x: str = "1o", irreps_y: str = "1e"
 
 def transformed(x: Tensor, y: Tensor, matrix: Tensor, *, irreps_x: str = "1o", irreps_y: str = "1e"
                 ) -> list[Transformed]:
-    """Every product of the transformed vectors beside the transformed product; they agree for any orthogonal matrix.
+    """Every product of the transformed vectors, and the transformed product; they agree for any orthogonal matrix.
 
-    A pseudovector (``1e``) is not turned over by a reflection; therefore the inner product of a ``1o`` with a ``1e`` is
-    a pseudoscalar ``0o``: the same after a rotation, of opposite sign after a reflection.
+    A pseudovector (``1e``) does not change sign under inversion; therefore the inner product of a ``1o`` with a ``1e``
+    is a pseudoscalar ``0o``: the same after a rotation, of opposite sign after a reflection.
     """
     matrix = matrix.double()
     _check_orthogonal(matrix)
@@ -138,5 +138,5 @@ def _parity(irreps: str) -> int:
 def _check_orthogonal(matrix: Tensor) -> None:
     off = float((matrix @ matrix.T - torch.eye(3, dtype=matrix.dtype)).abs().max())
     if off > 1e-9:
-        raise ZooError(f"the matrix is no rotation: R Rᵀ differs from the identity by {off:.1e}; for one that was "
-                       "rounded, take nearest_rotation(matrix)")
+        raise ZooError(f"the matrix is not a rotation: R Rᵀ differs from the identity by {off:.1e}. Fix: give an "
+                       "orthogonal matrix; for a rounded one, use nearest_rotation(matrix)")

@@ -1,4 +1,4 @@
-"""The ladder of families, measured: every experiment of expressivity in one report, held against what is expected."""
+"""All expressivity experiments for several families, compared with the theoretical expectations."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from zoo.lab.picasso import Accuracy, picasso
 from zoo.lab.stars import Orientation, orientations
 from zoo.registry.families import FAMILIES
 
-__all__ = ["EXPERIMENTS", "Ladder", "PairResult", "findings", "ladder"]
+__all__ = ["EXPERIMENTS", "ExperimentResults", "PairResult", "findings", "run_experiments"]
 
 EXPERIMENTS = ("pairs", "chains", "stars", "picasso")
 
 
 @dataclass(frozen=True)
 class PairResult:
-    """One network on one pair, over all depths.
+    """The result of one network on one pair, over all depths.
 
     Attributes:
         shallow, deep: the verdicts at the smallest and at the largest depth; the same for a trained model.
         tried: the depths; empty for a trained model.
-        first: the smallest depth that tells the pair apart; ``None`` if none does, or if depth cannot be chosen.
-        expected: what theory says; ``None`` where there is nothing in the table.
+        first: the smallest depth that distinguishes the pair; ``None`` if none does, or if depth cannot be chosen.
+        expected: the theoretical result; ``None`` if it is not in the table.
     """
 
     name: str
@@ -40,7 +40,7 @@ class PairResult:
 
     @property
     def as_expected(self) -> bool | None:
-        """Whether the first depth to tell it apart is the first one tried that should."""
+        """Whether the smallest depth that distinguishes the pair is the expected one."""
         if self.expected is None:
             return None
         should = self.expected.layers
@@ -48,8 +48,8 @@ class PairResult:
 
 
 @dataclass(frozen=True)
-class Ladder:
-    """What :func:`ladder` found; an experiment that was not asked for is empty."""
+class ExperimentResults:
+    """The results of :func:`run_experiments` found; an experiment that was not requested is empty."""
 
     pairs: list[PairResult]
     chains: list[PairResult]
@@ -58,7 +58,7 @@ class Ladder:
 
     @property
     def surprises(self) -> list[str]:
-        """Every result that is not as expected, in words."""
+        """All results that differ from the expectation, in words."""
         words = [
             f"{f.name} on {f.pair}: {'never' if f.first is None else f'from {f.first} layers'}; expected "
             f"{'never' if f.expected.layers is None else f'from {f.expected.layers}'}, because {f.expected.reason}"
@@ -69,14 +69,14 @@ class Ladder:
         return words + [f"{a.name} on {a.level}: accuracy {a.mean:.2f}" for a in self.picasso if a.as_expected is False]
 
 
-def ladder(
+def run_experiments(
     names: Sequence[str] = FAMILIES,
     *,
     experiments: Iterable[str] = ("pairs", "chains", "stars"),
     layers: Sequence[int] = (1, 2, 3, 4, 5),
     seeds: int = 3,
-) -> Ladder:
-    """Run experiments on architectures or trained models; ``picasso`` trains, and takes minutes.
+) -> ExperimentResults:
+    """Run experiments on architectures or trained models; ``picasso`` trains and takes minutes.
 
     Raises:
         ZooError: an unknown experiment, or ``layers`` that are not positive and ascending.
@@ -85,14 +85,14 @@ def ladder(
     wanted = set(experiments)
     unknown = sorted(wanted - set(EXPERIMENTS))
     if unknown:
-        raise ZooError(f"no experiment '{unknown[0]}': choose from {', '.join(EXPERIMENTS)}")
+        raise ZooError(f"there is no experiment '{unknown[0]}'. Fix: choose from {', '.join(EXPERIMENTS)}")
     if not layers or list(layers) != sorted(set(layers)) or layers[0] < 1:
-        raise ZooError(f"layers {list(layers)}: expected ascending positive numbers such as 1,2,3")
+        raise ZooError(f"layers {list(layers)} are not ascending positive numbers. Fix: give some, such as 1,2,3")
     chosen = {"pairs": pairs() if "pairs" in wanted else [], "chains": chains() if "chains" in wanted else []}
     both = [*chosen["pairs"], *chosen["chains"]]
     found = findings(expressivity(names, chosen=both, layers=layers, seeds=seeds)) if both else []
     short = {pair.name for pair in chosen["pairs"]}
-    return Ladder(
+    return ExperimentResults(
         pairs=[f for f in found if f.pair in short],
         chains=[f for f in found if f.pair not in short],
         stars=orientations(names) if "stars" in wanted else [],
@@ -101,7 +101,7 @@ def ladder(
 
 
 def findings(verdicts: Iterable[Verdict]) -> list[PairResult]:
-    """One line for every network and pair, from the verdicts at all depths."""
+    """One result for every network and pair, from the verdicts at all depths."""
     by_key: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
         by_key.setdefault((verdict.name, verdict.pair), []).append(verdict)
