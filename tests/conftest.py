@@ -11,6 +11,9 @@ from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # Workers of pytest-xdist share the cores: each computes in one thread, and so do the processes that it starts.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -35,6 +38,25 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all workers of this run see, for what is made once under a lock."""
     mine = tmp_path_factory.getbasetemp()
     return mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+
+
+@pytest.fixture(scope="session")
+def zoo_wheel(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our wheel, built once from what git tracks, so that a file nobody committed is missing here too."""
+    out = shared_folder / "zoo-wheel"
+    with FileLock(f"{out}.lock"):
+        if not out.exists():
+            source, made = tmp_path_factory.mktemp("source") / "geometric-zoo", tmp_path_factory.mktemp("made")
+            tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+            for name in tracked.decode().split("\0"):
+                if name and not name.startswith("tests/") and (ROOT / name).is_file():
+                    (source / name).parent.mkdir(parents=True, exist_ok=True)
+                    (source / name).write_bytes((ROOT / name).read_bytes())
+            pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+            done = subprocess.run([*pip, "-w", made, source], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            made.rename(out)
+    return next(out.glob("*.whl"))
 
 
 @pytest.fixture(autouse=True)

@@ -20,40 +20,20 @@ ROOT = Path(__file__).resolve().parents[1]
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 
-def run(*command: str | Path, cwd: Path, **variables: str) -> str:
+def run(*command: str | Path, cwd: Path) -> str:
     done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": "", "COLUMNS": "160", **variables})
+                          env={**os.environ, "PYTHONPATH": "", "COLUMNS": "160"})
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
-
-
-@pytest.fixture(scope="session")
-def wheel(shared_folder, tmp_path_factory) -> Path:
-    """Built once from what git tracks, so that a file nobody committed is missing here too."""
-    out = shared_folder / "wheel"
-    with FileLock(f"{out}.lock"):
-        if not out.exists():
-            source = tmp_path_factory.mktemp("source")
-            archive = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
-            for name in archive.decode().split("\0"):
-                if name and not name.startswith("tests/") and (ROOT / name).is_file():
-                    target = source / name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes((ROOT / name).read_bytes())
-            made = tmp_path_factory.mktemp("dist")
-            run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", made, source,
-                cwd=made)
-            made.rename(out)
-    return next(out.glob("*.whl"))
 
 
 # -- in `make test` ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
-def unzipped(wheel, tmp_path_factory) -> Path:
+def unzipped(zoo_wheel, tmp_path_factory) -> Path:
     site = tmp_path_factory.mktemp("site")
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(zoo_wheel) as archive:
         archive.extractall(site)
     return site
 
@@ -86,8 +66,8 @@ def circles(site: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_the_wheel_has_no_top_level_package_called_plugins_or_cards(wheel):
-    names = zipfile.ZipFile(wheel).namelist()
+def test_the_wheel_has_no_top_level_package_called_plugins_or_cards(zoo_wheel):
+    names = zipfile.ZipFile(zoo_wheel).namelist()
     tops = {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")}
     assert tops == {"zoo", "zoo_plugins"}
     assert "zoo_plugins/registry.yaml" in names
@@ -95,8 +75,8 @@ def test_the_wheel_has_no_top_level_package_called_plugins_or_cards(wheel):
     assert not [name for name in names if name.endswith((".pt", ".pth", ".pkl", ".bin"))]
 
 
-def test_the_wheel_is_small_enough_to_carry_its_weights(wheel):
-    assert wheel.stat().st_size < 60e6
+def test_the_wheel_is_small_enough_to_carry_its_weights(zoo_wheel):
+    assert zoo_wheel.stat().st_size < 60e6
 
 
 def test_imports_keep_the_contract(unzipped):
@@ -130,7 +110,7 @@ def test_a_circle_is_caught(unzipped, plant):
 
 
 @pytest.fixture(scope="session")
-def clean(wheel, shared_folder) -> Path:
+def clean(zoo_wheel, shared_folder) -> Path:
     """Python of a new environment that holds the wheel and what it asks for, nothing else."""
     place = shared_folder / "clean"
     python = place / "venv" / "bin" / "python"
@@ -142,7 +122,7 @@ def clean(wheel, shared_folder) -> Path:
                 pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "-c",
                        ROOT / "constraints.txt"]
                 run(*pip, "torch", cwd=place)
-                run(*pip, wheel, cwd=place)
+                run(*pip, zoo_wheel, cwd=place)
             except AssertionError:
                 shutil.rmtree(place)
                 raise

@@ -11,8 +11,10 @@ import pytest
 from zoo.conformance import Report
 from zoo.conformance.find import find_all
 from zoo.conformance.run import CHECKS, check_subjects, chosen
+from zoo.conformance.subject import Subject
 
 ROOT = Path(__file__).resolve().parents[2]
+FAMILIES = ["schnet", "dimenet", "gemnet", "painn", "nequip"]
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +54,19 @@ def test_a_page_reads_back_as_the_verdicts_that_it_was_made_from(maker):
     assert "measured 1, bound 2. a reason" in page
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("family", ["schnet", "dimenet", "gemnet", "painn", "nequip"])
-def test_every_verdict_on_the_page_is_found_again(maker, page, family):
-    # Of one architecture, so that they share what is measured once.
-    mine = [subject for subject in find_all()[0] if subject.architecture.name == family]
+def subjects_of(family: str, *, one: bool) -> list[Subject]:
+    """The model of ``family`` that `make test` checks, or everything else of the family that comes with the zoo."""
+    mine = [subject for subject in find_all()[0] if subject.plugin.builtin and subject.architecture.name == family]
+    return [subject for subject in mine if (subject.name == f"{family}-qm9") == one]
+
+
+# Of one architecture, so that they share what is measured once.
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("one", [pytest.param(True, id="one model"),
+                                 pytest.param(False, id="everything else", marks=pytest.mark.slow)])
+def test_every_verdict_on_the_page_is_found_again(maker, page, family, one):
+    mine = subjects_of(family, one=one)
+    assert (len(mine) == 1) == one
     report: Report = check_subjects(family, mine, chosen(skip=["cost"]))
     failures = "\n".join(str(row) for row in report.failures)
     assert report.passed, failures

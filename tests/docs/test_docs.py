@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from zoo.cards.card import Card
-from zoo.cli import COMMANDS
+from zoo.cli import COMMANDS, app
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,6 +52,35 @@ def test_every_command_the_readme_shows_exists():
     shown = set(re.findall(r"^zoo (\w+)", (ROOT / "README.md").read_text(), flags=re.M))
     assert shown
     assert shown <= set(COMMANDS)
+
+
+def commands_of(path: Path) -> list[str]:
+    """Lines of code on a page that begin with ``zoo``, those that a backslash continues in one."""
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", path.read_text(), flags=re.M | re.S)
+    text = "\n".join(blocks).replace("\\\n", " ")
+    return [shlex.join(shlex.split(line, comments=True)) for line in re.findall(r"^ *(zoo \w.*)", text, flags=re.M)]
+
+
+SHOWN = sorted({line for page in ("README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")))
+                for line in commands_of(ROOT / page)})
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_commands_on_the_pages_have_the_options_that_are_shown(line):
+    command, words = typer.main.get_command(app), shlex.split(line)[1:]
+    context = command.make_context("zoo", [], resilient_parsing=True)
+    while hasattr(command, "get_command"):
+        command = command.get_command(context, words.pop(0))
+        assert command is not None
+        context = command.make_context("zoo", [], parent=context, resilient_parsing=True)
+    context.resilient_parsing = False
+    _, left, _ = command.make_parser(context).parse_args(words)
+    assert left == []
+
+
+def test_an_option_that_does_not_exist_is_seen():
+    with pytest.raises(Exception, match="--no-such"):
+        test_commands_on_the_pages_have_the_options_that_are_shown("zoo list --no-such")
 
 
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]

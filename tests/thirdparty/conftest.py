@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from environments import ROOT, build, call
+import typer
+from environments import build, call
 from hub.server import HubServer
-
-
-@pytest.fixture(scope="session")
-def zoo_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ours, from the files that git tracks."""
-    source = tmp_path_factory.mktemp("zoo") / "geometric-zoo"
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
-    for name in names.decode().split("\0"):
-        if name and not name.startswith("tests/") and (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    out = tmp_path_factory.mktemp("zoo-dist")
-    call(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", out, source, cwd=out)
-    return next(out.glob("*.whl"))
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +24,7 @@ def environment(zoo_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
         call(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", "--target", site, zoo_wheel,
              *wheels, cwd=place)
         # After our own packages on the path; its .pth files, an editable install among them, are not followed.
-        (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        (site / "borrowed.pth").write_text(f"{Path(typer.__file__).parents[1]}\n")
         return python
 
     return make
