@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all lint docs conformance bench peers publish clean
+.PHONY: demo test test-all mutations lint docs conformance bench peers publish clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,9 @@ test: $(VENV)/.installed  ## every promise once, which is what CI runs: at most 
 
 test-all: $(VENV)/.installed  ## everything: every model, every fault, clean environments; at most thirty minutes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+mutations: $(VENV)/.installed  ## whether the tests notice wrong code; hours, and can be interrupted
+	$(BIN)/python tests/mutations/run.py --workers $(WORKERS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

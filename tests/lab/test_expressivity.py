@@ -142,7 +142,7 @@ def test_a_plugin_of_ones_own_is_measured_without_an_expectation(yard):
 def test_what_cannot_be_done_is_said():
     with pytest.raises(UnknownNameError, match=r"no architecture 'shcnet'.*no model"):
         run_experiments(["shcnet"])
-    with pytest.raises(ZooError, match="no experiment 'pears'. Fix: choose from pairs, chains"):
+    with pytest.raises(ZooError, match=r"no experiment 'pears'\. Fix: choose from pairs, chains"):
         run_experiments(["schnet"], experiments=["pears"])
     with pytest.raises(ZooError, match="ascending"):
         run_experiments(["schnet"], layers=[3, 1])
