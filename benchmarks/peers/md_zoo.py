@@ -28,7 +28,7 @@ def build(family: str, config: dict[str, Any], symbols: list[str], now: Callable
     model = zoo.create(family, elements=symbols, preset="paper", **config)
     calculator = model.calculator(skin=0.5, compile=compile)
     spent = [0.0]
-    edges = calculator._surface.list.edges
+    edges = calculator._potential.list.edges
 
     def timed(graph: Graph) -> Graph:
         begin = now()
@@ -36,5 +36,5 @@ def build(family: str, config: dict[str, Any], symbols: list[str], now: Callable
         spent[0] += now() - begin
         return graph
 
-    calculator._surface.list.edges = timed
+    calculator._potential.list.edges = timed
     return Engine(calculator, {"geometric-zoo": version("geometric-zoo")}, lambda: spent[0])

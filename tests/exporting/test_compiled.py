@@ -16,9 +16,9 @@ import zoo
 from zoo.errors import ZooError
 from zoo.exporting import compiled as compiling
 from zoo.exporting.compiled import CompiledModel, compiled, compiled_folder
-from zoo.exporting.record import potential
+from zoo.exporting.record import potential_function
 from zoo.graph.graph import Graph
-from zoo.inference.potential import Surface
+from zoo.inference.potential import Potential
 
 
 def small(seed=0, **options):
@@ -49,7 +49,7 @@ def uncompiled(monkeypatch, tmp_path):
         path.with_name(f"{path.name}.json").write_text(json.dumps({
             "file_sha256": zoo.cards.weights.sha256_of(path), "format": "aoti", "cutoff": 5.0, "device": "cpu",
             "elements": []}))
-        functions[path] = potential(copy.deepcopy(model), stress=stress)
+        functions[path] = potential_function(copy.deepcopy(model), stress=stress)
 
     def load_function(path, format):
         def run(*inputs):
@@ -106,8 +106,8 @@ def test_batches_of_molecules_and_of_crystals(uncompiled):
     other.set_cell(other.cell * 1.03, scale_atoms=True)
     for frames in ([water], [water, methane, water], [lattice], [lattice, other]):
         graph = Graph.from_atoms(frames, dtype=torch.float64)
-        expected = Surface(model)(graph, stress=frames == [lattice], atomic=True)
-        found = Surface(model, compile=True)(graph, stress=frames == [lattice], atomic=True)
+        expected = Potential(model)(graph, stress=frames == [lattice], atomic=True)
+        found = Potential(model, compile=True)(graph, stress=frames == [lattice], atomic=True)
         for name in ("energy", "forces", "atomic", *(["stress"] if frames == [lattice] else [])):
             torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-12, atol=1e-12)
 
@@ -115,7 +115,7 @@ def test_batches_of_molecules_and_of_crystals(uncompiled):
 def test_stress_of_a_batch_comes_from_the_model(uncompiled):
     model = small()
     graph = Graph.from_atoms([silicon(), silicon()], dtype=torch.float64)
-    found, expected = (Surface(model, compile=c)(graph, stress=True) for c in (True, False))
+    found, expected = (Potential(model, compile=c)(graph, stress=True) for c in (True, False))
     assert found.stress.shape == (2, 3, 3) and torch.equal(found.stress, expected.stress)
 
 
@@ -124,7 +124,7 @@ def test_single_atoms_and_atoms_out_of_reach(uncompiled):
     atom = ase.Atoms("O")
     far = ase.Atoms("OHH", [[0, 0, 0], [40, 0, 0], [80, 0, 0]])
     for atoms in (atom, far):
-        expected, found = (Surface(model, compile=c)(Graph.from_atoms([atoms], dtype=torch.float64), atomic=True)
+        expected, found = (Potential(model, compile=c)(Graph.from_atoms([atoms], dtype=torch.float64), atomic=True)
                            for c in (False, True))
         assert torch.allclose(found.energy, expected.energy) and torch.allclose(found.atomic, expected.atomic)
         assert found.forces.shape == (len(atoms), 3) and not found.forces.any()

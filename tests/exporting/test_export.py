@@ -16,7 +16,7 @@ from zoo.errors import ExportError, StructureError
 from zoo.exporting import package
 from zoo.exporting.identity_gathers import remove_identity_gathers
 from zoo.exporting.parity import example, measure
-from zoo.exporting.record import potential, record
+from zoo.exporting.record import potential_function, record
 from zoo.exporting.row_sums import add_whole_rows
 from zoo.exporting.signature import arguments, pad, unpad
 from zoo.graph.graph import Graph
@@ -57,7 +57,7 @@ def small(kind, dtype="float64", **options):
 
 def plain(model, *, stress=True):
     """The function that is exported, run without recording it."""
-    function = potential(model, stress=stress)
+    function = potential_function(model, stress=stress)
 
     def run(*inputs):
         with traced(), torch.enable_grad():

@@ -59,7 +59,7 @@ def test_the_skin_changes_no_number_on_a_long_walk():
             atoms.positions += step
         np.testing.assert_allclose(kept.get_forces(), fresh.get_forces(), atol=1e-12)
         assert kept.get_potential_energy() == pytest.approx(fresh.get_potential_energy(), abs=1e-10)
-        lists.add(kept.calc._surface.list.searches)
+        lists.add(kept.calc._potential.list.searches)
     assert 1 < len(lists) < 12
 
 

@@ -14,7 +14,15 @@ from springs import morse_model, spoilt
 
 from zoo.cards.card import Domain
 from zoo.errors import CardError, DataError, StructureError
-from zoo.properties import Bonds, DomainWatch, energy_drift, equation_of_state, hessian, stability, training_reach
+from zoo.properties import (
+    Bonds,
+    CoverageMonitor,
+    energy_drift,
+    equation_of_state,
+    hessian,
+    stability,
+    training_coverage,
+)
 from zoo.simulation import Dynamics
 
 
@@ -130,23 +138,23 @@ def labelled(name, stretch, force):
 def test_reach_of_data_is_the_span_of_bonds_and_the_largest_force():
     frames = [labelled("H2O", 1.0, 1.0), labelled("H2O", 1.1, 4.0)]
     length = frames[0].get_distance(0, 1)
-    for reach in (training_reach(frames), training_reach(frames, reference=frames[0])):
+    for reach in (training_coverage(frames), training_coverage(frames, reference=frames[0])):
         assert reach == {"bonds": {"H-O": [round(length, 3), round(1.1 * length, 3)]}, "max_force": 4.0}
     # A bond that is broken in some frame is followed only where the reference says that it is one.
     frames.append(labelled("H2O", 2.0, 0.5))
-    assert training_reach(frames, reference=frames[0])["bonds"]["H-O"][1] == pytest.approx(2 * length, abs=1e-3)
-    assert training_reach(frames)["bonds"]["H-O"][1] < 1.2 * length
+    assert training_coverage(frames, reference=frames[0])["bonds"]["H-O"][1] == pytest.approx(2 * length, abs=1e-3)
+    assert training_coverage(frames)["bonds"]["H-O"][1] < 1.2 * length
     with pytest.raises(DataError, match="frame 1"):
-        training_reach([frames[0], ase.build.molecule("CH4")], reference=frames[0])
+        training_coverage([frames[0], ase.build.molecule("CH4")], reference=frames[0])
     with pytest.raises(DataError, match="no frames"):
-        training_reach([])
+        training_coverage([])
 
 
 def test_leaving_the_data_is_said_once_and_counted():
     start = ase.build.molecule("H2O")
     length = start.get_distance(0, 1)
     run = Dynamics(morse_model(), start)
-    watch = DomainWatch(Domain(elements=["H", "O"], bonds={"H-O": [length - 0.01, length + 0.01]}, max_force=0.01),
+    watch = CoverageMonitor(Domain(elements=["H", "O"], bonds={"H-O": [length - 0.01, length + 0.01]}, max_force=0.01),
                         [start])
     assert [text.split(": ", 1)[1][:7] for text in watch.look(run)] == ["a force"]
     run.graph = run.graph.replace(pos=run.pos * 1.2)
@@ -159,9 +167,9 @@ def test_leaving_the_data_is_said_once_and_counted():
 
 
 def test_kinds_the_data_never_had_are_known_before_the_run():
-    watch = DomainWatch(Domain(bonds={"H-O": [0.9, 1.1]}), [ase.build.molecule("CH3OH")])
+    watch = CoverageMonitor(Domain(bonds={"H-O": [0.9, 1.1]}), [ase.build.molecule("CH3OH")])
     assert watch.unknown_kinds() == ["C-H", "C-O"] and not watch.silent
-    assert DomainWatch(Domain(), [ase.build.molecule("H2O")]).silent
+    assert CoverageMonitor(Domain(), [ase.build.molecule("H2O")]).silent
 
 
 @pytest.mark.parametrize("bonds", [{"H-C": [1, 2]}, {"C": [1, 2]}, {"C-Qq": [1, 2]}, {"C-H": [2, 1]}, {"C-H": [1]}])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zoo.model.model import Model
-    from zoo.properties import DomainWatch
+    from zoo.properties import CoverageMonitor
     from zoo.simulation import Dynamics
     from zoo.simulation.recording import Recorder
 
@@ -51,7 +51,7 @@ def md(
     from zoo.cli import errors
     from zoo.loading.models import load
     from zoo.process import machine
-    from zoo.properties import DomainWatch
+    from zoo.properties import CoverageMonitor
     from zoo.simulation import Dynamics
     from zoo.simulation import relax as relaxed
     from zoo.simulation.recording import Recorder, Restart, files_of
@@ -73,7 +73,7 @@ def md(
         _tell_relaxed(screen, atoms)
     dynamics = Dynamics(field, [atoms] * replicas, timestep=timestep, ensemble=ensemble, temperature=temperature,
                         friction=friction, seed=seed, compile=compile)
-    watch = DomainWatch(field.card.domain, [atoms] * replicas, model=field) if field.card is not None else None
+    watch = CoverageMonitor(field.card.domain, [atoms] * replicas, model=field) if field.card is not None else None
     if watch is not None:
         _tell_limits(screen, watch)
     recorder = Recorder(files, dynamics, settings, resume=resume)
@@ -112,8 +112,8 @@ def _identity(model: Model) -> str:
     return f"{model.card.name}:{model.card.weights.sha256[:16]}"
 
 
-def _run(dynamics: Dynamics, recorder: Recorder, watch: DomainWatch | None, screen: Console, *, steps: int, every: int,
-         quiet: bool) -> bool:
+def _run(dynamics: Dynamics, recorder: Recorder, watch: CoverageMonitor | None, screen: Console, *, steps: int,
+         every: int, quiet: bool) -> bool:
     """Move and record until done; whether a signal ended it."""
     from zoo.process.signals import watched
 
@@ -142,7 +142,7 @@ def _tell_relaxed(screen: Console, atoms: Any) -> None:
     screen.print(f"{done}: {atoms.info['relax_steps']} steps, largest force {atoms.info['relax_fmax']:.3f} eV/Å")
 
 
-def _tell_limits(screen: Console, watch: DomainWatch) -> None:
+def _tell_limits(screen: Console, watch: CoverageMonitor) -> None:
     if watch.silent:
         screen.print("note: the model's card does not say how far its data reach, so that leaving them goes unseen",
                      style="dim")
@@ -150,7 +150,7 @@ def _tell_limits(screen: Console, watch: DomainWatch) -> None:
         screen.print(f"warning: the model was trained on no {kind} bond", style="yellow")
 
 
-def _finish(screen: Console, dynamics: Dynamics, recorder: Recorder, watch: DomainWatch | None, n_atoms: int,
+def _finish(screen: Console, dynamics: Dynamics, recorder: Recorder, watch: CoverageMonitor | None, n_atoms: int,
             seconds: float, done: int) -> None:
     from zoo.properties.pictures import draw_energies
     from zoo.simulation.recording import read_log

@@ -224,10 +224,10 @@ def reach(
                                                                       "one order: follow its bonds.")] = False,
 ) -> None:
     """Bond lengths and forces of training frames, for ``domain`` of a card."""
-    from zoo.properties import training_reach
+    from zoo.properties import training_coverage
 
     frames = _frames(data)
-    typer.echo(json.dumps(training_reach(frames, reference=frames[0] if one_molecule else None), indent=1))
+    typer.echo(json.dumps(training_coverage(frames, reference=frames[0] if one_molecule else None), indent=1))
 
 
 def _load(name: str, device: str | None, dtype: str, *, write: bool) -> Model:

@@ -22,12 +22,12 @@ from zoo.graph.tracing import traced
 from zoo.model.model import Model
 from zoo.units import factor
 
-__all__ = ["potential", "record"]
+__all__ = ["potential_function", "record"]
 
-Potential = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, ...]]
+PotentialFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 
 
-def potential(model: Model, *, stress: bool) -> Potential:
+def potential_function(model: Model, *, stress: bool) -> PotentialFunction:
     """The function that is exported, see :mod:`zoo.exporting.signature`. Its weights must not require gradients."""
     to_ev = factor(model.units[model.required_energy], "eV")
 
@@ -65,7 +65,7 @@ def record(model: Model, example: Arguments, *, stress: bool) -> ExportedProgram
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    function = potential(model, stress=stress)
+    function = potential_function(model, stress=stress)
     atoms, edges = Dim("atoms", min=MINIMUM), Dim("edges", min=MINIMUM)
     try:
         with traced(), torch.enable_grad():

@@ -1,6 +1,7 @@
-"""People's structures in, numbers out: predict, a potential that keeps its edges, ASE, TorchSim.
+"""From structures to numbers: prediction, a potential for simulations, calculators for ASE and TorchSim.
 
-Start with ``prediction.py``.
+Start with ``prediction.py`` (energies and other targets of many structures) and ``potential.py`` (energies and forces
+of one batch that moves).
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from zoo import lazy_names
 
 if TYPE_CHECKING:
     from zoo.inference.calculator import ZooCalculator
+    from zoo.inference.potential import Potential
     from zoo.inference.prediction import predict
     from zoo.inference.torchsim import ZooTorchSim
 
-__all__ = ["ZooCalculator", "ZooTorchSim", "predict"]
+__all__ = ["Potential", "ZooCalculator", "ZooTorchSim", "predict"]
 
-__getattr__ = lazy_names(__name__, {"ZooCalculator": "calculator", "ZooTorchSim": "torchsim", "predict": "prediction"})
+__getattr__ = lazy_names(__name__, {"Potential": "potential", "ZooCalculator": "calculator", "ZooTorchSim": "torchsim",
+                                    "predict": "prediction"})

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.errors import StructureError, ZooError
 from zoo.graph.graph import Graph
-from zoo.inference.potential import Surface
+from zoo.inference.potential import Potential
 from zoo.inference.prediction import check_structure, to_graphs
 from zoo.loading.models import build
 from zoo.model.model import Model
@@ -54,14 +54,14 @@ class ZooCalculator(Calculator):
         super().__init__(**options)
         # Gradients with respect to weights are never asked for here.
         self.model = (model if dtype is None else _in(model, dtype)).eval().requires_grad_(False)
-        self._surface = Surface(self.model, skin=skin, compile=compile)
+        self._potential = Potential(self.model, skin=skin, compile=compile)
         self._inputs = () if model.card is None else tuple(model.card.inputs)
         self._checked = False
 
     @property
     def skin(self) -> float:
         """Å of the Verlet list."""
-        return self._surface.list.skin
+        return self._potential.list.skin
 
     def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last calculation; the model's further inputs are looked at too."""
@@ -76,7 +76,7 @@ class ZooCalculator(Calculator):
         assert self.atoms is not None
         graph = self._graph(self.atoms, system_changes)
         periodic = graph.pbc is not None and bool(graph.pbc.all())
-        out = self._surface(graph, stress=periodic and "stress" in properties, atomic="energies" in properties)
+        out = self._potential(graph, stress=periodic and "stress" in properties, atomic="energies" in properties)
         energy = float(out.energy[0])
         self.results |= {"energy": energy, "free_energy": energy, "forces": _numpy(out.forces)}
         if out.atomic is not None:

@@ -1,4 +1,4 @@
-"""The potential energy surface of a batch: positions in, energies, forces and stress out, in eV and Å."""
+"""A model as a potential: positions in, energies, forces and stress out, in eV and Å."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from zoo.graph.verlet import VerletList
 from zoo.model.model import Model
 from zoo.units import factor
 
-__all__ = ["Evaluation", "Surface", "frozen"]
+__all__ = ["Potential", "PotentialResult", "frozen"]
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class PotentialResult:
     """Energies (B,) eV, forces (N, 3) eV/Å and, where asked for, stress (B, 3, 3) eV/Å³ and energies of atoms (N,) eV;
     float64.
     """
@@ -30,7 +30,7 @@ class Evaluation:
     atomic: Tensor | None = None
 
 
-class Surface:
+class Potential:
     """A model's energies and forces for one batch after another, with a Verlet list in between.
 
     Args:
@@ -59,15 +59,15 @@ class Surface:
 
             self._compiled = compiled(model)
 
-    def __call__(self, graph: Graph, *, stress: bool = False, atomic: bool = False) -> Evaluation:
+    def __call__(self, graph: Graph, *, stress: bool = False, atomic: bool = False) -> PotentialResult:
         """Evaluate a batch whose positions (N, 3) are float64, on the model's device."""
         graph = self.list.edges(graph)
         if self._compiled is not None and self._compiled.can(graph, stress=stress):
-            return Evaluation(*self._compiled(graph, stress=stress))
+            return PotentialResult(*self._compiled(graph, stress=stress))
         with frozen(self.model, self._parameters), torch.no_grad():
             out = self.model(graph, ("forces", "stress") if stress else ("forces",))
             each = self.model.atomic_energies(graph) * self._to_ev if atomic else None
-        return Evaluation(out[self._energy] * self._to_ev, out["forces"].double(),
+        return PotentialResult(out[self._energy] * self._to_ev, out["forces"].double(),
                           out["stress"].double() if stress else None, each)
 
     def energy(self, graph: Graph) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo.errors import MissingExtraError, StructureError
 from zoo.graph.graph import Graph
-from zoo.inference.potential import Surface
+from zoo.inference.potential import Potential
 from zoo.inference.prediction import check_structure, to_graphs
 from zoo.model.model import Model
 
@@ -31,7 +31,7 @@ class ZooTorchSim(ModelInterface):
             need float64.
         compute_stress: for crystals; as the card's domain says, if absent. TorchSim may switch it.
         skin: Å of the Verlet list.
-        compile: see :class:`zoo.inference.potential.Surface`.
+        compile: see :class:`zoo.inference.potential.Potential`.
 
     Raises:
         ZooError: the model has no energy.
@@ -41,7 +41,7 @@ class ZooTorchSim(ModelInterface):
     def __init__(self, model: Model, *, dtype: torch.dtype = torch.float64, compute_stress: bool | None = None,
                  skin: float = 0.5, compile: bool = False) -> None:
         super().__init__()
-        self._surface = Surface(model, skin=skin, compile=compile)
+        self._potential = Potential(model, skin=skin, compile=compile)
         self.model = model.eval().requires_grad_(False)
         self._device, self._dtype = model.device, dtype
         self._compute_stress = model.knows_crystals if compute_stress is None else compute_stress
@@ -72,10 +72,10 @@ class ZooTorchSim(ModelInterface):
         graph = self._graph(state)
         wanted = [name for name in ("forces", "stress") if getattr(self, f"_compute_{name}")]
         if wanted:
-            out = self._surface(graph, stress=self._compute_stress)
+            out = self._potential(graph, stress=self._compute_stress)
             results = {name: getattr(out, name) for name in ("energy", *wanted)}
         else:
-            results = {"energy": self._surface.energy(graph)}
+            results = {"energy": self._potential.energy(graph)}
         return {name: value.detach().to(state.positions) for name, value in results.items()}
 
     def _graph(self, state: Any) -> Graph:

@@ -4,7 +4,7 @@ Each file is one measurement.
 """
 
 from zoo.properties.bonds import Bonds
-from zoo.properties.coverage import DomainWatch, training_reach
+from zoo.properties.coverage import CoverageMonitor, training_coverage
 from zoo.properties.drift import energy_drift
 from zoo.properties.equation_of_state import equation_of_state
 from zoo.properties.phonons import Phonons, phonons
@@ -13,5 +13,5 @@ from zoo.properties.scan import Scan, scan
 from zoo.properties.stability import stability
 from zoo.properties.vibrations import hessian, vibrations
 
-__all__ = ["Bonds", "DomainWatch", "Phonons", "Scan", "energy_drift", "equation_of_state", "hessian", "phonons",
-           "primitive_cell", "scan", "stability", "training_reach", "vibrations"]
+__all__ = ["Bonds", "CoverageMonitor", "Phonons", "Scan", "energy_drift", "equation_of_state", "hessian", "phonons",
+           "primitive_cell", "scan", "stability", "training_coverage", "vibrations"]

@@ -18,13 +18,13 @@ from zoo.properties.bonds import Bonds
 from zoo.simulation.dynamics import Dynamics
 from zoo.uncertainty import find
 
-__all__ = ["DomainWatch", "training_reach"]
+__all__ = ["CoverageMonitor", "training_coverage"]
 
 _BOND_MARGIN, _FORCE_MARGIN = 0.05, 1.25
 _WIDE = 1.35
 
 
-def training_reach(frames: Sequence[ase.Atoms], *, reference: ase.Atoms | None = None) -> dict[str, Any]:
+def training_coverage(frames: Sequence[ase.Atoms], *, reference: ase.Atoms | None = None) -> dict[str, Any]:
     """``bonds`` and ``max_force`` for ``domain`` of a card, from the structures a model was trained on.
 
     Args:
@@ -54,7 +54,7 @@ def training_reach(frames: Sequence[ase.Atoms], *, reference: ase.Atoms | None =
     return reach | ({"max_force": round(largest, 2)} if largest else {})
 
 
-class DomainWatch:
+class CoverageMonitor:
     """Says when a simulation leaves what its card says of the training data, each thing once.
 
     A bond counts as outside when it is 5 % shorter or longer than any of the data, a force when it is 25 % larger.

@@ -35,7 +35,7 @@ def energy_drift(
     Args:
         temperature: K. picoseconds: of NVE. timestep: fs. equilibrate: ps of NVT before it. every: steps between
             two records. seeds: runs, all in one batch; the worst of them counts.
-        compile: see :class:`zoo.inference.potential.Surface`.
+        compile: see :class:`zoo.inference.potential.Potential`.
         progress: called with steps done and all.
 
     Returns:

@@ -12,7 +12,7 @@ from ase.data import covalent_radii
 from ase.geometry import get_distances
 
 from zoo.errors import StructureError
-from zoo.inference.potential import Surface
+from zoo.inference.potential import Potential
 from zoo.inference.prediction import MIN_DISTANCE
 from zoo.model.model import Model
 from zoo.properties.bonds import Bonds
@@ -208,8 +208,8 @@ def _turned(atoms: ase.Atoms, pair: tuple[int, int], kind: str, side: np.ndarray
 def _energies(model: Model, start: ase.Atoms, plans: Sequence[np.ndarray],
               progress: Callable[[int, int], None] | None) -> list[np.ndarray]:
     """eV above the relaxed structure, for each of many stacks of positions."""
-    surface = Surface(model, skin=0.0)
-    zero = float(surface.energy(batch_of(model, [start]))[0])
+    potential = Potential(model, skin=0.0)
+    zero = float(potential.energy(batch_of(model, [start]))[0])
     if not np.isfinite(zero):
         raise StructureError(f"the energy of {start.get_chemical_formula()} is not finite")
     positions = np.concatenate(list(plans)) if plans else np.zeros((0, len(start), 3))
@@ -224,7 +224,7 @@ def _energies(model: Model, start: ase.Atoms, plans: Sequence[np.ndarray],
             frame = start.copy()
             frame.set_positions(positions[k], apply_constraint=False)
             frames.append(frame)
-        found = surface.energy(batch_of(model, frames)).cpu().numpy() - zero
+        found = potential.energy(batch_of(model, frames)).cpu().numpy() - zero
         energy[part] = np.where(np.isfinite(found), found, np.nan)
         if progress is not None:
             progress(begin + len(part), len(some))

@@ -47,7 +47,7 @@ def stability(
         temperatures: K. seeds: runs at each. picoseconds: length of a run. timestep: fs. friction: 1/fs.
         data: frames of the same molecule, atoms in the same order; their bond lengths are compared with those of the
             surviving runs at each temperature, the first tenth left out.
-        compile: see :class:`zoo.inference.potential.Surface`.
+        compile: see :class:`zoo.inference.potential.Potential`.
         progress: called with steps done and all.
 
     Returns:

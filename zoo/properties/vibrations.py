@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from ase.vibrations.data import VibrationsData
 
-from zoo.inference.potential import Surface, frozen
+from zoo.inference.potential import Potential, frozen
 from zoo.model.model import Model
 from zoo.simulation.batch import batch_of
 
@@ -30,8 +30,8 @@ def hessian_rows(model: Model, atoms: ase.Atoms, count: int) -> np.ndarray:
     Raises:
         StructureError: what the model cannot take.
     """
-    surface = Surface(model)
-    graph = surface.list.edges(batch_of(model, [atoms]))
+    potential = Potential(model)
+    graph = potential.list.edges(batch_of(model, [atoms]))
     pos = graph.pos.clone().requires_grad_(True)
     with frozen(model), torch.enable_grad():
         forces = model(graph.replace(pos=pos), ("forces",))["forces"].reshape(-1)

@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from torch import Tensor
 
 from zoo.errors import ZooError
-from zoo.inference.potential import Evaluation, Surface
+from zoo.inference.potential import Potential, PotentialResult
 from zoo.model.model import Model
 from zoo.simulation.batch import batch_of, free_atoms
 from zoo.simulation.noise import Noise
@@ -43,7 +43,7 @@ class Dynamics:
         friction: 1/fs, Langevin only.
         seed: one for all (structure b gets ``seed + b``), or one each.
         skin: Å of the Verlet list.
-        compile: see :class:`zoo.inference.potential.Surface`.
+        compile: see :class:`zoo.inference.potential.Potential`.
 
     Raises:
         StructureError: what the model cannot take, see :func:`zoo.inference.prediction.predict`.
@@ -72,7 +72,7 @@ class Dynamics:
         _check(frames, timestep, ensemble, temperature, friction)
         self.structures = [atoms.copy() for atoms in frames]
         self.ensemble, self.timestep, self.friction = ensemble, float(timestep), float(friction)
-        self.surface = Surface(model, skin=skin, compile=compile)
+        self._evaluate = Potential(model, skin=skin, compile=compile)
         self.graph = batch_of(model, frames)
         device, count = self.graph.device, len(frames)
         seeds = [seed + b for b in range(count)] if isinstance(seed, int) else list(seed)
@@ -91,7 +91,7 @@ class Dynamics:
             self.velocity = _given_velocities(frames).to(device) * self._mobile
         else:
             self.velocity = self._drawn_velocities(self.target)
-        self.now = self.surface(self.graph)
+        self.now = self._evaluate(self.graph)
         self._hold_failed(self.graph.pos)
 
     # -- state -------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class Dynamics:
         self.velocity = torch.as_tensor(state["velocity"]).to(device)
         self.failed = torch.as_tensor(state["failed"]).to(device)
         self.heat = torch.as_tensor(state["heat"]).to(device)
-        self.now = self.surface(self.graph)
+        self.now = self._evaluate(self.graph)
 
     # -- motion ------------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class Dynamics:
                 self._drift(self.timestep / 2)
                 self._thermalise()
                 self._drift(self.timestep / 2)
-            self.now = self.surface(self.graph)
+            self.now = self._evaluate(self.graph)
             self._hold_failed(before)
             self._kick()
             self.steps_done += 1
@@ -244,7 +244,7 @@ class Dynamics:
         rows = self.failed[self.graph.batch][:, None]
         self.graph = self.graph.replace(pos=torch.where(rows, before, self.graph.pos))
         self.velocity = torch.where(rows, 0.0, self.velocity)
-        self.now = Evaluation(self.now.energy, torch.where(rows, 0.0, self.now.forces))
+        self.now = PotentialResult(self.now.energy, torch.where(rows, 0.0, self.now.forces))
 
 
 def _check(frames: list[ase.Atoms], timestep: float, ensemble: str, temperature: Any, friction: float) -> None:

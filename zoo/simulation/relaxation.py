@@ -16,7 +16,7 @@ from torch import Tensor
 from zoo.errors import StructureError
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
-from zoo.inference.potential import Evaluation, Surface
+from zoo.inference.potential import Potential, PotentialResult
 from zoo.inference.prediction import MIN_DISTANCE
 from zoo.model.model import Model
 from zoo.simulation.batch import batch_of, free_atoms
@@ -49,7 +49,7 @@ def relax(
         steps: at most so many.
         cell: let the cell relax as well, to zero stress.
         max_atoms: atoms in one batch.
-        compile: see :class:`zoo.inference.potential.Surface`.
+        compile: see :class:`zoo.inference.potential.Potential`.
         progress: called after each step with the numbers of structures done and all, and the largest force left.
 
     Returns:
@@ -66,14 +66,14 @@ def relax(
         return []
     if cell and not all(atoms.pbc.all() for atoms in frames):
         raise StructureError("relaxing the cell needs structures that are periodic in three dimensions")
-    surface = Surface(model, skin=skin, compile=compile)
+    potential = Potential(model, skin=skin, compile=compile)
     done: list[ase.Atoms] = []
     for part in _parts(frames, max_atoms):
         def report(now: int, largest: float, before: int = len(done)) -> None:
             if progress is not None:
                 progress(before + now, len(frames), largest)
 
-        done += _relax_batch(model, surface, part, fmax, steps, cell, report)
+        done += _relax_batch(model, potential, part, fmax, steps, cell, report)
     return done[0] if single else done
 
 
@@ -91,14 +91,14 @@ class _State:
     uphill_free: Tensor  # (B,) steps since the power was last negative
 
 
-def _relax_batch(model: Model, surface: Surface, frames: list[ase.Atoms], fmax: float, steps: int, cell: bool,
+def _relax_batch(model: Model, potential: Potential, frames: list[ase.Atoms], fmax: float, steps: int, cell: bool,
                  report: Callable[[int, float], None]) -> list[ase.Atoms]:
     graph = batch_of(model, frames)
     free = free_atoms(frames).to(graph.device)[:, None]
     state = _start(graph)
     results: list[ase.Atoms | None] = [None] * len(frames)
     for step in range(steps + 1):
-        now = surface(graph, stress=cell)
+        now = potential(graph, stress=cell)
         force = torch.where(free, now.forces, 0.0)
         force, pull = _generalised(force, now, graph, state) if cell else (force, torch.zeros_like(state.strain))
         largest = _largest(force, graph)
@@ -135,7 +135,7 @@ def _start(graph: Graph) -> _State:
     )
 
 
-def _generalised(force: Tensor, now: Evaluation, graph: Graph, state: _State) -> tuple[Tensor, Tensor]:
+def _generalised(force: Tensor, now: PotentialResult, graph: Graph, state: _State) -> tuple[Tensor, Tensor]:
     """Forces on the undeformed positions and on n·F, n the number of atoms (Tadmor et al. 1999, as in ASE)."""
     n_atoms = graph.ptr.diff().to(graph.dtype)[:, None, None]
     virial = -torch.linalg.det(graph.cell).abs()[:, None, None] * now.stress
@@ -200,7 +200,7 @@ def _stay(graph: Graph, state: _State, free: Tensor, force: Tensor, pull: Tensor
     return small, replace(state, **kept), free[atoms], force[atoms], pull[stay]
 
 
-def _result(given: ase.Atoms, graph: Graph, now: Evaluation, b: int, step: int, largest: float, fmax: float,
+def _result(given: ase.Atoms, graph: Graph, now: PotentialResult, b: int, step: int, largest: float, fmax: float,
             cell: bool) -> ase.Atoms:
     lo, hi = int(graph.ptr[b]), int(graph.ptr[b + 1])
     atoms = given.copy()
