@@ -20,7 +20,8 @@ from zoo.cards.card import Card
 from zoo.cli import app
 from zoo.data import Store
 from zoo.errors import CardError, DataError, EvaluationError
-from zoo.evaluation.evaluation import TargetResult, predict_rows, summarise
+from zoo.evaluation.evaluation import predict_rows
+from zoo.evaluation.metrics import TargetResult, summarise
 
 SAMPLE = Path(str(files("zoo.data").joinpath("samples", "qm9")))
 
