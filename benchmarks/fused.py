@@ -2,8 +2,8 @@
 
     python benchmarks/fused.py [--operations …] [--structures …] [--rounds 5]
 
-Both forms run in this process, by turns, on one thread; a ratio is that of the medians, so 1.30 means that the plain form
-takes 30 % longer for the whole step. Prints Markdown.
+Both forms run in this process, by turns, on one thread; a ratio is that of the medians, so 1.30 means that the plain
+form takes 30 % longer for the whole step. Prints Markdown.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ class OuterSum(MultilinearForm):
     def partial(self, k: int, *others: Tensor) -> Tensor:
         return (self._of_g, self._of_x, self._of_m)[k](*others)
 
-    def plain(self, x: Tensor, m: Tensor) -> Tensor:
+    def plain(self, *others: Tensor) -> Tensor:
+        x, m = others
         outer = x[:, :, None] * m[:, None]
         if not self.overlapping:
             return sum_by(outer, self.target, self.num_targets)
@@ -105,6 +106,7 @@ class RowSum(OuterSum):
 
     result = 2
 
-    def plain(self, g: Tensor, x: Tensor) -> Tensor:
+    def plain(self, *others: Tensor) -> Tensor:
+        g, x = others
         rows = gather(g.reshape(-1, g.shape[-1]), self.components.flatten()).unflatten(0, self.components.shape)
         return (rows * x[:, :, None]).sum(1)

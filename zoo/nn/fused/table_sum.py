@@ -40,7 +40,8 @@ class TableSum(Recomputed):
     def plain(self, weights: Tensor, h: Tensor) -> Tensor:
         return self.sum(self.read(self.coefficients, weights), h)
 
-    def value(self, weights: Tensor, h: Tensor) -> Tensor:
+    def value(self, *x: Tensor) -> Tensor:
+        weights, h = x
         return self._spread(self.pairs.incoming, weights, h)
 
     def gradients(self, wanted: tuple[bool, ...], grad: Tensor, *x: Tensor) -> tuple[Tensor | None, ...]:
