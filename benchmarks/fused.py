@@ -24,9 +24,10 @@ from zoo_plugins.painn.messages import MessageSums
 import zoo
 from zoo.data import open_sample
 from zoo.graph import Graph, add_edges
-from zoo.nn import FilteredSum, FusedOperation, OuterSum, RowSum, TableSum, force
+from zoo.nn import Filtered, FilteredSum, FusedOperation, OuterSum, RowSum, TableSum, force
 from zoo.nn.fused.blockwise import Blockwise
 from zoo.nn.fused.silu import FusedSiLU
+from zoo.nn.fused.softplus import FusedShiftedSoftplus
 from zoo.process.machine import prepare
 
 CUTOFF = 5.0
@@ -39,6 +40,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "nequip": {"num_layers": 4, "lmax": 2, "num_features": 32, "parity": False, "radial_depth": 2},
 }
 OPERATIONS: dict[str, tuple[type[FusedOperation], tuple[str, ...]]] = {
+    "Filtered": (Filtered, ("painn",)),
     "FilteredSum": (FilteredSum, ("schnet", "painn")),
     "OuterSum": (OuterSum, ("painn",)),
     "RowSum": (RowSum, ("schnet",)),
@@ -46,6 +48,7 @@ OPERATIONS: dict[str, tuple[type[FusedOperation], tuple[str, ...]]] = {
     "MessageSums": (MessageSums, ("painn",)),
     "Convolution": (Convolution, ("nequip",)),
     "FusedSiLU": (FusedSiLU, ("nequip", "gemnet", "dimenet")),
+    "FusedShiftedSoftplus": (FusedShiftedSoftplus, ("schnet",)),
     "Blockwise": (Blockwise, ("dimenet", "gemnet")),
 }
 """Each with the families that use it."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from zoo.graph import Graph
-from zoo.nn import EdgeBlock, FilteredSum, OuterSum, Recomputed, Scratch, gather, pairs, sum_runs
+from zoo.nn import EdgeBlock, Filtered, FilteredSum, OuterSum, Recomputed, Scratch, pairs, sum_runs
 
 __all__ = ["Edges", "MessageSums"]
 
@@ -20,6 +20,7 @@ class Edges:
     def __init__(self, graph: Graph) -> None:
         self.pairs = pairs(graph)
         self.direction = graph.edge_vec / graph.edge_len[:, None]
+        self.filtered = Filtered(self.pairs)  # (W, h) → W_ij ∘ h_j
         self.filtered_sum = FilteredSum(self.pairs)  # (W, h) → Σ_j W_ij ∘ h_j
         self.outer_sum = OuterSum(graph.target, graph.num_nodes, 3, is_sorted=True)  # (x, m) → Σ_j x_ij ⊗ m_ij
 
@@ -48,10 +49,8 @@ class MessageSums(Recomputed):
         self, basis: Tensor, direction: Tensor, phi_s: Tensor, phi_vs: Tensor, u: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         W_s, W_vs, W_vv = self.weight.chunk(3)
-        incoming = self.pairs.incoming
         ds = self.edges.filtered_sum(basis @ W_s.T, phi_s)
-        message = gather(basis @ W_vs.T, incoming.pair) * gather(phi_vs, incoming.far)
-        dv = self.edges.outer_sum(direction, message)
+        dv = self.edges.outer_sum(direction, self.edges.filtered(basis @ W_vs.T, phi_vs))
         return ds, dv if u is None else dv + self.edges.filtered_sum(basis @ W_vv.T, u)
 
     def fused(

@@ -9,8 +9,16 @@ from torch.nn import functional as F
 from zoo.errors import ZooError
 from zoo.nn import MLP, activation, force, shifted_softplus, silu
 from zoo.nn.fused.silu import FusedSiLU
+from zoo.nn.fused.softplus import FusedShiftedSoftplus
 
 
+@pytest.fixture(params=["plain", "fused"])
+def form(request):
+    with force(request.param, FusedShiftedSoftplus):
+        yield
+
+
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_shifted_softplus_is_that_at_any_size_of_input(dtype):
     x = torch.tensor([-1000, -90, -30, -1e-3, 0, 1e-3, 1, 30, 90, 1000.0], dtype=dtype)
@@ -21,6 +29,7 @@ def test_shifted_softplus_is_that_at_any_size_of_input(dtype):
                                atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("form")
 def test_shifted_softplus_differentiates_three_times():
     x = torch.randn(6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     assert torch.autograd.gradcheck(shifted_softplus, x)

@@ -20,10 +20,23 @@ from zoo_plugins.painn import messages
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
 from zoo.graph.tracing import traced
-from zoo.nn import FilteredSum, FusedOperation, OuterSum, RadialTable, Recomputed, RowSum, TableSum, Use, force, pairs
+from zoo.nn import (
+    Filtered,
+    FilteredSum,
+    FusedOperation,
+    OuterSum,
+    RadialTable,
+    Recomputed,
+    RowSum,
+    TableSum,
+    Use,
+    force,
+    pairs,
+)
 from zoo.nn.fused import thresholds, torch_kernels
 from zoo.nn.fused.blockwise import Blockwise
 from zoo.nn.fused.silu import FusedSiLU
+from zoo.nn.fused.softplus import FusedShiftedSoftplus
 
 C = 3
 
@@ -84,6 +97,11 @@ def silu(graph: Graph, scale: float) -> tuple[FusedOperation, list[Any]]:
 def filtered_sum(graph: Graph, *components: int) -> tuple[FusedOperation, list[Any]]:
     p = pairs(graph)
     return FilteredSum(p), [random(len(p.edges), C, seed=1), random(graph.num_nodes, *components, C, seed=2)]
+
+
+def filtered(graph: Graph) -> tuple[FusedOperation, list[Any]]:
+    p = pairs(graph)
+    return Filtered(p), [random(len(p.edges), C, seed=1), random(graph.num_nodes, C, seed=2)]
 
 
 def outer_sum(graph: Graph, **options: bool) -> tuple[FusedOperation, list[Any]]:
@@ -152,6 +170,8 @@ def convolution(graph: Graph) -> tuple[FusedOperation, list[Any]]:
 OPERATIONS: dict[str, Callable[[Graph], tuple[FusedOperation, list[Any]]]] = {
     "silu": lambda g: silu(g, 1),
     "silu, scaled": lambda g: silu(g, 1 / 0.6),
+    "shifted softplus": lambda g: (FusedShiftedSoftplus(), [random(g.num_edges, C)]),
+    "filtered": filtered,
     "filtered sum": filtered_sum,
     "filtered sum of vectors": lambda g: filtered_sum(g, 3),
     "outer sum": lambda g: outer_sum(g, is_sorted=True),

@@ -11,7 +11,7 @@ from zoo.nn.activation import (
 )
 from zoo.nn.dense import MLP, dense
 from zoo.nn.fused.blockwise import blockwise
-from zoo.nn.fused.neighbor_sums import FilteredSum, sum_runs
+from zoo.nn.fused.neighbor_sums import Filtered, FilteredSum, sum_runs
 from zoo.nn.fused.operation import FusedOperation, Use, force
 from zoo.nn.fused.outer_sum import OuterSum, RowSum
 from zoo.nn.fused.radial_table import RadialTable, in_double
@@ -30,6 +30,7 @@ __all__ = [
     "CSRAdjacency",
     "CosineCutoff",
     "EdgeBlock",
+    "Filtered",
     "FilteredSum",
     "FusedOperation",
     "GaussianBasis",

@@ -18,7 +18,7 @@ from zoo.nn.fused.scratch import Scratch
 from zoo.nn.pairs import CSRAdjacency, EdgeBlock, Pairs
 from zoo.nn.scatter import gather, sum_by
 
-__all__ = ["FilteredSum", "blocks_of", "slices", "sum_every", "sum_runs"]
+__all__ = ["Filtered", "FilteredSum", "blocks_of", "slices", "sum_every", "sum_runs"]
 
 
 class FilteredSum(MultilinearForm):
@@ -67,6 +67,50 @@ class FilteredSum(MultilinearForm):
             product = g.index_select(0, p.target[block].flatten())
             product.mul_(h.index_select(0, p.source[block].flatten()))
             sum_every(terms, product.view(-1, C), out[block])
+        return out
+
+
+class Filtered(MultilinearForm):
+    """T(g, W, h) = Σ_j→i g_ij · (W_ij ∘ h_j), with g (E, C), h (N, C) and one filter W (P, C) for each pair.
+
+    Called as ``(W, h)`` it gives the message W_ij ∘ h_j of every edge, (E, C).
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self.rows = pairs.incoming.far.shape[0]
+
+    def partial(self, k: int, *others: Tensor) -> Tensor:
+        return (self._of_g, self._of_W, self._of_h)[k](*others)
+
+    def plain(self, W: Tensor, h: Tensor) -> Tensor:
+        incoming = self.pairs.incoming
+        return gather(W, incoming.pair) * gather(h, incoming.far)
+
+    def _of_g(self, W: Tensor, h: Tensor) -> Tensor:
+        incoming, scratch = self.pairs.incoming, Scratch()
+        out = h.new_empty(incoming.far.shape[0], h.shape[1])
+        for block in blocks_of(incoming, h):
+            rows = torch.index_select(h, 0, block.far, out=out[block.edges])
+            rows.mul_(scratch.rows("W", W, block.pair))
+        return out
+
+    def _of_W(self, g: Tensor, h: Tensor) -> Tensor:
+        p = self.pairs
+        out = h.new_empty(p.edges.shape[0], h.shape[1])
+        for block in slices(out.shape[0], out, p.edges.shape[1]):
+            product = g.index_select(0, p.edges[block].flatten())
+            product.mul_(h.index_select(0, p.source[block].flatten()))
+            sum_every(p.edges.shape[1], product, out[block])
+        return out
+
+    def _of_h(self, g: Tensor, W: Tensor) -> Tensor:
+        outgoing, scratch = self.pairs.outgoing, Scratch()
+        out = g.new_zeros(outgoing.ptr.shape[0] - 1, g.shape[1])
+        for block in blocks_of(outgoing, g):
+            assert block.edge is not None  # outgoing edges are out of the graph's order
+            message = scratch.rows("g", g, block.edge).mul_(scratch.rows("W", W, block.pair))
+            out[block.atoms] = sum_runs(message, block.ptr)
         return out
 
 

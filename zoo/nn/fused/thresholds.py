@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from zoo.nn.fused.operation import Use
 
-__all__ = ["ACTIVATION", "BLOCKWISE", "BLOCKWISE_BYTES", "BLOCK_BYTES", "FILTERED_SUMS", "RECOMPUTED"]
+__all__ = [
+    "ACTIVATION",
+    "BLOCKWISE",
+    "BLOCKWISE_BYTES",
+    "BLOCK_BYTES",
+    "FILTERED_SUMS",
+    "RECOMPUTED",
+    "SHIFTED_SOFTPLUS",
+]
 
 ACTIVATION = Use(above=16_384)
 """For fewer numbers torch's own functions are quicker than better ones called from Python."""
+SHIFTED_SOFTPLUS = Use(above=65_536)
+"""Filters of a small molecule's pairs are rows too, hence four times the threshold of the other activation."""
 FILTERED_SUMS = Use(above=131_072)
 """For a small molecule alone the plain operations are quicker."""
 RECOMPUTED = Use(above=1 << 22, cpu_only=True, constant_weights=True)
