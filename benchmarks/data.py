@@ -14,7 +14,7 @@ from statistics import median
 
 import torch
 
-from zoo.data import Store, open_qm9
+from zoo.data import Store, open_qm9, with_edges
 from zoo.data.qm9 import check_whole, to_store
 from zoo.data.qm9_sources import read, read_package
 
@@ -29,7 +29,7 @@ def main() -> None:
     check_whole(raw)
     print(f"check every column{'':16s} {time.perf_counter() - told:8.2f} s")
     begin = time.perf_counter()
-    store = to_store(raw).with_edges(5.0)
+    store = with_edges(to_store(raw), 5.0)
     print(f"edges within 5 Å{'':18s} {time.perf_counter() - begin:8.2f} s   {store!r}")
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()

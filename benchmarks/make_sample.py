@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from zoo.data.qm9 import CITATION, LICENSE, THEORY, open_qm9
+from zoo.data.qm9 import open_qm9
+from zoo.data.qm9_published import CITATION, LICENSE, THEORY
 from zoo.data.splits import by_hash, split
 from zoo.data.store import Store
 

@@ -95,7 +95,9 @@ class SchNet(nn.Module):
 
         def convolve(network: nn.Module, h: Tensor) -> Tensor:
             coefficients = lookup.coefficients(in_double(network, basis))
-            return TableSum(edges, lookup, coefficients)(lookup.weights, h)
+            if TableSum.pays(graph.num_edges * h.shape[1], coefficients, of=(h, lookup.weights)):
+                return TableSum(edges, lookup, coefficients)(lookup.weights, h)[0]
+            return neighbor_sum(lookup.read(coefficients), h)
 
         return convolve
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from zoo.data import Store, open_dataset
+from zoo.data import from_atoms, open_dataset, to_atoms
 from zoo.errors import DataError, UnknownNameError, ZooError
 
 
@@ -31,7 +31,7 @@ def test_energies_forces_and_stresses_are_converted():
     for atoms in made:
         atoms.info |= {"E": 2.0, "S": np.arange(6.0), "mu": 1.5}
         atoms.set_array("F", np.ones((2, 3)))
-    store = Store.from_atoms(
+    store = from_atoms(
         made, properties={"energy": "E", "forces": "F", "stress": "S", "dipole": "mu"},
         units={"energy": "kcal/mol", "forces": "kcal mol^-1 Ang^-1", "stress": "GPa", "dipole": "Debye"},
     )
@@ -50,7 +50,7 @@ def test_labels_are_found_in_a_calculator():
     stress = np.arange(6) * 0.01
     atoms.calc = SinglePointCalculator(atoms, energy=-3.5, forces=[[0.1, 0, 0]], stress=stress)
     names = ("energy", "forces", "stress")
-    store = Store.from_atoms([atoms], properties={n: n for n in names},
+    store = from_atoms([atoms], properties={n: n for n in names},
                              units={"energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3"})
     assert store.labels["stress"].shape == (1, 3, 3) and float(store.labels["stress"][0, 1, 2]) == 0.03
     assert store.labels["forces"].shape == (1, 3) and float(store.labels["energy"][0]) == -3.5
@@ -60,13 +60,13 @@ def test_a_missing_property_names_the_frame_and_what_it_has():
     made = frames()
     made[1].info = {"energy_dft": -11.0}
     with pytest.raises(DataError, match=r"frame 1 has no 'E' for the label 'energy'.*info: energy_dft; arrays: .*F"):
-        Store.from_atoms(made, properties={"energy": "E"}, units={"energy": "eV"})
+        from_atoms(made, properties={"energy": "E"}, units={"energy": "eV"})
 
 
 def test_an_optional_label_is_nan_where_it_is_absent():
     made = frames()
     del made[1].arrays["F"]
-    store = Store.from_atoms(made, properties={"energy": "E", "forces": "F"}, optional=["forces"],
+    store = from_atoms(made, properties={"energy": "E", "forces": "F"}, optional=["forces"],
                              units={"energy": "eV", "forces": "eV/Å"})
     assert store.labels_of([1], ["forces"])["forces"].isnan().all()
     assert (store.labels_of([2], ["forces"])["forces"] == 3.0).all()
@@ -84,37 +84,37 @@ def test_bad_frames_are_named(change, message):
     made = frames()
     change(made)
     with pytest.raises(DataError, match=message):
-        Store.from_atoms(made, properties={"energy": "E"}, units={"energy": "eV"})
+        from_atoms(made, properties={"energy": "E"}, units={"energy": "eV"})
 
 
 def test_a_unit_is_never_guessed():
     with pytest.raises(DataError, match="unit of 'energy' is not given"):
-        Store.from_atoms(frames(), properties={"energy": "E"}, units={})
+        from_atoms(frames(), properties={"energy": "E"}, units={})
     with pytest.raises(DataError, match="unknown unit 'furlong'"):
-        Store.from_atoms(frames(), properties={"energy": "E"}, units={"energy": "furlong"})
+        from_atoms(frames(), properties={"energy": "E"}, units={"energy": "furlong"})
 
 
 def test_a_missing_input_is_named():
     made = frames()
     made[0].info["charge"] = made[1].info["charge"] = 1
     with pytest.raises(DataError, match="frame 2 lacks the input 'charge'"):
-        Store.from_atoms(made, properties={"energy": "E"}, units={"energy": "eV"}, inputs=["charge"])
+        from_atoms(made, properties={"energy": "E"}, units={"energy": "eV"}, inputs=["charge"])
 
 
 def test_structures_survive_the_way_through_a_store():
     made = frames()
-    store = Store.from_atoms(made, properties={"E": "E", "F": "F"}, units={"E": "eV", "F": "eV/Å"}, ids=[7, 3, 5])
+    store = from_atoms(made, properties={"E": "E", "F": "F"}, units={"E": "eV", "F": "eV/Å"}, ids=[7, 3, 5])
     for row, atoms in enumerate(made):
-        back = store.atoms(row)
+        back = to_atoms(store, row)
         assert np.array_equal(back.positions, atoms.positions) and np.array_equal(back.numbers, atoms.numbers)
         assert np.array_equal(back.pbc, atoms.pbc) and np.array_equal(back.arrays["F"], atoms.arrays["F"])
         assert (back.info["E"], back.info["id"]) == (atoms.info["E"], [7, 3, 5][row])
         if atoms.pbc.any():
             assert np.array_equal(back.cell.array, atoms.cell.array)
-    assert store.atoms(-1).info["id"] == 5
+    assert to_atoms(store, -1).info["id"] == 5
     with pytest.raises(IndexError):
-        store.atoms(3)
-    assert not replace(store, pbc=None).atoms(0).pbc.any()
+        to_atoms(store, 3)
+    assert not to_atoms(replace(store, pbc=None), 0).pbc.any()
 
 
 def test_a_file_opens_with_its_properties_named(tmp_path):

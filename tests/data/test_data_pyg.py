@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch_geometric.data import Data, InMemoryDataset
 
-from zoo.data import Store
+from zoo.data import from_pyg
 from zoo.errors import DataError
 
 
@@ -36,7 +36,7 @@ LABELS = {"labels": {"E": ("y", 1), "total": "energy", "forces": "force", "mu": 
 
 @pytest.mark.parametrize("wrap", [list, Small])
 def test_columns_fields_and_per_atom_labels(wrap):
-    store = Store.from_pyg(wrap(entries()), **LABELS)
+    store = from_pyg(wrap(entries()), **LABELS)
     assert store.n_atoms.tolist() == [3, 4, 5, 6] and store.edges is None
     torch.testing.assert_close(store.labels["E"], torch.arange(4).double() * 10 * ase.units.kcal / ase.units.mol,
                                rtol=1e-7, atol=0)
@@ -46,26 +46,26 @@ def test_columns_fields_and_per_atom_labels(wrap):
 
 
 def test_a_subset_of_a_data_set_and_a_single_entry():
-    store = Store.from_pyg(Small(entries())[2:], **LABELS)
+    store = from_pyg(Small(entries())[2:], **LABELS)
     assert store.n_atoms.tolist() == [5, 6] and store.labels["total"].tolist() == [4, 6]
-    single = Store.from_pyg(entries()[1], **LABELS)
+    single = from_pyg(entries()[1], **LABELS)
     assert len(single) == 1 and single.labels["mu"].tolist() == [[1, 1, 2]] and single.per_atom == {"forces"}
 
 
 def test_sizes_that_leave_it_open_are_asked_about():
     three = [entries()[0], entries()[0]]
     with pytest.raises(DataError, match=r"'moment' has as many rows as each structure has atoms, 3: say"):
-        Store.from_pyg(three, labels={"mu": "moment"}, units={"mu": "D"})
-    dipole = Store.from_pyg(three, labels={"mu": "moment"}, units={"mu": "D"}, per_atom=[])
+        from_pyg(three, labels={"mu": "moment"}, units={"mu": "D"})
+    dipole = from_pyg(three, labels={"mu": "moment"}, units={"mu": "D"}, per_atom=[])
     assert dipole.labels["mu"].shape == (2, 3)
-    charges = Store.from_pyg(three, labels={"q": "moment"}, units={"q": "e"}, per_atom=["q"])
+    charges = from_pyg(three, labels={"q": "moment"}, units={"q": "e"}, per_atom=["q"])
     assert charges.labels["q"].shape == (6,) and charges.per_atom == {"q"}
     with pytest.raises(DataError, match="it is not per atom"):
-        Store.from_pyg(entries(), labels={"q": "moment"}, units={"q": "e"}, per_atom=["q"])
+        from_pyg(entries(), labels={"q": "moment"}, units={"q": "e"}, per_atom=["q"])
 
 
 def test_given_edges_are_sorted_by_target_with_their_attributes():
-    store = Store.from_pyg(entries(), **LABELS, edges="given", inputs=["edge_attrs"])
+    store = from_pyg(entries(), **LABELS, edges="given", inputs=["edge_attrs"])
     graph = store.graph([3, 1])
     assert graph.edge_index.tolist() == [[1, 2, 0, 0, 7, 8, 6, 6], [0, 0, 1, 2, 6, 6, 7, 8]]
     assert graph.edge_attrs[:, 0].tolist() == [31, 32, 30, 33, 11, 12, 10, 13] and graph.cutoff is None
@@ -75,7 +75,7 @@ def test_periodic_entries_as_torch_geometric_concatenates_them():
     made = entries(2)
     for k, entry in enumerate(made):
         entry.cell, entry.pbc = torch.eye(3) * (10 + k), torch.tensor([True, False, True])
-    store = Store.from_pyg(made, **LABELS)
+    store = from_pyg(made, **LABELS)
     assert store.cell[:, 0, 0].tolist() == [10, 11] and store.pbc[1].tolist() == [True, False, True]
 
 
@@ -88,7 +88,7 @@ def test_periodic_entries_as_torch_geometric_concatenates_them():
 ])
 def test_what_is_missing_is_named(options, message):
     with pytest.raises(DataError, match=message):
-        Store.from_pyg(entries(), **options)
+        from_pyg(entries(), **options)
 
 
 def test_edges_beyond_the_structure_are_refused():
@@ -96,4 +96,4 @@ def test_edges_beyond_the_structure_are_refused():
     made[1].edge_index = torch.tensor([[0, 4], [1, 0]])
     made[0].edge_index = torch.tensor([[0, 1], [1, 0]])
     with pytest.raises(DataError, match=r"structure 1 has 4 atoms but an edge \[4, 0\]"):
-        Store.from_pyg(made, labels={}, units={}, edges="given")
+        from_pyg(made, labels={}, units={}, edges="given")

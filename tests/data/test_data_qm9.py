@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.data import open_qm9, open_sample, qm9, qm9_sources
-from zoo.data.qm9_sources import COLUMNS, RawQM9
+from zoo.data import open_qm9, open_sample, qm9, qm9_published, qm9_sources
+from zoo.data.qm9_published import COLUMNS
+from zoo.data.qm9_raw import RawQM9
 from zoo.data.splits import QM9_TEST_SHA256, qm9_uncharacterized
 from zoo.errors import DataError, MissingExtraError
 from zoo.registry import host
@@ -99,7 +100,8 @@ def pyg_entries(raw: RawQM9) -> list[dict]:
     for gdb, symbols, pos, values in molecules(raw):
         z = [[1, 6, 7, 8, 9]["HCNOF".index(s)] for s in symbols]
         named = dict(zip(COLUMNS, values))
-        atomization = [(named[n] - sum(qm9.ATOM_REFERENCES[n][k] for k in z)) * 627.509 for n in ("U0", "U", "H", "G")]
+        references = qm9_published.ATOM_REFERENCES
+        atomization = [(named[n] - sum(references[n][k] for k in z)) * 627.509 for n in ("U0", "U", "H", "G")]
         y = torch.tensor([*values, *atomization, 1.0, 2.0, 3.0], dtype=torch.float) * factors
         entries.append({"z": torch.tensor(z), "pos": torch.from_numpy(pos.round(4)).float(), "y": y[None],
                         "idx": gdb - 1, "name": f"gdb_{gdb}", "edge_index": torch.tensor([[0, 1], [1, 0]])})
@@ -328,8 +330,9 @@ def test_a_race_between_two_conversions_ends_well(raw, tmp_path, monkeypatch):
 def test_what_is_said_of_the_data_sets_without_torch_is_true():
     for name, store in {"qm9-sample": open_sample(cutoff=None), "qm9": None}.items():
         spec = host.dataset(name)
-        assert spec.targets == qm9.UNITS and spec.split == QM9_TEST_SHA256
-        assert (spec.theory, spec.license, tuple(spec.citation)) == (qm9.THEORY, qm9.LICENSE, qm9.CITATION)
+        assert spec.targets == qm9_published.UNITS and spec.split == QM9_TEST_SHA256
+        published = (qm9_published.THEORY, qm9_published.LICENSE, qm9_published.CITATION)
+        assert (spec.theory, spec.license, tuple(spec.citation)) == published
         if store is not None:
             assert store.units == spec.targets and store.meta["citation"] == list(spec.citation)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from zoo.data import Store, open_sample
+from zoo.data import Store, from_atoms, open_sample, to_atoms, with_edges
 from zoo.data.pointclouds import point_clouds
 from zoo.errors import DataError
 from zoo.graph.graph import Graph
@@ -34,15 +34,15 @@ def crystals() -> Store:
         atoms.set_array("F", random.normal(size=(len(atoms), 3)))
         atoms.set_array("node_attrs", random.normal(size=(len(atoms), 2)))
         atoms.set_array("node_vectors", random.normal(size=(len(atoms), 2, 3)))
-    return Store.from_atoms(frames, properties={"energy": "E", "forces": "F"},
-                            units={"energy": "eV", "forces": "eV/Å"},
-                            inputs=("charge", "spin", "node_attrs", "node_vectors")).with_edges(4.0)
+    store = from_atoms(frames, properties={"energy": "E", "forces": "F"}, units={"energy": "eV", "forces": "eV/Å"},
+                       inputs=("charge", "spin", "node_attrs", "node_vectors"))
+    return with_edges(store, 4.0)
 
 
 def test_a_batch_equals_the_same_structures_from_ase(sample):
     rows = torch.tensor([499, 0, 17, 17, 250])
     graph = sample.graph(rows, dtype=torch.float64)
-    expected = add_edges(Graph.from_atoms([sample.atoms(int(r)) for r in rows], dtype=torch.float64), 5.0)
+    expected = add_edges(Graph.from_atoms([to_atoms(sample, int(r)) for r in rows], dtype=torch.float64), 5.0)
     for name in ("z", "pos", "batch", "ptr", "edge_index"):
         assert torch.equal(getattr(graph, name), getattr(expected, name)), name
     assert graph.z.dtype == graph.edge_index.dtype == graph.batch.dtype == torch.int64
@@ -55,7 +55,7 @@ def test_a_periodic_batch_keeps_cells_images_and_inputs(crystals):
     rows = torch.tensor([2, 4, 0, 3])
     graph = crystals.graph(rows, dtype=torch.float64)
     inputs = ("charge", "spin", "node_attrs", "node_vectors")
-    frames = [crystals.atoms(int(r)) for r in rows]
+    frames = [to_atoms(crystals, int(r)) for r in rows]
     expected = add_edges(Graph.from_atoms(frames, dtype=torch.float64, inputs=inputs), 4.0)
     for name in ("z", "pos", "pbc", "cell", *inputs):
         assert torch.equal(getattr(graph, name), getattr(expected, name)), name
@@ -68,8 +68,8 @@ def test_a_periodic_batch_keeps_cells_images_and_inputs(crystals):
 def test_labels_follow_their_rows_and_atoms(crystals):
     labels = crystals.labels_of([4, 0], ["forces", "energy"])
     assert labels["energy"].tolist() == [-6.0, 0.0]
-    assert np.array_equal(labels["forces"][:8].numpy(), crystals.atoms(4).arrays["forces"])
-    assert np.array_equal(labels["forces"][8:].numpy(), crystals.atoms(0).arrays["forces"])
+    assert np.array_equal(labels["forces"][:8].numpy(), to_atoms(crystals, 4).arrays["forces"])
+    assert np.array_equal(labels["forces"][8:].numpy(), to_atoms(crystals, 0).arrays["forces"])
     assert all(value.dtype == torch.float64 for value in labels.values())
     with pytest.raises(DataError, match=r"no label 'U1'.*energy, forces"):
         crystals.labels_of([0], ["U1"])
@@ -110,7 +110,7 @@ def test_empty_selections_and_lone_atoms_are_batches_too(sample, crystals):
 def test_composition_counts_every_element(sample):
     counts = sample.composition([1, 6, 8])
     row = 5
-    atoms = sample.atoms(row)
+    atoms = to_atoms(sample, row)
     assert counts[row].tolist() == [int((atoms.numbers == z).sum()) for z in (1, 6, 8)]
     assert int(sample.composition().sum()) == len(sample.z)
 
@@ -120,13 +120,13 @@ def test_coinciding_atoms_are_named_when_edges_are_made(sample):
     first = int(sample.ptr[12])
     pos[first + 2] = pos[first]
     with pytest.raises(DataError, match=rf"structure 12 \(id {int(sample.ids[12])}\): atoms (0 and 2|2 and 0) "):
-        replace(sample, pos=pos).with_edges(5.0)
+        with_edges(replace(sample, pos=pos), 5.0)
 
 
 def test_edges_are_of_the_cutoff_asked_for(sample):
     with pytest.raises(DataError, match="must be positive"):
-        sample.with_edges(0.0)
-    narrow = sample.with_edges(2.0)
+        with_edges(sample, 0.0)
+    narrow = with_edges(sample, 2.0)
     assert narrow.graph([0]).cutoff == 2.0
     assert int(narrow.n_edges.sum()) < int(sample.n_edges.sum())
     with pytest.raises(DataError, match="with_edges"):

@@ -18,10 +18,9 @@ from typer.testing import CliRunner
 import zoo
 from zoo.cards.card import Card
 from zoo.cli import app
-from zoo.data import Store
+from zoo.data import from_atoms, with_edges
 from zoo.errors import CardError, DataError, EvaluationError
-from zoo.evaluation.evaluation import predict_rows
-from zoo.evaluation.metrics import TargetResult, summarise
+from zoo.evaluation.evaluation import TargetResult, predict_rows, summarise
 
 SAMPLE = Path(str(files("zoo.data").joinpath("samples", "qm9")))
 
@@ -88,8 +87,8 @@ def test_references_do_not_count_as_explained() -> None:
 
 def test_predictions_are_in_order_whatever_the_batches(tmp_path: Path) -> None:
     frames = [ase.build.molecule(name) for name in ("CH4", "H2O", "CH3CH2OH", "NH3", "C6H6", "O2")]
-    store = Store.from_atoms([_labelled(a) for a in frames], properties={"energy": "energy", "forces": "f"},
-                             units={"energy": "eV", "forces": "eV/Å"}).with_edges(4.0)
+    store = with_edges(from_atoms([_labelled(a) for a in frames], properties={"energy": "energy", "forces": "f"},
+                                  units={"energy": "eV", "forces": "eV/Å"}), 4.0)
     model = toy_model().double()
     rows = torch.tensor([5, 0, 2, 4])
     whole = predict_rows(model, store, rows, ["energy", "forces"], limits={"molecules": 10})
@@ -112,7 +111,7 @@ def _labelled(atoms: ase.Atoms) -> ase.Atoms:
 
 def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = [_labelled(ase.build.molecule("CH4")) for _ in range(7)]
-    store = Store.from_atoms(frames, properties={"energy": "energy"}, units={"energy": "eV"}).with_edges(4.0)
+    store = with_edges(from_atoms(frames, properties={"energy": "energy"}, units={"energy": "eV"}), 4.0)
     model = toy_model().double()
     expected = predict_rows(model, store, torch.arange(7), ["energy"], limits={"molecules": 7})["energy"]
     forward, seen = model.forward, []
@@ -131,7 +130,7 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_missing_labels_are_left_out_and_broken_predictions_are_not() -> None:
     frames = [_labelled(ase.build.molecule("CH4")) for _ in range(4)]
-    store = Store.from_atoms(frames, properties={"energy": "energy"}, units={"energy": "eV"}).with_edges(4.0)
+    store = with_edges(from_atoms(frames, properties={"energy": "energy"}, units={"energy": "eV"}), 4.0)
     labels = store.labels["energy"].clone()
     labels[1] = torch.nan
     store = replace(store, labels={"energy": labels})

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.data import Store
+from zoo.data import Store, with_edges
 from zoo.graph.graph import Graph
 from zoo.model.model import Model
 from zoo.model.readouts import READOUTS
@@ -49,7 +49,7 @@ def make_store(n: int = 60, *, seed: int = 0, cutoff: float = 4.0) -> Store:
     grid = torch.cartesian_prod(*[torch.arange(3.0)] * 3) * 1.2
     parts = [grid[torch.randperm(27, generator=generator)[:k]] for k in n_atoms.tolist()]
     pos = (torch.cat(parts) + 0.2 * torch.rand(total, 3, generator=generator)).double()
-    store = Store.from_tensors(z, pos, n_atoms=n_atoms, ids=torch.arange(1, n + 1) * 10).with_edges(cutoff)
+    store = with_edges(Store.from_tensors(z, pos, n_atoms=n_atoms, ids=torch.arange(1, n + 1) * 10), cutoff)
     graph = store.graph(torch.arange(n), dtype=torch.float64)
     vec = graph.pos[graph.source] - graph.pos[graph.target]
     length = vec.norm(dim=1)

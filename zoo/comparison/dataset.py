@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo.cards.card import Card
 from zoo.comparison.setup import Setup
+from zoo.data.edges import with_edges
 from zoo.data.of_card import CardData, open_for_card
 from zoo.data.splits import by_hash
 from zoo.data.store import Store
@@ -60,7 +61,7 @@ class SharedDataset:
         """The first ``size`` training molecules and all of the other splits, with edges up to a cut-off in Å."""
         if cutoff not in self._with_edges:
             ready = self.store.edges is not None and self.store.edges.cutoff in (None, cutoff)
-            self._with_edges[cutoff] = self.store if ready else self.store.with_edges(cutoff, progress=True)
+            self._with_edges[cutoff] = self.store if ready else with_edges(self.store, cutoff, progress=True)
         rows = {"train": self.train[:size].sort().values, "val": self.val, "test": self.test}
         return CardData(self._with_edges[cutoff], rows, self.name, own=True)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from zoo.cards import weights
 from zoo.conformance.checks import Check, Finding, below, found, not_applicable
 from zoo.conformance.subject import Subject
+from zoo.data.edges import with_edges
 from zoo.data.of_card import CardData, open_for_card
 from zoo.data.open import open_dataset
 from zoo.data.splits import named_rows
 from zoo.errors import DataError
-from zoo.evaluation.evaluation import predict_rows
-from zoo.evaluation.metrics import summarise
+from zoo.evaluation.evaluation import predict_rows, summarise
 from zoo.loading.reference_outputs import golden_errors
 from zoo.registry import host
 
@@ -93,7 +93,7 @@ def _sample(subject: Subject) -> CardData | None:
         name = _SAMPLES.get(card.data.dataset)
         if name is None or name not in host.datasets():
             return None
-        store = open_dataset(name).with_edges(subject.model.cutoff)
+        store = with_edges(open_dataset(name), subject.model.cutoff)
         return CardData(store, {"test": named_rows(store, "test")}, name, own=True)
     for path in sorted(Path(str(files("zoo.data"))).glob("samples/*/frames.xyz")):
         try:

@@ -19,6 +19,7 @@ from zoo.conformance import specimens
 from zoo.conformance.checks import Check, Finding, below, found, not_applicable
 from zoo.conformance.recording import compiled, exported, with_energy
 from zoo.conformance.subject import Subject
+from zoo.data.edges import with_edges
 from zoo.data.open import open_dataset
 from zoo.data.splits import named_rows
 from zoo.data.store import Store
@@ -121,7 +122,7 @@ def _eight(store: Store, model: Model) -> tuple[Graph, Tensor]:
     # Evenly spread over the training molecules, which are sorted, to include small and large ones.
     chosen = torch.linspace(0, len(rows) - 1, _MOLECULES).long()
     values = residual[chosen]
-    graph = store.with_edges(model.cutoff).graph(rows[chosen], dtype=torch.float32)
+    graph = with_edges(store, model.cutoff).graph(rows[chosen], dtype=torch.float32)
     return graph, ((values - values.mean()) / values.std()).to(model.dtype)
 
 

@@ -1,23 +1,17 @@
-"""Data: columnar stores, data sets by name, splits. Importing this package imports no torch."""
+"""Data: columnar stores, data sets by name, splits. Importing this package imports no torch.
+
+Start reading in :mod:`zoo.data.store` (what a store holds), then :mod:`zoo.data.open` (how one is found).
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from zoo import lazy_names
 
 _HOMES = {
-    "EdgeTable": "zoo.data.store",
-    "Store": "zoo.data.store",
-    "open_dataset": "zoo.data.open",
-    "open_qm9": "zoo.data.qm9",
-    "open_sample": "zoo.data.sample",
-    "split": "zoo.data.splits",
+    "EdgeTable": "edge_table", "Store": "store", "from_atoms": "frames", "from_pyg": "pyg", "open_dataset": "open",
+    "open_qm9": "qm9", "open_sample": "sample", "split": "splits", "to_atoms": "frames", "with_edges": "edges",
 }
 
 __all__ = sorted(_HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'zoo.data' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy_names(__name__, _HOMES)

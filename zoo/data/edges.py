@@ -8,28 +8,27 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from zoo.data.edge_table import EdgeTable
 from zoo.errors import DataError
 from zoo.graph.neighbors import add_edges
 from zoo.process.progress import track
 
 if TYPE_CHECKING:
-    from zoo.data.store import EdgeTable, Store
+    from zoo.data.store import Store
     from zoo.graph.graph import Graph
 
-__all__ = ["given_edges", "make_edges"]
+__all__ = ["given_edges", "with_edges"]
 
 ATOMS_PER_BATCH = 30_000
 """Bounds the padded distance matrices: about 100 MB for molecules the size of QM9's."""
 
 
-def make_edges(store: Store, cutoff: float, *, progress: bool = False) -> EdgeTable:
-    """Neighbours within ``cutoff`` (Å) of all structures, as local indices.
+def with_edges(store: Store, cutoff: float, *, progress: bool = False) -> Store:
+    """The store with the neighbours within ``cutoff`` (Å) of every atom as its edges, all periodic images.
 
     Raises:
-        DataError: two atoms of a structure coincide.
+        DataError: two atoms of a structure coincide; the structure is named.
     """
-    from zoo.data.store import EdgeTable
-
     if not cutoff > 0:
         raise DataError(f"the cut-off is {cutoff} Å; it must be positive")
     index_dtype = _smallest(int(store.n_atoms.max()) if len(store) else 1)
@@ -52,7 +51,8 @@ def make_edges(store: Store, cutoff: float, *, progress: bool = False) -> EdgeTa
     count = torch.cat(counts) if counts else store.ptr.new_zeros(0)
     ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
     index = torch.cat(indices, 1) if indices else torch.zeros(2, 0, dtype=index_dtype)
-    return EdgeTable(ptr=ptr, index=index, cutoff=float(cutoff), shift=torch.cat(shifts) if shifted else None)
+    table = EdgeTable(ptr=ptr, index=index, cutoff=float(cutoff), shift=torch.cat(shifts) if shifted else None)
+    return replace(bare, edges=table)
 
 
 def given_edges(counts: Tensor, index: Tensor, n_atoms: Tensor, attrs: Tensor | None = None) -> EdgeTable:
@@ -67,8 +67,6 @@ def given_edges(counts: Tensor, index: Tensor, n_atoms: Tensor, attrs: Tensor | 
     Raises:
         DataError: an edge ends at an atom that the structure does not have, or shapes disagree.
     """
-    from zoo.data.store import EdgeTable
-
     if index.dim() != 2 or index.shape[0] != 2 or index.shape[1] != int(counts.sum()):
         raise DataError(f"edge_index has shape {tuple(index.shape)}; expected (2, {int(counts.sum())})")
     if attrs is not None and attrs.shape[0] != index.shape[1]:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.data.store import EdgeTable, Store
 from zoo.errors import DataError
 
-__all__ = ["HEADER", "TENSORS", "load", "replace_folder", "save", "sha256_of"]
+__all__ = ["HEADER", "TENSORS", "read_columns", "replace_folder", "sha256_of", "write_columns"]
 
 FORMAT = 1
 HEADER = "store.json"
@@ -25,32 +25,25 @@ TENSORS = "store.safetensors"
 ALWAYS_VERIFIED = 16_000_000
 """Bytes up to which the hash is checked on every opening: below a tenth of a second."""
 
-_COLUMNS = ("z", "pos", "ptr", "ids", "cell", "pbc", "charge", "spin", "node_attrs", "node_vectors")
-_EDGE_COLUMNS = ("ptr", "index", "shift", "attrs")
 
-
-def save(store: Store, folder: Path, *, overwrite: bool = False) -> Path:
-    """Write the store; the folder appears complete or not at all.
+def write_columns(folder: Path, columns: Mapping[str, Tensor | None], description: Mapping[str, Any], *,
+                  overwrite: bool = False) -> Path:
+    """Write a store's columns and what its header says of them; the folder appears complete or not at all.
 
     Raises:
         DataError: the folder exists and ``overwrite`` is not set.
     """
     if folder.exists() and not overwrite:
-        raise DataError(f"{folder} exists already: choose another folder, or say overwrite=True")
+        raise DataError(f"{folder} exists already. Fix: choose another folder, or give overwrite=True")
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        save_file(_tensors(store), staging / TENSORS)
+        save_file(_own_memory(columns), staging / TENSORS)
         header = {
             "format": FORMAT,
             "tensors": {"file": TENSORS, "sha256": sha256_of(staging / TENSORS),
                         "bytes": (staging / TENSORS).stat().st_size},
-            "structures": len(store),
-            "atoms": store.z.shape[0],
-            "labels": {n: {"unit": store.units[n], "per_atom": n in store.per_atom} for n in store.labels},
-            "edges": None if store.edges is None else {"cutoff": store.edges.cutoff,
-                                                       "count": store.edges.index.shape[1]},
-            "meta": dict(store.meta),
+            **description,
         }
         (staging / HEADER).write_text(json.dumps(header, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         # Both were made readable by their owner alone; a data set is for everyone whom the folder above lets in.
@@ -62,8 +55,8 @@ def save(store: Store, folder: Path, *, overwrite: bool = False) -> Path:
     return folder
 
 
-def load(folder: Path, *, verify: bool | None = None) -> Store:
-    """Open a saved store without reading its columns.
+def read_columns(folder: Path, *, verify: bool | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Columns of a saved store, memory-mapped, and its header.
 
     Raises:
         DataError: no store there, one of a newer format, or a file that is not what the header promises.
@@ -84,10 +77,9 @@ def load(folder: Path, *, verify: bool | None = None) -> Store:
                             "make the store again")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
     except SafetensorError as error:
         raise DataError(f"{path} is no readable safetensors file: {error}") from error
-    return _from_tensors(tensors, header)
 
 
 def sha256_of(path: Path) -> str:
@@ -129,16 +121,11 @@ def _read_header(folder: Path) -> dict[str, Any]:
     return header
 
 
-def _tensors(store: Store) -> dict[str, Tensor]:
-    """Columns by their name in the file, contiguous, on the CPU."""
-    named = {name: getattr(store, name) for name in _COLUMNS}
-    named |= {f"labels.{name}": value for name, value in store.labels.items()}
-    if store.edges is not None:
-        named |= {f"edges.{name}": getattr(store.edges, name) for name in _EDGE_COLUMNS}
-    # Copies where columns share memory (a view of another's): safetensors refuses aliases.
+def _own_memory(columns: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    """The columns that are there, contiguous, on the CPU; copied where they share memory: safetensors refuses that."""
     seen: set[int] = set()
     out = {}
-    for name, value in named.items():
+    for name, value in columns.items():
         if value is None:
             continue
         value = value.detach().cpu().contiguous()
@@ -147,23 +134,3 @@ def _tensors(store: Store) -> dict[str, Tensor]:
         out[name] = value.clone() if shares else value
         seen.add(pointer)
     return out
-
-
-def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Store:
-    described = header["labels"]
-    missing = [n for n in ("z", "pos", "ptr", "ids", *(f"labels.{n}" for n in described)) if n not in tensors]
-    if missing:
-        raise DataError(f"the store lacks the columns {', '.join(missing)} that its header promises")
-    edges = None
-    if header["edges"] is not None:
-        of_edges: dict[str, Any] = {name: tensors.get(f"edges.{name}") for name in _EDGE_COLUMNS}
-        edges = EdgeTable(cutoff=header["edges"]["cutoff"], **of_edges)
-    columns: dict[str, Any] = {name: tensors.get(name) for name in _COLUMNS}
-    return Store(
-        **columns,
-        labels={name: tensors[f"labels.{name}"] for name in described},
-        units={name: entry["unit"] for name, entry in described.items()},
-        per_atom=frozenset(name for name, entry in described.items() if entry["per_atom"]),
-        edges=edges,
-        meta=header["meta"],
-    )

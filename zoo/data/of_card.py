@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from zoo.cards.card import DERIVATIVES, Card
+from zoo.data.edges import with_edges
 from zoo.data.identity import SPLIT_FILE, read_split
 from zoo.data.open import open_dataset
 from zoo.data.splits import QM9_TEST_SHA256, random_split, split
@@ -20,9 +20,6 @@ from zoo.errors import DataError
 from zoo.hub.datasets import fetch_data
 from zoo.registry import host
 from zoo.units import factor
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["CardData", "check_elements", "open_for_card"]
 
@@ -86,7 +83,7 @@ def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str
         raise DataError(f"{name} has no label {', '.join(lacking)}; it has: {', '.join(store.labels) or 'none'}")
     store = _in_units(store, card, labels)
     if store.edges is None or store.edges.cutoff not in (None, cutoff):
-        store = store.with_edges(cutoff, progress=True)
+        store = with_edges(store, cutoff, progress=True)
     rows, own, used = _divide(card, store, split_file, named=named is not None)
     return CardData(store, rows, name, own, used)
 

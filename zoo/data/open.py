@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.files import HEADER
+from zoo.data.frames import available, from_atoms
 from zoo.data.store import Store
 from zoo.errors import DataError, UnknownNameError
 from zoo.files.unpack import unpacked
@@ -90,13 +91,11 @@ def open_frames(
         reason = str(error).strip().splitlines()[:1]
         raise DataError(f"{file} cannot be read by ASE: {type(error).__name__}: {''.join(reason)}") from error
     if not properties:
-        from zoo.data.frames import available
-
         has = available(frames[0]) if frames else "no structures"
         raise DataError(f"say which properties of {file} are labels and in which units, such as properties="
                         f"{{'energy': 'energy'}}, units={{'energy': 'eV'}}; its first structure has {has}")
-    return Store.from_atoms(frames, properties=properties, units=units or {}, optional=optional, inputs=inputs,
-                            meta={"name": file.name, "source": f"file {file.name}"})
+    return from_atoms(frames, properties=properties, units=units or {}, optional=optional, inputs=inputs,
+                      meta={"name": file.name, "source": f"file {file.name}"})
 
 
 def _from_spec(spec: DatasetSpec, path: str | Path | None) -> Store:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.data.qm9_sources import COLUMNS, RawQM9
+from zoo.data.qm9_published import ATOM_REFERENCES, COLUMNS
+from zoo.data.qm9_raw import RawQM9
 from zoo.errors import DataError
 
 __all__ = ["read_processed"]
@@ -50,8 +51,6 @@ def read_processed(path: Path) -> RawQM9:
 
 def _restore(y: np.ndarray, z: np.ndarray, n_atoms: np.ndarray) -> dict[str, np.ndarray]:
     """The published decimals of every target."""
-    from zoo.data.qm9 import ATOM_REFERENCES
-
     values = {}
     owner = np.repeat(np.arange(len(n_atoms)), n_atoms)
     for column, name in enumerate(COLUMNS):

@@ -9,38 +9,21 @@ import importlib.util
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from zoo.data.qm9_published import COLUMNS
+from zoo.data.qm9_pyg import read_processed
+from zoo.data.qm9_raw import RawQM9
 from zoo.data.splits import QM9_MOLECULES, qm9_uncharacterized
 from zoo.errors import DataError, MissingExtraError
 from zoo.process.progress import track
 
-__all__ = ["COLUMNS", "RawQM9", "read", "read_package"]
-
-COLUMNS = ("mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv")
-"""The twelve targets, in the order of the original files (which put A, B and C before them)."""
+__all__ = ["read", "read_package"]
 
 _ATOMIC_NUMBER = np.zeros(128, dtype=np.uint8)
 _ATOMIC_NUMBER[[ord(symbol) for symbol in "HCNOF"]] = [1, 6, 7, 8, 9]
-
-
-@dataclass(frozen=True)
-class RawQM9:
-    """QM9 as read: gdb (M,), n_atoms (M,), z (A,), pos (A, 3) float32, values of each target (M,) float64.
-
-    ``notes`` says what a source does not hold exactly.
-    """
-
-    gdb: np.ndarray
-    n_atoms: np.ndarray
-    z: np.ndarray
-    pos: np.ndarray
-    values: dict[str, np.ndarray]
-    source: str
-    notes: dict[str, str] = field(default_factory=dict)
 
 
 def read(path: Path, *, progress: bool = False) -> RawQM9:
@@ -64,8 +47,6 @@ def read(path: Path, *, progress: bool = False) -> RawQM9:
     elif name.endswith(".sdf.csv"):
         raw = _read_sdf(path.with_suffix(""), path)
     elif name.endswith(".pt"):
-        from zoo.data.qm9_pyg import read_processed
-
         raw = read_processed(path)
     else:
         raise DataError(f"{path} is none of the forms of QM9 that are read: {_FORMS}")

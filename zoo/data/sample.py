@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from zoo.data.edges import with_edges
 from zoo.data.store import Store
 
 __all__ = ["open_sample"]
@@ -18,4 +19,4 @@ def open_sample(path: str | Path | None = None, *, cutoff: float | None = 5.0) -
         cutoff: Å, of the edges made on opening; ``None`` for none.
     """
     store = Store.load(Path(str(files("zoo.data").joinpath("samples", "qm9"))))
-    return store if cutoff is None else store.with_edges(cutoff)
+    return store if cutoff is None else with_edges(store, cutoff)

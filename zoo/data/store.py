@@ -6,45 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from zoo.data.edge_table import EdgeTable
+from zoo.data.files import read_columns, write_columns
 from zoo.errors import DataError
 from zoo.graph.graph import Graph
 
-if TYPE_CHECKING:
-    import ase
+__all__ = ["Store"]
 
-__all__ = ["EdgeTable", "Store"]
+_COLUMNS = ("z", "pos", "ptr", "ids", "cell", "pbc", "charge", "spin", "node_attrs", "node_vectors")
+_EDGE_COLUMNS = ("ptr", "index", "shift", "attrs")
+"""Columns of the stored format, by the names of the fields that hold them."""
 
 _PER_ATOM_INPUTS = ("node_attrs", "node_vectors")
 _PER_STRUCTURE_INPUTS = ("cell", "pbc", "charge", "spin")
-
-
-@dataclass(frozen=True, eq=False)
-class EdgeTable:
-    """Edges of every structure, in indices local to the structure.
-
-    Attributes:
-        ptr: (M + 1,) int64, first edge of each structure.
-        index: (2, E) uint8, int16 or int32, local source j and target i, sorted by target within a structure.
-        cutoff: Å, or ``None`` for edges given by the caller.
-        shift: (E, 3) int8, integer lattice translations; absent when all are zero.
-        attrs: (E, d) float, attributes of given edges; optional.
-    """
-
-    ptr: Tensor
-    index: Tensor
-    cutoff: float | None = None
-    shift: Tensor | None = None
-    attrs: Tensor | None = None
-
-    @cached_property
-    def host_ptr(self) -> Tensor:
-        """``ptr`` on the CPU, where batches are planned."""
-        return self.ptr.cpu()
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +41,7 @@ class Store:
         per_atom: names of the labels that have one row per atom.
         cell, pbc, charge, spin: (M, 3, 3) Å, (M, 3) bool, (M,), (M,); optional inputs.
         node_attrs, node_vectors: (A, a), (A, b, 3); optional inputs.
-        edges: precomputed or given edges, see :class:`EdgeTable`.
+        edges: precomputed or given edges, see :class:`zoo.data.edge_table.EdgeTable`.
         meta: plain JSON: name, theory, license, citation, source …
     """
 
@@ -108,7 +87,7 @@ class Store:
     def n_edges(self) -> Tensor:
         """(M,) int64, directed edges of each structure; raises ``DataError`` without edges."""
         if self.edges is None:
-            raise DataError(f"{self!r} has no edges: make them with store.with_edges(cutoff)")
+            raise DataError(f"{self!r} has no edges. Fix: zoo.data.with_edges(store, cutoff) makes them")
         return self.edges.ptr.diff()
 
     @cached_property
@@ -169,12 +148,6 @@ class Store:
     def _host_ptr(self) -> Tensor:
         return self.ptr.cpu()
 
-    def atoms(self, row: int) -> ase.Atoms:
-        """One structure as ``ase.Atoms``; labels and optional inputs in ``info`` and ``arrays``."""
-        from zoo.data.frames import to_atoms
-
-        return to_atoms(self, row)
-
     # -- change ------------------------------------------------------------------------------------------------
 
     def to(self, device: torch.device | str) -> Store:
@@ -201,16 +174,6 @@ class Store:
         return replace(self, z=self.z[take.index], pos=self.pos[take.index], ptr=take.ptr, ids=self.ids[here],
                        labels=self.labels_of(rows), edges=edges, **inputs)
 
-    def with_edges(self, cutoff: float, *, progress: bool = False) -> Store:
-        """This store with the neighbours within ``cutoff`` (Å) of every atom, all periodic images.
-
-        Raises:
-            DataError: two atoms coincide; the structure is named.
-        """
-        from zoo.data.edges import make_edges
-
-        return replace(self, edges=make_edges(self, cutoff, progress=progress))
-
     def _map(self, change: Any) -> Store:
         """Apply ``change`` to every tensor."""
         changed: dict[str, Any] = {
@@ -225,20 +188,52 @@ class Store:
     # -- in and out --------------------------------------------------------------------------------------------
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write ``store.safetensors`` and ``store.json`` into ``folder``, which appears by rename."""
-        from zoo.data.files import save
+        """Write ``store.safetensors`` and ``store.json`` into ``folder``, which appears by rename.
 
-        return save(self, Path(folder), overwrite=overwrite)
+        Raises:
+            DataError: the folder exists and ``overwrite`` is not set.
+        """
+        header = {
+            "structures": len(self),
+            "atoms": self.z.shape[0],
+            "labels": {n: {"unit": self.units[n], "per_atom": n in self.per_atom} for n in self.labels},
+            "edges": None if self.edges is None else {"cutoff": self.edges.cutoff, "count": self.edges.index.shape[1]},
+            "meta": dict(self.meta),
+        }
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        columns |= {f"labels.{name}": value for name, value in self.labels.items()}
+        if self.edges is not None:
+            columns |= {f"edges.{name}": getattr(self.edges, name) for name in _EDGE_COLUMNS}
+        return write_columns(Path(folder), columns, header, overwrite=overwrite)
 
     @classmethod
     def load(cls, folder: str | Path, *, verify: bool | None = None) -> Store:
         """Open a saved store, memory-mapped: columns are read when they are first used.
 
         ``verify`` checks the sha256; by default only files below 16 MB, sizes always.
-        """
-        from zoo.data.files import load
 
-        return load(Path(folder), verify=verify)
+        Raises:
+            DataError: no store there, one of a newer format, or a file that is not what the header promises.
+        """
+        columns, header = read_columns(Path(folder), verify=verify)
+        labels = header["labels"]
+        missing = [n for n in ("z", "pos", "ptr", "ids", *(f"labels.{n}" for n in labels)) if n not in columns]
+        if missing:
+            raise DataError(f"the store in {folder} lacks the columns {', '.join(missing)} that its header promises. "
+                            "Fix: make the store again")
+        edges = None
+        if header["edges"] is not None:
+            of_edges: dict[str, Any] = {name: columns.get(f"edges.{name}") for name in _EDGE_COLUMNS}
+            edges = EdgeTable(cutoff=header["edges"]["cutoff"], **of_edges)
+        own: dict[str, Any] = {name: columns.get(name) for name in _COLUMNS}
+        return cls(
+            **own,
+            labels={name: columns[f"labels.{name}"] for name in labels},
+            units={name: entry["unit"] for name, entry in labels.items()},
+            per_atom=frozenset(name for name, entry in labels.items() if entry["per_atom"]),
+            edges=edges,
+            meta=header["meta"],
+        )
 
     @classmethod
     def from_tensors(
@@ -250,41 +245,6 @@ class Store:
         ids = torch.arange(len(n_atoms), device=z.device) if ids is None else ids.long()
         return cls(z=z.to(torch.uint8), pos=pos, ptr=ptr, ids=ids, **columns)
 
-    @classmethod
-    def from_atoms(
-        cls,
-        frames: Iterable[ase.Atoms],
-        *,
-        properties: Mapping[str, str],
-        units: Mapping[str, str],
-        optional: Iterable[str] = (),
-        inputs: Iterable[str] = (),
-        ids: Sequence[int] | None = None,
-        meta: Mapping[str, Any] | None = None,
-    ) -> Store:
-        """From ASE structures, see :func:`zoo.data.frames.from_atoms`."""
-        from zoo.data.frames import from_atoms
-
-        return from_atoms(frames, properties=properties, units=units, optional=optional, inputs=inputs, ids=ids,
-                          meta=meta)
-
-    @classmethod
-    def from_pyg(
-        cls,
-        dataset: Any,
-        *,
-        labels: Mapping[str, str | tuple[str, int]],
-        units: Mapping[str, str],
-        inputs: Iterable[str] = (),
-        edges: Literal["make", "given"] = "make",
-        per_atom: Iterable[str] | None = None,
-        meta: Mapping[str, Any] | None = None,
-    ) -> Store:
-        """From a torch-geometric ``InMemoryDataset``, see :func:`zoo.data.pyg.from_pyg`."""
-        from zoo.data.pyg import from_pyg
-
-        return from_pyg(dataset, labels=labels, units=units, inputs=inputs, edges=edges, per_atom=per_atom,
-                        meta=meta)
 
 
 class _Gather:

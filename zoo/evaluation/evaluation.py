@@ -1,9 +1,13 @@
-"""Evaluates a model on a split: from the data to predictions, metrics and entries for the card."""
+"""Evaluates a model on a split: predictions and labels, metrics in physical units, entries for the card."""
 
 from __future__ import annotations
 
+import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,22 +19,48 @@ from zoo.cards.card import DERIVATIVES, Uncertainty
 from zoo.data.batches import plan
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.errors import EvaluationError
-from zoo.evaluation.breakdown import Groups, breakdown, calibration, columns
-from zoo.evaluation.metrics import TargetResult, summarise
+from zoo.evaluation.breakdown import Groups, breakdown, calibration, columns, rounded, shown
 from zoo.loading.models import load
-from zoo.process.memory import is_out_of_memory
-from zoo.uncertainty import ErrorModel, FeatureHook, describe, find
+from zoo.process.memory import halved_on_out_of_memory
+from zoo.uncertainty import ErrorModel, Estimate, FeatureHook, describe, find
 
 if TYPE_CHECKING:
     from zoo.data.store import Store
     from zoo.graph.graph import Graph
     from zoo.model.model import Model
 
-__all__ = ["Evaluation", "evaluate", "predict_rows"]
+__all__ = ["Evaluation", "TargetResult", "commit", "evaluate", "predict_rows", "summarise"]
 
+BY = "zoo evaluate"
 _DEFAULT_BATCH = {"atoms": 2500, "edges": 50_000}
 
 SplitName = Literal["train", "val", "test", "all"]
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """Predictions and labels of one target over the structures that have the label.
+
+    Attributes:
+        unit: of both.
+        predicted, label: (n, ...) float64.
+        structure: (n,) index of the structure among the evaluated rows (for forces, that of each atom).
+        baseline: (n, ...) prediction from the atomic references alone; 0 if there are none.
+        width: (n,) half-width of the interval of each prediction; ``None`` without error estimates.
+        atoms: (n,) atoms of each structure, for an energy whose derivatives are predicted too; ``None`` for others.
+    """
+
+    unit: str
+    predicted: np.ndarray
+    label: np.ndarray
+    structure: np.ndarray
+    baseline: np.ndarray
+    width: np.ndarray | None = None
+    atoms: np.ndarray | None = None
+
+    @property
+    def error(self) -> np.ndarray:
+        return self.predicted - self.label
 
 
 @dataclass(frozen=True)
@@ -143,26 +173,22 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
     """
     derivatives = tuple(name for name in names if name in DERIVATIVES)
     sizes = {"atoms": store.n_atoms.cpu().numpy(), "edges": store.n_edges.cpu().numpy()}
-    waiting = plan(rows.numpy(), sizes, limits)[::-1]
     was_training = model.training
     model.eval()
     order: list[np.ndarray] = []
     outputs: dict[str, list[np.ndarray]] = {name: [] for name in names}
     baselines: dict[str, list[np.ndarray]] = {name: [] for name in names}
     widths: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    while waiting:
-        part = waiting.pop()
-        try:
-            with torch.no_grad():
-                graph = store.graph(torch.from_numpy(part), dtype=model.dtype).to(model.device)
-                with FeatureHook(model) as hook:
-                    batch = model(graph, derivatives)
-                estimate = None if error_model is None else error_model(describe(model, graph, hook.features))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or len(part) == 1:
-                raise
-            waiting += [part[len(part) // 2:], part[: len(part) // 2]]
-            continue
+
+    def forward(part: np.ndarray) -> tuple[Graph, dict[str, Tensor], Estimate | None]:
+        with torch.no_grad():
+            graph = store.graph(torch.from_numpy(part), dtype=model.dtype).to(model.device)
+            with FeatureHook(model) as hook:
+                batch = model(graph, derivatives)
+            return graph, batch, None if error_model is None else error_model(describe(model, graph, hook.features))
+
+    batches = plan(rows.numpy(), sizes, limits)
+    for part, (graph, batch, estimate) in chain.from_iterable(halved_on_out_of_memory(forward, b) for b in batches):
         order.append(part)
         for name in names:
             outputs[name].append(batch[name].double().cpu().numpy())
@@ -200,6 +226,61 @@ def _result(name: str, store: Store, predicted: np.ndarray, label: np.ndarray, b
     return TargetResult(store.units[name], predicted[known].reshape(shape), label[known], structure[known],
                         baseline[known].reshape(shape), np.concatenate(widths)[known] if widths else None,
                         atoms[known] if total else None)
+
+
+# -- metrics -------------------------------------------------------------------------------------------------------
+
+
+def summarise(results: Mapping[str, TargetResult], *, split: str, device: str) -> list[dict[str, Any]]:
+    """MAE (with its 95 % confidence interval), RMSE, largest error and R² of every target, in the form of a card.
+
+    Energies are in meV, those of force fields also per atom (``mae_per_atom``, ``rmse_per_atom``). R² is the explained
+    share of the variance that remains after the atomic references.
+    """
+    entries = []
+    for name, result in results.items():
+        if len(result.label) == 0:
+            continue
+        unit, scale = shown(result.unit)
+        common = {"n": len(result.label), "by": BY, "date": time.strftime("%Y-%m-%d"), "device": device,
+                  "commit": commit()}
+        for metric, value in _metrics(result).items():
+            factor = 1.0 if metric == "r2" else scale
+            entry = {"split": split, "target": name, "metric": metric, "value": rounded(value * factor),
+                     "unit": "1" if metric == "r2" else f"{unit}/atom" if metric.endswith("_per_atom") else unit}
+            if metric == "mae":
+                entry["interval"] = [rounded(bound * scale) for bound in _interval(result)]
+            entries.append({**entry, **{key: value for key, value in common.items() if value is not None}})
+    return entries
+
+
+def _metrics(result: TargetResult) -> dict[str, float]:
+    error = result.error
+    # The references explain nearly all variance of total energies, so that every model would have an R² of 1.
+    label = (result.label - result.baseline).reshape(len(result.label), -1)
+    spread = float(np.square(label - label.mean(0)).sum())
+    metrics = {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt(np.square(error).mean())),
+               "max": float(np.abs(error).max())}
+    if result.atoms is not None:
+        each = error.reshape(len(error), -1)[:, 0] / result.atoms
+        metrics |= {"mae_per_atom": float(np.abs(each).mean()), "rmse_per_atom": float(np.sqrt(np.square(each).mean()))}
+    if spread > 0:
+        metrics["r2"] = 1.0 - float(np.square(error).sum()) / spread
+    return metrics
+
+
+def _interval(result: TargetResult) -> tuple[float, float]:
+    """95 % interval of the MAE by the normal approximation over structures (atoms of one are not independent)."""
+    absolute = np.abs(result.error).reshape(len(result.error), -1).mean(1)
+    structures, place = np.unique(result.structure, return_inverse=True)
+    sums, counts = np.bincount(place, absolute), np.bincount(place)
+    mean = float(absolute.mean())
+    if len(structures) < 2:
+        return mean, mean
+    # Ratio estimator: residual of each structure's sum from the mean error times its size.
+    spread = float(np.sqrt(np.square(sums - mean * counts).sum() / (len(structures) - 1)))
+    half = 1.96 * spread * np.sqrt(len(structures)) / counts.sum()
+    return max(0.0, mean - half), mean + half
 
 
 # -- targets and rows ----------------------------------------------------------------------------------------------
@@ -252,3 +333,16 @@ def _device(model: Model) -> str:
     if model.device.type == "cuda":
         return torch.cuda.get_device_name(model.device)
     return f"CPU, {torch.get_num_threads()} thread(s), {str(model.dtype).removeprefix('torch.')}"
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the running source tree; ``None`` for an installed package."""
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).resolve().parent, capture_output=True,
+                                text=True, timeout=5, check=False)
+        tracked = subprocess.run(["git", "ls-files", "--error-unmatch", Path(__file__).name], timeout=5, check=False,
+                                 cwd=Path(__file__).resolve().parent, capture_output=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 and tracked.returncode == 0 else None

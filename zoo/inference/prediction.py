@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.graph.graph import Graph
-from zoo.process.memory import is_out_of_memory
+from zoo.process.memory import halved_on_out_of_memory, is_out_of_memory
 from zoo.uncertainty import ErrorModel, FeatureHook, describe, find
 
 if TYPE_CHECKING:
@@ -217,17 +217,17 @@ def _cut(rows: Sequence[int], sizes: Sequence[int], max_atoms: int) -> Iterator[
 def _run(model: Model, graphs: list[Graph], derivatives: Sequence[str], per_atom: bool,
          error_model: ErrorModel | None = None) -> list[Prediction]:
     """One batch; halved when memory runs out."""
-    try:
-        return _forward(model, _join(graphs).to(model.device), derivatives, per_atom, error_model)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(graphs) == 1:
-            raise StructureError(f"a structure of {graphs[0].num_nodes} atoms does not fit in the memory of "
+
+    def forward(part: list[Graph]) -> list[Prediction]:
+        try:
+            return _forward(model, _join(part).to(model.device), derivatives, per_atom, error_model)
+        except (MemoryError, RuntimeError) as error:
+            if len(part) > 1 or not is_out_of_memory(error):
+                raise
+            raise StructureError(f"a structure of {part[0].num_nodes} atoms does not fit in the memory of "
                                  f"{model.device}") from error
-        log.warning("out of memory with %d structures in a batch: going on with half as many", len(graphs))
-    half = len(graphs) // 2
-    return [p for part in (graphs[:half], graphs[half:]) for p in _run(model, part, derivatives, per_atom, error_model)]
+
+    return [p for _, predictions in halved_on_out_of_memory(forward, graphs) for p in predictions]
 
 
 def _join(graphs: list[Graph]) -> Graph:

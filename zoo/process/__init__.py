@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from zoo import lazy_names
 
 if TYPE_CHECKING:
-    from zoo.process.memory import is_out_of_memory
+    from zoo.process.memory import halved_on_out_of_memory, is_out_of_memory
 
-__all__ = ["is_out_of_memory"]
+__all__ = ["halved_on_out_of_memory", "is_out_of_memory"]
 
-__getattr__ = lazy_names(__name__, {"is_out_of_memory": "memory"})
+__getattr__ = lazy_names(__name__, {"halved_on_out_of_memory": "memory", "is_out_of_memory": "memory"})

@@ -7,7 +7,7 @@ from pathlib import Path
 import ase
 import numpy as np
 
-from zoo.data import Store
+from zoo.data import Store, from_atoms
 
 MOLECULES = {"H2": (4.75, 1.94, 0.741), "N2": (9.91, 2.69, 1.098), "CO": (11.2, 2.30, 1.128)}
 """Depth in eV, width in 1/Å, length of the bond in Å."""
@@ -24,4 +24,4 @@ def open_morse(path: Path | None) -> Store:
             atoms.info["level"] = depth / stretch
             frames.append(atoms)
     keys = {"energy": "energy", "level": "level"}
-    return Store.from_atoms(frames, properties=keys, units={"energy": "eV", "level": "eV"}, meta={"name": "morse"})
+    return from_atoms(frames, properties=keys, units={"energy": "eV", "level": "eV"}, meta={"name": "morse"})
