@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +21,8 @@ from zoo.cards.card import Card
 from zoo.cli import app
 from zoo.data import from_atoms, with_edges
 from zoo.errors import CardError, DataError, EvaluationError
-from zoo.evaluation.evaluation import TargetResult, predict_rows, summarise
+from zoo.evaluation.evaluation import predict_rows
+from zoo.evaluation.metrics import TargetResult, commit, summarise
 
 SAMPLE = Path(str(files("zoo.data").joinpath("samples", "qm9")))
 
@@ -230,3 +232,9 @@ def test_elements_outside_the_domain_are_refused(folder: Path, tmp_path: Path) -
     model.card = model.card.replace(data={"dataset": "qm9", "keys": {"gap": "gap_ha"}, "units": {"gap": "Hartree"}})
     with pytest.raises(DataError, match="has Cl"):
         zoo.evaluate(model, data=tmp_path / "own.extxyz")
+
+
+@pytest.mark.skipif(not (Path(__file__).parents[2] / ".git").exists(), reason="no git repository")
+def test_metrics_name_the_commit_of_a_source_tree() -> None:
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert commit() == head.stdout.strip() != ""

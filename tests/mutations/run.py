@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,7 @@ def main() -> int:
         drawn = draw(collect(ROOT), count=asked.count, seed=asked.seed)
         print(markdown_table(["place", "mutation"], [[f"{m.path}:{m.line}", str(m)] for m in drawn]))
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # so that the work tree is removed
     with work_tree() as (tree, python):
         drawn = draw(collect(tree), count=asked.count, seed=asked.seed)
         done = read(asked.out)
