@@ -91,9 +91,8 @@ def failure(tree: Path, python: Path, tests: Sequence[str], workers: int) -> str
     parallel = ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
     command = [str(python), "-m", "pytest", "-x", "-q", "-rfE", "-m", "not slow", "-p", "no:cacheprovider",
                "--show-capture=no", "--tb=no", *parallel, *tests]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        ran = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LIMIT)
+        ran = subprocess.run(command, cwd=tree, env=variables(), capture_output=True, text=True, timeout=LIMIT)
     except subprocess.TimeoutExpired:
         return f"no end after {LIMIT:.0f} s"
     if ran.returncode in (0, 5):  # 5: no tests were collected
@@ -101,6 +100,12 @@ def failure(tree: Path, python: Path, tests: Sequence[str], workers: int) -> str
     named = re.search(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, flags=re.M)
     last = (ran.stdout + ran.stderr).strip().splitlines()[-1:] or ["no output"]
     return named[1] if named else f"exit status {ran.returncode}: {last[0]}"
+
+
+def variables() -> dict[str, str]:
+    """The environment variables of this process, without those that lead to another copy of the package."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @contextmanager
@@ -124,11 +129,13 @@ def python_for(tree: Path, environment: Path) -> Path:
     # Directories in a .pth file are searched, but .pth files in them (that of an editable install) are not read.
     (site / "packages.pth").write_text("\n".join(packages) + "\n", encoding="utf-8")
     subprocess.run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps",
-                    "--no-build-isolation", "-e", str(tree)], check=True)
+                    "--no-build-isolation", "-e", str(tree)], check=True, env=variables())
     where = subprocess.run([str(python), "-c", "import zoo, zoo_plugins.painn as p; print(zoo.__file__, p.__file__)"],
-                           cwd=environment, capture_output=True, text=True, check=True).stdout.split()
+                           cwd=environment, env=variables(), capture_output=True, text=True,
+                           check=True).stdout.split()
     if not all(Path(file).is_relative_to(tree) for file in where):
-        raise SystemExit(f"the environment imports {where}, not {tree}. Fix: unset PYTHONPATH")
+        raise SystemExit(f"the environment imports {where}, not {tree}. Fix: run this in an environment without an "
+                         "installed copy of the package on its path")
     return python
 
 

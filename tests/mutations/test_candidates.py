@@ -28,7 +28,8 @@ def test_every_kind_is_found_and_nothing_that_no_test_can_reach():
     found = mutations_of(SOURCE, "zoo/data/some.py")
     assert sorted((m.line, m.kind, m.old, m.new) for m in found) == [
         (4, "unit", "2.5", "5.0"), (4, "unit", "4", "5"), (10, "call", "x.sort()", "pass"),
-        (11, "comparison", "<", "<="), (11, "comparison", "<", ">"), (11, "index", "0", "1"), (11, "sign", "-", "+"), (13, "index", "1", "2"),
+        (11, "comparison", "<", "<="), (11, "comparison", "<", ">"), (11, "index", "0", "1"),
+        (11, "sign", "-", "+"), (13, "index", "1", "2"),
         (13, "sign", "-", "+"), (13, "unit", "3", "4")]
     for mutation in found:
         changed = mutation.apply(SOURCE)

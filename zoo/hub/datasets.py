@@ -9,6 +9,7 @@ from typing import Any
 
 from zoo.cards import weights
 from zoo.errors import DataError, WeightsError
+from zoo.files.markdown import markdown_table
 from zoo.files.yaml_writer import dump_yaml
 from zoo.hub.address import Address, safe_path
 from zoo.hub.fetching import check_weights, fetch_file, inside_cache, pin
@@ -124,9 +125,9 @@ def _body(header: dict[str, Any]) -> Iterator[str]:
         yield f"Level of theory: {meta['theory']}."
     yield "\n```yaml\n# in a card; the commit of this page makes it the same bytes for ever\ndata:"
     yield "  dataset: hf:organisation/name@commit\n```\n"
-    yield "| label | unit | a value for each |\n|---|---|---|"
-    for name, label in header["labels"].items():
-        yield f"| {name} | {label['unit']} | {'atom' if label['per_atom'] else 'structure'} |"
+    rows = [[name, label["unit"], "atom" if label["per_atom"] else "structure"]
+            for name, label in header["labels"].items()]
+    yield markdown_table(["label", "unit", "a value for each"], rows)
     tensors = header["tensors"]
     yield f"\n`{tensors['file']}`: {tensors['bytes']:,} bytes, sha256 `{tensors['sha256']}`."
     if header.get("split"):

@@ -14,6 +14,7 @@ from typing import Any
 from zoo.cards.card import CARD_FILE, Card, Metric
 from zoo.cards.weights import check_hash, read_header
 from zoo.errors import HubError, WeightsError
+from zoo.files.markdown import markdown_table
 from zoo.files.yaml_writer import dump_yaml
 from zoo.hub.address import UNSAFE
 
@@ -219,12 +220,12 @@ def _targets(card: Card) -> Iterator[str]:
     for metric in card.metrics:
         measured.setdefault(metric.target, []).append(metric)
     yield "## What it predicts\n"
-    yield "| target | unit | measured |\n|---|---|---|"
+    rows = []
     for name, unit in [*((n, s.unit) for n, s in card.targets.items()), *((n, "") for n in card.derivatives)]:
         shown = "; ".join(f"{m.metric.upper()} {m.value:.4g} {m.unit} ({m.split}, n = {m.n})"
                           for m in measured.get(name, []))
-        yield f"| {name} | {unit} | {shown or 'not measured'} |"
-    yield ""
+        rows.append([name, unit, shown or "not measured"])
+    yield f"{markdown_table(['target', 'unit', 'measured'], rows)}\n"
 
 
 def _training(card: Card) -> Iterator[str]:
