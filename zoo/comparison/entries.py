@@ -94,7 +94,8 @@ def _of_card(name: str, unknown: UnknownNameError) -> ComparisonEntry:
     except UnknownNameError as error:
         broken = next((plugin for plugin in host.plugins() if plugin.error and plugin.name == name), None)
         if broken is None:
-            raise UnknownNameError(f"'{name}' is neither an architecture nor a model nor a card.\n{unknown}\n{error}"
+            raise UnknownNameError(f"'{name}' is neither an architecture nor a model nor a card.\n{unknown}\n{error}\n"
+                                   "Fix: check the name; zoo list shows the models, zoo plugins the architectures"
                                    ) from None
         return ComparisonEntry(name=name, error=f"plugin '{name}' of {broken.package}: {broken.error}")
     except ZooError as error:

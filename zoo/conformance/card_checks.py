@@ -15,7 +15,8 @@ from zoo.data.of_card import CardData, open_for_card
 from zoo.data.open import open_dataset
 from zoo.data.splits import named_rows
 from zoo.errors import DataError
-from zoo.evaluation.evaluation import predict_rows, summarise
+from zoo.evaluation.evaluation import predict_rows
+from zoo.evaluation.metrics import summarise
 from zoo.loading.reference_outputs import golden_errors
 from zoo.registry import host
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.elements import SYMBOLS
+from zoo.evaluation.metrics import TargetResult, rounded, shown
 from zoo.uncertainty import interval_metrics
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zoo.data.store import Store
-    from zoo.evaluation.evaluation import TargetResult
 
-__all__ = ["Groups", "breakdown", "calibration", "columns", "rounded", "shown"]
+__all__ = ["Groups", "breakdown", "calibration", "columns"]
 
 Groups = dict[str, dict[str, dict[str, float]]]
 """Kind → group → ``{"mae": …, "n": …}``."""
@@ -83,13 +83,3 @@ def _range(low: int, high: int) -> str:
 
 def _mean(absolute: np.ndarray) -> dict[str, float]:
     return {"mae": rounded(float(absolute.mean())), "n": len(absolute)}
-
-
-def shown(unit: str) -> tuple[str, float]:
-    """Unit and factor for printing errors: those of energies and forces are in thousandths."""
-    return ("m" + unit, 1000.0) if unit.startswith("eV") else (unit, 1.0)
-
-
-def rounded(value: float) -> float:
-    """Five significant digits; the sixth differs between machines."""
-    return float(f"{value:.5g}")

@@ -11,7 +11,7 @@ import numpy as np
 from zoo.pictures import figure as plots
 
 if TYPE_CHECKING:
-    from zoo.evaluation.evaluation import TargetResult
+    from zoo.evaluation.metrics import TargetResult
 
 __all__ = ["draw_parity"]
 

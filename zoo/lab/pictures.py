@@ -60,8 +60,8 @@ def draw_expressivity(rows: Sequence[PairResult], picture: Path) -> Path:
             verdict: Verdict = getattr(row, which)
             place = names.index(row.name), kinds.index(row.pair)
             grid[place] = np.log10(max(verdict.margin, 1.0))
-            told = "yes" if row.first is None or which == "shallow" else f"from {row.first}"
-            axis.text(place[1], place[0], told if verdict.distinguished else "–", ha="center", va="center",
+            label = "yes" if row.first is None or which == "shallow" else f"from {row.first}"
+            axis.text(place[1], place[0], label if verdict.distinguished else "–", ha="center", va="center",
                       color="white" if grid[place] > 5 else "black")
         shown = axis.imshow(grid, cmap="Blues", vmin=0, vmax=12, aspect="auto")
         depths = list(dict.fromkeys(getattr(row, which).layers for row in rows if row.first or row.shallow.layers))

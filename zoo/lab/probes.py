@@ -96,7 +96,7 @@ def probe(name: str, *, cutoff: float = NETWORK_CUTOFF) -> Probe:
             return Probe(name, trained=load(name, dtype="float64"))
         except UnknownNameError as error:
             raise UnknownNameError(f"no architecture '{name}' (known are {', '.join(known)}), and no model: "
-                                   f"{error}") from None
+                                   f"{error}\nFix: choose an architecture, or a trained model of zoo list") from None
     taken = inspect.signature(host.factory(name)).parameters
     depth = next((key for key in _DEPTHS if key in taken), None)
     config = dict(_NARROW.get(name, known[name].presets.get("small", {})))

@@ -200,7 +200,8 @@ def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ra
 
 def _measure(out: Path, model: Model, found: CardData, trainer: Trainer, *, pictures: bool) -> None:
     """The test split (of the validation split, where there is none) into the card, and the pictures."""
-    from zoo.evaluation.evaluation import predict_rows, summarise
+    from zoo.evaluation.evaluation import predict_rows
+    from zoo.evaluation.metrics import summarise
     from zoo.evaluation.pictures import draw_parity
     from zoo.training.curve import draw_curves
     from zoo.training.loop import doubled
@@ -230,7 +231,7 @@ def _training(trainer: Trainer, here: Ranks, earlier_hours: float | None) -> dic
                "best_validation": {name: float(f"{value:.5g}") for name, value in progress.best_metrics.items()},
                "date": time.strftime("%Y-%m-%d"),
                "versions": {"geometric-zoo": version("geometric-zoo"), "torch": str(torch.__version__)}}
-    from zoo.evaluation.evaluation import commit
+    from zoo.evaluation.metrics import commit
 
     if earlier_hours:
         section["earlier_hours"] = earlier_hours
