@@ -89,7 +89,6 @@ def test_no_squeeze_without_a_dimension():
     assert offences == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("tool", [["ruff", "check", "."], ["mypy"]], ids=["ruff", "mypy"])
 def test_linters_find_nothing(tool):
     pytest.importorskip(tool[0])

@@ -6,6 +6,7 @@ An editable install hides mapped packages from import-linter, so the contract is
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,13 @@ def test_the_wheel_has_no_top_level_package_called_plugins_or_cards(zoo_wheel):
     assert "zoo_plugins/registry.yaml" in names
     assert "zoo_plugins/cards/painn-qm9/card.yaml" in names
     assert not [name for name in names if name.endswith((".pt", ".pth", ".pkl", ".bin"))]
+
+
+def test_every_file_of_the_package_is_in_the_wheel(zoo_wheel):
+    """A folder without ``__init__.py`` imports well from the source tree, and is no part of the wheel."""
+    tracked = run("git", "ls-files", "zoo", "plugins", cwd=ROOT).split()
+    ours = {re.sub("^plugins/", "zoo_plugins/", name) for name in tracked if (ROOT / name).is_file()}
+    assert ours - set(zipfile.ZipFile(zoo_wheel).namelist()) == set()
 
 
 def test_the_wheel_is_small_enough_to_carry_its_weights(zoo_wheel):

@@ -89,7 +89,6 @@ def figures(found: Comparison) -> dict[tuple[str, int, int], float]:
     return {(c.model, c.size, c.seed): c.metric("U0")["value"] for c in found.runs if c.error is None}
 
 
-@pytest.mark.slow
 def test_everyone_gets_the_same_molecules_in_the_same_batches(tiny, tmp_path, steps):
     zoo.compare(["tiny", "far"], out=tmp_path, seeds=[0, 1], **BUDGET)
     assert len(steps) == 8 and all(len(batches) == 6 for batches in steps.values())
@@ -181,7 +180,6 @@ def test_one_that_fails_is_a_row_and_loses_nobody(tiny, tmp_path, steps):
     assert figures(again) == figures(found)
 
 
-@pytest.mark.slow
 def test_what_is_finished_stays_until_something_that_decides_it_changes(tiny, tmp_path, steps):
     first = zoo.compare(["tiny"], out=tmp_path, **BUDGET)
     steps.clear()
@@ -204,7 +202,6 @@ def test_what_is_finished_stays_until_something_that_decides_it_changes(tiny, tm
     assert set(steps) == {"tiny-n24-seed0", "tiny-n48-seed0"}
 
 
-@pytest.mark.slow
 def test_an_interrupted_comparison_goes_on_as_if_nothing_had_been(tiny, tmp_path, monkeypatch):
     whole = zoo.compare(["tiny", "far"], out=tmp_path / "whole", **BUDGET)
     original = Trainer._step

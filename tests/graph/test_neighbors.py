@@ -127,7 +127,6 @@ def test_a_cell_in_the_wrong_unit_is_refused():
         add_edges(Graph.from_atoms(atoms), 6.0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["vesin", "cells"])
 def test_large_systems_scale_linearly_in_edges(method):
     atoms = ase.build.bulk("Cu", cubic=True).repeat(14)

@@ -117,7 +117,6 @@ def test_forces_are_the_slope_of_the_energy(name):
     assert exact == pytest.approx(-(energies[0] - energies[1]) / 2e-5, abs=1e-4)
 
 
-@pytest.mark.slow
 def test_a_card_trains_on_the_sample(tmp_path):
     """Data of one's own, in a file, with the card's recipe shortened; and the split file goes with the run."""
     out = tmp_path / "run"

@@ -65,7 +65,6 @@ def walked(environment, hub, tmp_path_factory) -> dict[str, str]:
     return {line: call("sh", "-c", line, cwd=place, PATH=path, **offline, **alice) for line in COMMANDS}
 
 
-@pytest.mark.slow
 def test_the_page_can_be_walked(walked):
     said = {line.split()[1] + line.split()[0]: text for line, text in walked.items() if line.startswith("zoo ")}
     assert "my-model-qm9" in walked["zoo list"]
@@ -75,7 +74,6 @@ def test_the_page_can_be_walked(walked):
     assert "U0" in said["predictzoo"]
 
 
-@pytest.mark.slow
 def test_the_model_comes_to_the_hub_and_back(walked, hub):
     assert {"card.yaml", "model.safetensors"} <= set(hub.state.there("alice/my-model-qm9"))
     said = {walked[f"zoo predict {name} ethanol.xyz"].splitlines()[-1]

@@ -10,8 +10,6 @@ import ase.io
 import pytest
 from environments import HERE, call
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def python(environment, wheel_of) -> Path:

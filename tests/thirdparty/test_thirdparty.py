@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from environments import HERE, call, machine
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def python(environment, wheel_of) -> Path:

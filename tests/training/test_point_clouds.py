@@ -86,7 +86,6 @@ def _dedent(text: str) -> str:
     return textwrap.dedent(text)
 
 
-@pytest.mark.slow
 def test_an_invariant_and_a_vector_are_learnt_from_vectors_and_weighted_edges(trained):
     best = trained.card.training.best_validation
     fresh = point_clouds(120, seed=2)
@@ -98,7 +97,6 @@ def test_an_invariant_and_a_vector_are_learnt_from_vectors_and_weighted_edges(tr
         assert float(error) < 0.7, (name, float(error), best)
 
 
-@pytest.mark.slow
 def test_the_vector_turns_with_the_cloud_and_its_vectors(trained):
     graph = point_clouds(8, seed=3).graph(torch.arange(8), dtype=torch.float64)
     turn = random_rotation(4)
@@ -110,7 +108,6 @@ def test_the_vector_turns_with_the_cloud_and_its_vectors(trained):
     assert not torch.allclose(trained(only_points)["strength"], a["strength"], atol=1e-3)
 
 
-@pytest.mark.slow
 def test_an_input_that_is_missing_is_named(trained):
     with pytest.raises(StructureError, match="node_attrs"):
         trained.predict(Graph.from_tensors(torch.tensor([1, 1]), torch.randn(2, 3)))
