@@ -193,7 +193,6 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
                           timeout=300, check=False)
 
 
-@pytest.mark.slow
 def test_denormals_are_flushed_in_every_thread_or_not_at_all() -> None:
     early = run_python("""
         import torch; torch.set_num_threads(2)
@@ -220,7 +219,6 @@ def test_denormals_that_some_threads_keep_are_left_alone_and_said(monkeypatch: p
     assert float(torch.tensor(1e-40) * 1) > 0
 
 
-@pytest.mark.slow
 def test_importing_and_predicting_changes_nothing_global() -> None:
     ran = run_python("""
         import torch, zoo, ase.build
