@@ -9,8 +9,8 @@ import pytest
 from springs import morse_model
 
 from zoo.errors import ZooError
-from zoo.properties.pictures import draw_energies
 from zoo.simulation import Dynamics
+from zoo.simulation.pictures import draw_energies
 from zoo.simulation.recording import Recorder, Restart, files_of, read_log
 
 SETTINGS = {"temperature": 300.0, "seed": 3}

@@ -152,7 +152,7 @@ def _tell_limits(screen: Console, watch: CoverageMonitor) -> None:
 
 def _finish(screen: Console, dynamics: Dynamics, recorder: Recorder, watch: CoverageMonitor | None, n_atoms: int,
             seconds: float, done: int) -> None:
-    from zoo.properties.pictures import draw_energies
+    from zoo.simulation.pictures import draw_energies
     from zoo.simulation.recording import read_log
 
     log = read_log(recorder.files.log)

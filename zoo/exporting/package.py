@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -27,7 +26,7 @@ from zoo.exporting.loaded import load_function
 from zoo.exporting.parity import Parity, example, measure
 from zoo.exporting.record import record
 from zoo.exporting.signature import INPUTS, MINIMUM, OUTPUTS, STRESS, arguments
-from zoo.loading.models import build, load
+from zoo.loading.models import exact_copy, load
 from zoo.model.model import Model
 
 __all__ = ["FORMATS", "describe", "export"]
@@ -103,8 +102,7 @@ def _ready(
     if not isinstance(model, Model):
         ready = load(model, device=device, dtype=dtype)
     else:
-        ready = _copy(model, getattr(torch, dtype) if isinstance(dtype, str) else dtype or model.dtype)
-        ready = ready.to(model.device if device is None else device)
+        ready = exact_copy(model, dtype, device=device)
     if ready.energy_target is None:
         raise ExportError(f"{_name(ready)} has no energy to export, only {', '.join(ready.readouts)}: an exported "
                           "model gives energy and forces")
@@ -114,16 +112,6 @@ def _ready(
     if stress is None:
         stress = ready.knows_crystals
     return ready.eval().requires_grad_(False), stress
-
-
-def _copy(model: Model, dtype: torch.dtype) -> Model:
-    if dtype == model.dtype or model.card is None:
-        return copy.deepcopy(model).to(dtype=dtype)
-    # Constants that were rounded to float32 stay rounded: build them anew.
-    with torch.random.fork_rng(devices=[]):
-        fresh = build(model.card)
-    fresh.load_state_dict(model.state_dict())
-    return fresh.to(dtype=dtype)
 
 
 def _write(program: ExportedProgram, path: Path, format: Format, description: Mapping[str, Any]) -> None:

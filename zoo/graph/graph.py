@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -25,7 +26,6 @@ T = TypeVar("T")
 OPTIONAL_INPUTS = ("charge", "spin", "node_attrs", "node_vectors", "edge_attrs")
 """Fields that a card may list under ``inputs``."""
 
-_PER_NODE = ("z", "pos", "batch", "node_attrs", "node_vectors")
 _TOPOLOGY = frozenset(("z", "batch", "ptr", "edge_index", "edge_shift"))
 _PER_GRAPH = ("cell", "pbc", "charge", "spin")
 
@@ -150,6 +150,18 @@ class Graph:
         return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self) if f.name[0] != "_"},
                        _cache={}, _topology={})
 
+    def structures(self) -> Iterator[Graph]:
+        """The B structures of the batch one by one, each with its own edges (those that end in its atoms)."""
+        bounds = self.ptr.tolist()
+        for b, (lo, hi) in enumerate(pairwise(bounds)):
+            own = {n: v[lo:hi] for n in ("node_attrs", "node_vectors") if (v := getattr(self, n)) is not None}
+            own |= {n: v[b : b + 1] for n in _PER_GRAPH if (v := getattr(self, n)) is not None}
+            if self.edge_index is not None:
+                rows = (self.target >= lo) & (self.target < hi)
+                own["edge_index"] = self.edge_index[:, rows] - lo
+                own |= {n: v[rows] for n in ("edge_shift", "edge_attrs") if (v := getattr(self, n)) is not None}
+            yield Graph.from_tensors(self.z[lo:hi], self.pos[lo:hi], cutoff=self.cutoff, **own)
+
     # -- in and out --------------------------------------------------------------------------------------------
 
     @classmethod
@@ -247,18 +259,9 @@ class Graph:
         """To a torch-geometric ``Data`` (one structure) or ``Batch``, with the zoo's field names and edges."""
         from torch_geometric.data import Batch, Data
 
-        parts = []
-        for b in range(self.num_graphs):
-            lo, hi = int(self.ptr[b]), int(self.ptr[b + 1])
-            part = {n: getattr(self, n)[lo:hi] for n in _PER_NODE if n != "batch" and getattr(self, n) is not None}
-            part |= {n: getattr(self, n)[b : b + 1] for n in _PER_GRAPH if getattr(self, n) is not None}
-            if self.edge_index is not None:
-                own = (self.target >= lo) & (self.target < hi)
-                part["edge_index"] = self.edge_index[:, own] - lo
-                for name in ("edge_shift", "edge_attrs"):
-                    if getattr(self, name) is not None:
-                        part[name] = getattr(self, name)[own]
-            parts.append(Data(**part))
+        names = ("z", "pos", "node_attrs", "node_vectors", *_PER_GRAPH, "edge_index", "edge_shift", "edge_attrs")
+        parts = [Data(**{name: value for name in names if (value := getattr(part, name)) is not None})
+                 for part in self.structures()]
         return parts[0] if len(parts) == 1 else Batch.from_data_list(parts)
 
 

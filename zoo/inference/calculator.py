@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import ase
@@ -12,11 +11,12 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
-from zoo.errors import StructureError, ZooError
+from zoo.errors import StructureError
 from zoo.graph.graph import Graph
+from zoo.inference.checks import check_structure
+from zoo.inference.inputs import to_graphs
 from zoo.inference.potential import Potential
-from zoo.inference.prediction import check_structure, to_graphs
-from zoo.loading.models import build
+from zoo.loading.models import exact_copy
 from zoo.model.model import Model
 
 __all__ = ["ZooCalculator"]
@@ -53,7 +53,7 @@ class ZooCalculator(Calculator):
             self.implemented_properties.append("stress")
         super().__init__(**options)
         # Gradients with respect to weights are never asked for here.
-        self.model = (model if dtype is None else _in(model, dtype)).eval().requires_grad_(False)
+        self.model = (model if dtype is None else exact_copy(model, dtype)).eval().requires_grad_(False)
         self._potential = Potential(self.model, skin=skin, compile=compile)
         self._inputs = () if model.card is None else tuple(model.card.inputs)
         self._checked = False
@@ -102,20 +102,6 @@ class ZooCalculator(Calculator):
             value = atoms.info.get(name, atoms.arrays.get(name))
             found.append(None if value is None else np.asarray(value).tolist())
         return found
-
-
-def _in(model: Model, dtype: torch.dtype | str) -> Model:
-    """A copy in another dtype; constants that the backbone derives are exact in it."""
-    wanted = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if wanted not in (torch.float32, torch.float64):
-        raise ZooError(f"dtype {dtype!r}: models run in float32 or float64")
-    if model.card is None:
-        twin = copy.deepcopy(model)
-    else:
-        with torch.random.fork_rng(devices=[]):
-            twin = build(model.card)
-        twin.load_state_dict(model.state_dict())
-    return twin.to(device=model.device, dtype=wanted)
 
 
 def _numpy(value: Tensor) -> np.ndarray:

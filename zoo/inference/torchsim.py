@@ -9,8 +9,9 @@ from torch import Tensor
 
 from zoo.errors import MissingExtraError, StructureError
 from zoo.graph.graph import Graph
+from zoo.inference.checks import check_structure
+from zoo.inference.inputs import to_graphs
 from zoo.inference.potential import Potential
-from zoo.inference.prediction import check_structure, to_graphs
 from zoo.model.model import Model
 
 try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import shutil
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from zoo.nn.irreps import FeatureLayout
 from zoo.plugin import Architecture
 from zoo.registry import host
 
-__all__ = ["CardFolder", "build", "create", "load", "resolve", "save"]
+__all__ = ["CardFolder", "build", "create", "exact_copy", "load", "resolve", "save"]
 
 Verify = Literal["hash", "golden"]
 
@@ -162,7 +163,7 @@ def save(model: Model, folder: str | Path, **changes: Any) -> Card:
     file = weights.save(model, folder / "model.safetensors", metadata={"name": card.name, "format": card.format})
     dtype = str(model.dtype).removeprefix("torch.")
     card = card.replace(weights={**asdict(file), "dtype": dtype}, references=_references(model, card),
-                        golden=record_golden(_exact(model)))
+                        golden=record_golden(exact_copy(model, torch.float64, device="cpu").eval()))
     card = _with_error_model(card, before.folder, folder)
     card.save(folder)
     return card
@@ -191,12 +192,25 @@ def _same_elements(arch: Architecture, elements: Sequence[str] | None, config: d
     return [SYMBOLS[z] for z in known], {**config, "elements": list(known)}
 
 
-def _exact(model: Model) -> Model:
-    """A float64 copy on the CPU whose derived constants were not rounded on the way."""
-    with torch.random.fork_rng(devices=[]):
-        copy = build(model.required_card)
-    copy.load_state_dict(model.state_dict())
-    return copy.eval()
+def exact_copy(model: Model, dtype: torch.dtype | str | None = None, *, device: str | torch.device | None = None
+               ) -> Model:
+    """A copy of a model in another dtype and on another device, both as they are if absent.
+
+    Constants that the backbone derives are computed in float64 and cast once, so that a float64 copy of a float32 model
+    has exact ones. A model without a card has nothing to compute them from: its copy is cast.
+
+    Raises:
+        ZooError: neither float32 nor float64.
+    """
+    card = None if dtype is None else model.card
+    dtype = model.dtype if dtype is None else _dtype(dtype)
+    if card is None:
+        twin = copy.deepcopy(model)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            twin = build(card)
+        twin.load_state_dict(model.state_dict())
+    return twin.to(device=device or model.device, dtype=dtype)
 
 
 def _readout(card: Card, name: str, layout: FeatureLayout, elements: Sequence[int],
@@ -249,13 +263,13 @@ def _references(model: Model, card: Card) -> dict[str, Any]:
 
 
 def _check_references(model: Model, card: Card) -> None:
-    for name, copy in card.references.items():
+    for name, readable in card.references.items():
         readout = model.readouts[name]
         found = dict(zip(readout.basis_names(model.elements), readout.constants.coefficients.tolist()))
-        for symbol, value in copy.values.items():
+        for symbol, value in readable.values.items():
             if symbol in found and abs(found[symbol] - value) > 1e-6 * max(1.0, abs(value)):
                 place = card.where("references", name, "values", symbol)
-                raise WeightsError(f"{place}: the card says {value} {copy.unit} for {symbol}, the weights hold "
+                raise WeightsError(f"{place}: the card says {value} {readable.unit} for {symbol}, the weights hold "
                                    f"{found[symbol]}: one of the two was edited")
 
 

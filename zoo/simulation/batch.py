@@ -10,7 +10,8 @@ from torch import Tensor
 
 from zoo.errors import StructureError
 from zoo.graph.graph import Graph
-from zoo.inference.prediction import check_structure, to_graphs
+from zoo.inference.checks import check_structure
+from zoo.inference.inputs import to_graphs
 from zoo.model.model import Model
 
 __all__ = ["batch_of", "free_atoms"]

@@ -14,10 +14,11 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from zoo.errors import StructureError
+from zoo.graph.batching import cut, select
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
+from zoo.inference.checks import MIN_DISTANCE
 from zoo.inference.potential import Potential, PotentialResult
-from zoo.inference.prediction import MIN_DISTANCE
 from zoo.model.model import Model
 from zoo.simulation.batch import batch_of, free_atoms
 
@@ -68,7 +69,9 @@ def relax(
         raise StructureError("relaxing the cell needs structures that are periodic in three dimensions")
     potential = Potential(model, skin=skin, compile=compile)
     done: list[ase.Atoms] = []
-    for part in _parts(frames, max_atoms):
+    for rows in cut([len(atoms) for atoms in frames], max_atoms):
+        part = [frames[i] for i in rows]
+
         def report(now: int, largest: float, before: int = len(done)) -> None:
             if progress is not None:
                 progress(before + now, len(frames), largest)
@@ -193,11 +196,8 @@ def _stay(graph: Graph, state: _State, free: Tensor, force: Tensor, pull: Tensor
           ) -> tuple[Graph, _State, Tensor, Tensor, Tensor]:
     """Everything of the structures that stay in the batch."""
     atoms = stay[graph.batch]
-    optional = {n: v[atoms] for n in ("node_attrs", "node_vectors") if (v := getattr(graph, n)) is not None}
-    optional |= {n: v[stay] for n in ("cell", "pbc", "charge", "spin") if (v := getattr(graph, n)) is not None}
-    small = Graph.from_tensors(graph.z[atoms], graph.pos[atoms], n_atoms=graph.ptr.diff()[stay], **optional)
     kept = {f.name: getattr(state, f.name)[atoms if f.name == "velocity" else stay] for f in fields(state)}
-    return small, replace(state, **kept), free[atoms], force[atoms], pull[stay]
+    return select(graph, stay), replace(state, **kept), free[atoms], force[atoms], pull[stay]
 
 
 def _result(given: ase.Atoms, graph: Graph, now: PotentialResult, b: int, step: int, largest: float, fmax: float,
@@ -219,15 +219,3 @@ def _result(given: ase.Atoms, graph: Graph, now: PotentialResult, b: int, step: 
 def _collapsed(atoms: ase.Atoms) -> bool:
     """Whether nuclei have fallen onto each other, where a model that never saw it may well have a minimum."""
     return add_edges(Graph.from_atoms(atoms, dtype=torch.float64), MIN_DISTANCE).num_edges > 0
-
-
-def _parts(frames: list[ase.Atoms], max_atoms: int) -> list[list[ase.Atoms]]:
-    parts: list[list[ase.Atoms]] = [[]]
-    total = 0
-    for atoms in frames:
-        if parts[-1] and total + len(atoms) > max_atoms:
-            parts.append([])
-            total = 0
-        parts[-1].append(atoms)
-        total += len(atoms)
-    return parts

@@ -1,0 +1,85 @@
+"""Whether a model can take a structure: elements, periodicity, inputs, coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ase.data
+import torch
+
+from zoo.errors import StructureError
+from zoo.graph.graph import Graph
+from zoo.graph.neighbors import add_edges
+from zoo.model.model import Model
+
+__all__ = ["MIN_DISTANCE", "check_structure"]
+
+MIN_DISTANCE = 0.1
+"""Å; no two nuclei of any data set are this close."""
+
+_NAMED = 5  # atoms that a message names
+
+
+def check_structure(model: Model, graph: Graph, name: str) -> None:
+    """Raise an error if a structure is outside of what a model was made for; the message names the atoms.
+
+    Raises:
+        StructureError: no atoms, a position or cell that is not finite, a missing input, a charge or spin that the
+            model does not read, an unknown element, periodicity, or two atoms closer than ``MIN_DISTANCE``.
+    """
+    if graph.num_nodes == 0:
+        raise StructureError(f"{name} is empty: it has no atoms. Fix: remove it, or give it atoms.")
+    broken = torch.nonzero(~graph.pos.isfinite().all(1))[:, 0].tolist()
+    if broken:
+        raise StructureError(f"{name}: positions of atom {_list(broken)} are not finite. "
+                             "Fix: correct these coordinates in the input.")
+    if graph.cell is not None and not bool(graph.cell.isfinite().all()):
+        raise StructureError(f"{name}: its cell is not finite. Fix: correct the cell, or set atoms.pbc = False.")
+    _check_inputs(model, graph, name)
+    _check_elements(model, graph, name)
+    if graph.pbc is not None and bool(graph.pbc.any()) and model.card is not None and not model.card.domain.pbc:
+        raise StructureError(f"{name} is periodic, and {model.card.name} was made for molecules. "
+                             "Fix: set atoms.pbc = False if the cell is only a box around a molecule.")
+    _check_distances(graph, name)
+
+
+def _check_inputs(model: Model, graph: Graph, name: str) -> None:
+    inputs = () if model.card is None else model.card.inputs
+    for field in inputs:
+        if getattr(graph, field) is None:
+            raise StructureError(f"{name} lacks the input '{field}' that the model's card declares. "
+                                 f"Fix: set '{field}' on the structure.")
+    for field in ("charge", "spin"):
+        value = getattr(graph, field)
+        if field not in inputs and value is not None and bool((value != 0).any()):
+            raise StructureError(f"{name} has {field} {float(value[0]):g}, and this model knows neutral closed-shell "
+                                 f"structures only: its card declares no input '{field}'. "
+                                 f"Fix: choose a model that reads '{field}', or remove it from the structure.")
+
+
+def _check_elements(model: Model, graph: Graph, name: str) -> None:
+    z = graph.z.tolist()
+    unknown = [i for i, number in enumerate(z) if number not in model.elements]
+    if unknown:
+        symbols = sorted({_symbol(z[i]) for i in unknown})
+        known = ", ".join(_symbol(number) for number in model.elements)
+        raise StructureError(f"{name}: {', '.join(symbols)} (atom {_list(unknown)}) is outside the domain of the "
+                             f"model, which knows {known}. "
+                             "Fix: choose a model that was trained on these elements (zoo list).")
+
+
+def _symbol(number: int) -> str:
+    return ase.data.chemical_symbols[number] if 0 <= number < len(ase.data.chemical_symbols) else f"Z={number}"
+
+
+def _check_distances(graph: Graph, name: str) -> None:
+    close = add_edges(graph.replace(edge_index=None, edge_attrs=None), MIN_DISTANCE)
+    if close.num_edges:
+        i, j = sorted((int(close.source[0]), int(close.target[0])))
+        raise StructureError(f"{name}: atoms {i} and {j} are closer than {MIN_DISTANCE} Å. "
+                             "Fix: remove one of them if the same atom is listed twice.")
+
+
+def _list(indices: Sequence[int]) -> str:
+    more = f" and {len(indices) - _NAMED} more" if len(indices) > _NAMED else ""
+    return ", ".join(map(str, indices[:_NAMED])) + more
