@@ -110,7 +110,7 @@ def test_every_problem_is_told_at_once():
     text = TEXT.replace("bias: true", "bias: 3").replace("pbc: false", "pbc: 3")
     with pytest.raises(CardError) as caught:
         Card.from_text(text, "card.yaml")
-    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == ["card.yaml:12:", "card.yaml:18:"]
+    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == ["card.yaml:12:", "card.yaml:18:", "Fix:"]
 
 
 def test_weights_without_the_references_they_hold_are_refused():

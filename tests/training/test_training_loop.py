@@ -36,10 +36,9 @@ def read_last(folder: Path) -> tuple[Any, Any, Any]:
         {},
         {"losses": {"forces": {"weight": 5.0}}, "accumulate": 2},
         {"schedule": {"kind": "plateau", "patience": 1, "warmup": 3}, "spike": {"factor": 1.2}},
-        {"optimizer": "schedulefree", "ema": None, "schedule": {"kind": "constant"}},
         {"optimizer": "soap"},
     ],
-    ids=["adamw", "forces", "plateau", "schedulefree", "soap"],
+    ids=["adamw", "forces", "plateau", "soap"],
 )
 def test_a_resumed_run_is_bitwise_the_uninterrupted_one(store: Store, tmp_path: Path, recipe: dict, steps: int) -> None:
     """Stopped within an epoch, at its end, and at an evaluation; epochs of 6 steps, evaluations every 4."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from zoo.errors import TrainingError
+from zoo.training.prepare import read_card
 from zoo.training.recipe import Budget, Schedule, apply_overrides, read_recipe
 from zoo.training.schedule import Clock, Plateau, learning_rate
 
@@ -17,10 +18,10 @@ TARGETS = ["U0", "gap"]
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({"lrr": 1}, r"recipe\.lrr: unknown key; did you mean 'lr'\?"),
-        ({"schedule": {"warmpu": 5}}, r"recipe\.schedule\.warmpu: unknown key; did you mean 'warmup'\?"),
-        ({"losses": {"U0": {"weigth": 2}}}, r"recipe\.losses\.U0\.weigth: unknown key; did you mean 'weight'\?"),
-        ({"losses": {"gp": {}}}, r"'gp' is no target of this model; did you mean 'gap'\?"),
+        ({"lrr": 1}, r"recipe\.lrr: unknown key 'lrr'; did you mean 'lr'\?"),
+        ({"schedule": {"warmpu": 5}}, r"recipe\.schedule\.warmpu: unknown key 'warmpu'; did you mean 'warmup'\?"),
+        ({"losses": {"U0": {"weigth": 2}}}, r"losses\.U0\.weigth: unknown key 'weigth'; did you mean 'weight'\?"),
+        ({"losses": {"gp": {}}}, r"losses\.gp: 'gp' is no target of this model; did you mean 'gap'\?"),
         ({"losses": {"U0": {"kind": "l3"}}}, r"recipe\.losses\.U0\.kind: .*'l1', 'l2' or 'huber'"),
         ({"lr": -1}, r"recipe\.lr: .*greater than 0"),
         ({"lr": "fast"}, r"recipe\.lr: .*'fast'"),
@@ -29,13 +30,31 @@ TARGETS = ["U0", "gap"]
         ({"early_stop": {"metric": "gap.mea"}}, r"'gap\.mea' is not measured; did you mean 'gap\.mae'\?"),
         ({"autocast": "bf16", "losses": {"forces": {}}}, "noisy"),
         ({"compile": True, "losses": {"forces": {}}}, "second derivatives"),
-        ({"optimizer": "schedulefree", "ema": None}, "write schedule: {kind: constant}"),
-        ({"optimizer": "schedulefree", "schedule": {"kind": "constant"}}, "write ema: null"),
+        ({"optimizer": "schedulefree"}, r"recipe\.optimizer: found 'schedulefree', expected 'adamw' or 'soap'"),
     ],
 )
 def test_a_recipe_that_cannot_run_is_refused(recipe: dict, message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         read_recipe(recipe, targets=TARGETS)
+
+
+def test_a_mistake_in_a_cards_recipe_carries_its_line(tmp_path) -> None:
+    text = "schema: 1\nname: a\narchitecture: painn\ntargets:\n  U0: {readout: energy, unit: eV}\n" \
+           "domain: {elements: [H]}\nrecipe:\n  lr: 1e-3\n  batch:\n    molecules: many\n"
+    (tmp_path / "card.yaml").write_text(text)
+    card = read_card(tmp_path / "card.yaml", ["lr=2e-3", "recipe.schedule.warmup=x"])
+    with pytest.raises(TrainingError) as caught:
+        read_recipe(card.recipe, targets=TARGETS, document=card.document)
+    assert str(caught.value).replace(str(tmp_path), "") == (
+        "/card.yaml:7: recipe.schedule.warmup: expected a whole number, found 'x'\n"
+        "/card.yaml:10: recipe.batch.molecules: expected a whole number, found 'many'\nFix: correct these lines.")
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("on", "on"), ("No", "No"), ("1e-3", 1e-3), ("", None), ("[H, No]", ["H", "No"]),
+    ("2024-01-31", "2024-01-31"), ("'5'", "5"), ("{kind: l2}", {"kind": "l2"})])
+def test_a_value_of_the_command_line_is_what_a_card_would_hold(text: str, value: object) -> None:
+    assert apply_overrides({}, [f"data.dataset={text}"])["data"] == {"dataset": value}
 
 
 def test_overrides_reach_every_section_and_read_yaml() -> None:

@@ -209,6 +209,11 @@ class Card(Section):
             raise WeightsError(f"{where} describes a model without weights; train it with: zoo train {where}")
         return self._path.parent / self.weights.file, self.weights
 
+    @property
+    def document(self) -> Document:
+        """What was read, with the line of every key."""
+        return self._document
+
     def where(self, *place: str | int) -> str:
         """``"cards/x/card.yaml:12: config.cuttof"``, for errors about a value of this card."""
         return self._document.where(*place)
@@ -258,7 +263,7 @@ class Card(Section):
                 data.pop(key, None)
             else:
                 data[key] = _plain(value)
-        card = type(self)._from_document(Document(data, {}, self._document.source, self._document.text))
+        card = type(self)._from_document(self._document.changed(data))
         card._path = self._path
         return card
 

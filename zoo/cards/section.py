@@ -50,12 +50,16 @@ _WORDS = {
 }
 
 
-def explain(error: ValidationError, document: Document) -> str:
-    """Every problem on a line of its own: file, line, place, what was found, what is expected."""
+def explain(error: ValidationError, document: Document, *, within: tuple[str, ...] = ()) -> str:
+    """Every problem on a line of its own: file, line, place, what was found, what is expected; then how to fix them.
+
+    Args:
+        within: place of the section that was checked, if it is not the whole document.
+    """
     problems = []
     for item in error.errors(include_url=False):
         # Parts that a union puts into the location ("str", "Structure") are no part of the file.
-        place = _place_in(item["loc"], document.data, exists=item["type"] == "unknown_key")
+        place = _place_in((*within, *item["loc"]), document.data, exists=item["type"] == "unknown_key")
         message = _message(item, place)
         if item["type"] == "unknown_key":
             place = (*place, item["ctx"]["key"])
@@ -64,7 +68,7 @@ def explain(error: ValidationError, document: Document) -> str:
         text = f"{document.where(*place)}: {message}"
         if text not in problems:
             problems.append(text)
-    return "\n".join(problems)
+    return "\n".join(problems) + f"\nFix: correct {'this line' if len(problems) == 1 else 'these lines'}."
 
 
 def _message(item: Any, place: tuple[Any, ...]) -> str:

@@ -58,6 +58,29 @@ class Document:
         path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
         return ": ".join(part for part in (f"{self.source}:{line}" if line else self.source, path) if part)
 
+    def changed(self, data: Any) -> Document:
+        """The document with other data; what is the same at the same place keeps its line."""
+        lines = {place: line for place, line in self.lines.items()
+                 if _is_container(new := _at(data, place)) or (new is not _NOTHING and new == _at(self.data, place))}
+        return Document(data, lines, self.source, self.text)
+
+
+_NOTHING = object()
+
+
+def _at(value: Any, place: Place) -> Any:
+    """The value at a place, or ``_NOTHING``."""
+    for part in place:
+        known = part in value if isinstance(value, dict) else isinstance(value, list) and part in range(len(value))
+        if not known:
+            return _NOTHING
+        value = value[part]
+    return value
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, (dict, list))
+
 
 def load_yaml(path: Path) -> Document:
     """Read and parse a file.

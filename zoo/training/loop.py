@@ -28,7 +28,7 @@ from zoo.training.criterion import Criterion
 from zoo.training.distributed import Ranks
 from zoo.training.ema import Average
 from zoo.training.log import Log
-from zoo.training.optimizer import ScheduleFree, ScheduleFreeAverage, make_optimizer
+from zoo.training.optimizer import make_optimizer
 from zoo.training.prefetcher import Feed
 from zoo.training.recipe import Batch, Recipe
 from zoo.training.schedule import Clock, Plateau, learning_rate
@@ -102,7 +102,7 @@ class Trainer:
         self.clock = Clock.of(recipe.budget, self.batches_per_epoch)
         self.optimizer = make_optimizer(model, recipe)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.average = self._make_average()
+        self.average = Average(model, recipe.ema) if recipe.ema else None
         if ranks.world > 1:
             self._leave_out_unused()
         self.net = ranks.wrap(model)
@@ -368,11 +368,6 @@ class Trainer:
         self.model.load_state_dict(model | (average or {}), strict=True)
 
     # -- set-up ------------------------------------------------------------------------------------------------
-
-    def _make_average(self) -> Average | ScheduleFreeAverage | None:
-        if isinstance(self.optimizer, ScheduleFree):
-            return ScheduleFreeAverage(self.model, self.optimizer)
-        return Average(self.model, self.recipe.ema) if self.recipe.ema else None
 
     def _leave_out_unused(self) -> None:
         """DDP waits for the gradient of every parameter: those that never get one are not trained."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from zoo.errors import TrainingError, did_you_mean
+from zoo.cards.section import Section, explain, problem
+from zoo.errors import CardError, TrainingError, did_you_mean
+from zoo.files.yaml_loader import Document, parse_yaml
 
 __all__ = ["Batch", "Budget", "EarlyStop", "Loss", "Recipe", "Schedule", "Spike", "apply_overrides", "read_recipe"]
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Loss(_Block):
+class Loss(Section):
     """Loss of one target, of ``forces`` or of ``stress``: weight · mean over labels of kind(residual).
 
     Targets are compared after references, mean and scale are taken away; forces and stress in eV/Å and eV/Å³.
@@ -29,7 +26,7 @@ class Loss(_Block):
     per_atom: bool = Field(False, description="divide the residual by the number of atoms")
 
 
-class Batch(_Block):
+class Batch(Section):
     """What one optimiser step sees over all ranks: at most so many molecules, atoms and directed edges."""
 
     molecules: int | None = Field(None, ge=1)
@@ -39,11 +36,11 @@ class Batch(_Block):
     @model_validator(mode="after")
     def _some_limit(self) -> Batch:
         if self.molecules is None and self.atoms is None and self.edges is None:
-            raise ValueError("needs a limit: molecules, atoms or edges")
+            raise problem("needs a limit: molecules, atoms or edges")
         return self
 
 
-class Schedule(_Block):
+class Schedule(Section):
     """Learning rate over the run: linear warm-up, then cosine to ``final``·lr, plateau, or constant."""
 
     kind: Literal["cosine", "plateau", "constant"] = "cosine"
@@ -53,7 +50,7 @@ class Schedule(_Block):
     patience: int = Field(5, ge=1, description="plateau: evaluations without improvement before that")
 
 
-class Budget(_Block):
+class Budget(Section):
     """When training ends: whatever comes first."""
 
     epochs: float | None = Field(None, gt=0)
@@ -63,30 +60,29 @@ class Budget(_Block):
     @model_validator(mode="after")
     def _some_end(self) -> Budget:
         if self.epochs is None and self.steps is None and self.hours is None:
-            raise ValueError("needs an end: epochs, steps or hours")
+            raise problem("needs an end: epochs, steps or hours")
         return self
 
 
-class EarlyStop(_Block):
+class EarlyStop(Section):
     metric: str = Field("loss", description="'loss', or '<target>.mae' of the validation set")
     patience: int = Field(20, ge=1, description="evaluations without improvement")
     min_delta: float = Field(0.0, ge=0)
 
 
-class Spike(_Block):
+class Spike(Section):
     """A step whose loss exceeds ``factor`` times its running mean is left out; ``limit`` in a row end the run."""
 
     factor: float = Field(10.0, gt=1)
     limit: int = Field(20, ge=1)
 
 
-class Recipe(_Block):
+class Recipe(Section):
     """Everything that decides a training run, apart from model and data.
 
     Attributes:
         losses: per target name, and ``forces``, ``stress``; targets not named are trained with ``Loss()``.
-        optimizer: ``adamw``; ``soap``, which needs far fewer steps and some more time for each; or
-            ``schedulefree`` (needs neither a schedule nor ``ema``).
+        optimizer: ``adamw``; or ``soap``, which needs far fewer steps and some more time for each.
         lr, betas, eps, weight_decay: of the optimiser; no decay on biases and other one-dimensional parameters.
             Betas are (0.9, 0.999) if not given, (0.95, 0.95) for soap.
         ema: decay of the averaged weights that are evaluated and shipped; ``None`` for none.
@@ -105,10 +101,10 @@ class Recipe(_Block):
     """
 
     losses: dict[str, Loss] = {}
-    optimizer: Literal["adamw", "soap", "schedulefree"] = "adamw"
+    optimizer: Literal["adamw", "soap"] = "adamw"
     lr: float = Field(1e-3, gt=0)
     lr_scale: dict[str, float] = Field({}, description="parameter-name pattern -> factor on lr")
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     schedule: Schedule = Schedule()
@@ -127,7 +123,7 @@ class Recipe(_Block):
     autocast: Literal["bf16"] | None = None
     tf32: bool = False
     compile: bool = False
-    freeze: tuple[str, ...] = ()
+    freeze: Annotated[tuple[str, ...], Field(strict=False)] = ()
     warm_start: str | None = Field(None, alias="from")
     seed: int = 0
 
@@ -142,40 +138,40 @@ class Recipe(_Block):
     def _consistent(self) -> Recipe:
         derived = {"forces", "stress"} & self.losses.keys()
         if self.autocast and derived:
-            raise ValueError("autocast: bf16 would make forces noisy: leave it out when training on forces or stress")
+            raise problem("bf16 would make forces noisy: leave it out when training on forces or stress", "autocast")
         if self.compile and derived:
-            raise ValueError("compile: torch.compile does not trace the second derivatives that a loss on forces or "
-                             "stress needs: leave it out")
-        if self.optimizer == "schedulefree":
-            if self.schedule.kind != "constant":
-                raise ValueError("optimizer schedulefree has no schedule of its own: write schedule: {kind: constant}, "
-                                 "with warmup if wanted")
-            if self.ema is not None:
-                raise ValueError("optimizer schedulefree averages the weights itself: write ema: null")
+            raise problem("torch.compile does not trace the second derivatives that a loss on forces or stress needs: "
+                          "leave it out", "compile")
         return self
 
 
 def read_recipe(data: Mapping[str, Any], *, targets: Sequence[str], derivatives: Sequence[str] = ("forces", "stress"),
-                where: str = "recipe") -> Recipe:
+                document: Document | None = None) -> Recipe:
     """Check a card's recipe against the schema and the card's targets.
 
+    Args:
+        document: the card that the recipe stands in, for file and line in errors.
+
     Raises:
-        TrainingError: unknown key (with the nearest known one), wrong type, or a loss for something not a target.
+        TrainingError: an unknown key (with the nearest known one), a wrong type, or a loss for something not a target;
+            every problem with its line.
     """
+    document = Document({"recipe": dict(data)}, source="<card>") if document is None else document
     try:
         recipe = Recipe.model_validate(dict(data))
     except ValidationError as error:
-        raise TrainingError("\n".join(_explain(e, where) for e in error.errors())) from None
+        raise TrainingError(explain(error, document, within=("recipe",))) from None
     known = [*targets, *derivatives]
     for name in recipe.losses:
         if name not in known:
-            raise TrainingError(f"{where}.losses: '{name}' is no target of this model"
-                                f"{did_you_mean(name, known)} targets: {', '.join(known)}")
+            raise TrainingError(f"{document.where('recipe', 'losses', name)}: '{name}' is no target of this model"
+                                f"{did_you_mean(name, known)} Fix: name one of {', '.join(known)}.")
     if recipe.early_stop is not None:
         metrics = ["loss", *(f"{name}.mae" for name in [*targets, *(d for d in derivatives if d in recipe.losses)])]
-        if recipe.early_stop.metric not in metrics:
-            raise TrainingError(f"{where}.early_stop.metric: '{recipe.early_stop.metric}' is not measured"
-                                f"{did_you_mean(recipe.early_stop.metric, metrics)} measured: {', '.join(metrics)}")
+        metric = recipe.early_stop.metric
+        if metric not in metrics:
+            raise TrainingError(f"{document.where('recipe', 'early_stop', 'metric')}: '{metric}' is not measured"
+                                f"{did_you_mean(metric, metrics)} Fix: name one of {', '.join(metrics)}.")
     return recipe
 
 
@@ -183,7 +179,7 @@ def apply_overrides(data: Mapping[str, Any], assignments: Sequence[str]) -> dict
     """A copy of a card's plain data with ``--set path=value`` applied.
 
     The path starts at a section of the card (``recipe``, ``config``, ``targets``, ``data``); ``training.`` means
-    ``recipe.``, and a path that starts with no section is looked up in the recipe. Values are YAML.
+    ``recipe.``, and a path that starts with no section is looked up in the recipe. Values are read as in a card.
 
     Raises:
         TrainingError: no ``=``, unknown section, or a value where a mapping is needed.
@@ -194,54 +190,31 @@ def apply_overrides(data: Mapping[str, Any], assignments: Sequence[str]) -> dict
         path, equals, text = assignment.partition("=")
         keys = path.strip().split(".")
         if not equals or not all(keys):
-            raise TrainingError(f"--set {assignment}: expected key=value, such as --set training.lr=3e-4")
+            raise TrainingError(f"--set {assignment}: expected key=value. Fix: write it like --set training.lr=3e-4.")
         if keys[0] == "training":
             keys[0] = "recipe"
         if keys[0] in Recipe.model_fields or keys[0] == "from":
             keys.insert(0, "recipe")
         if keys[0] not in sections:
             known = [*sections, "training", *Recipe.model_fields]
-            raise TrainingError(f"--set {assignment}: no section '{keys[0]}'{did_you_mean(keys[0], known)}")
+            raise TrainingError(f"--set {assignment}: no section '{keys[0]}'{did_you_mean(keys[0], known)} "
+                                f"Fix: start with {', '.join(sections)}, or a key of the recipe.")
         place = result
         for depth, key in enumerate(keys[:-1]):
             place = place.setdefault(key, {})
             if place is None or not isinstance(place, dict):
-                raise TrainingError(f"--set {assignment}: {'.'.join(keys[:depth + 1])} is a value, not a mapping")
-        place[keys[-1]] = _read_value(text)
+                raise TrainingError(f"--set {assignment}: {'.'.join(keys[:depth + 1])} is a value, not a mapping. "
+                                    f"Fix: set {'.'.join(keys[:depth + 1])} itself.")
+        place[keys[-1]] = _value(assignment, text)
     return result
 
 
-def _read_value(text: str) -> Any:
+def _value(assignment: str, text: str) -> Any:
     try:
-        return float(text) if _is_float(text) else yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise TrainingError(f"--set: cannot read the value {text!r} as YAML: {error}") from None
-
-
-def _is_float(text: str) -> bool:
-    """YAML 1.1 reads 1e-3 as a string."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return any(c in text for c in ".eE") and "nan" not in text.lower() and "inf" not in text.lower()
+        return parse_yaml(text).data
+    except CardError as error:
+        raise TrainingError(f"--set {assignment}: cannot read the value: {error} Fix: write it as in a card.") from None
 
 
 def _deep_copy(value: Any) -> Any:
     return {k: _deep_copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
-
-
-def _explain(error: Mapping[str, Any], where: str) -> str:
-    location = [str(part) for part in error["loc"]]
-    path = ".".join([where, *location])
-    if error["type"] == "extra_forbidden":
-        fields = _fields_at(location[:-1])
-        return f"{path}: unknown key{did_you_mean(location[-1], fields)} known here: {', '.join(fields)}"
-    return f"{path}: {error['msg'].removeprefix('Value error, ')} (found {error['input']!r})"
-
-
-def _fields_at(location: Sequence[str]) -> list[str]:
-    blocks: dict[str, type[_Block]] = {"losses": Loss, "batch": Batch, "eval_batch": Batch, "schedule": Schedule,
-                                       "budget": Budget, "early_stop": EarlyStop, "spike": Spike}
-    block = blocks.get(location[0], Recipe) if location else Recipe
-    return [field.alias or name for name, field in block.model_fields.items()]

@@ -69,7 +69,8 @@ def run(card: str | Path | Card, out: Path, options: Options) -> Run:
     """See :func:`zoo.training.train`."""
     resume = _check_folder(out, options)
     description = begun(read_card(card, list(options.overrides)), out if resume else None)
-    recipe = complete(read_recipe(description.recipe, targets=list(description.targets)), description.targets)
+    recipe = complete(read_recipe(description.recipe, targets=list(description.targets), document=description.document),
+                      description.targets)
     settings = machine.prepare()
     torch.backends.cuda.matmul.allow_tf32 = recipe.tf32
     with ranks(options.device) as here:
