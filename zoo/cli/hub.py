@@ -20,7 +20,7 @@ cache = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS,
                     help="What is in the Hub's cache: list it, verify it, take away what is broken.")
 registry = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS,
                        help="Registries of others, whose models appear under `zoo list`.")
-data = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS, help="Data sets on the Hub.")
+data = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS, help="Data sets: make them, on the Hub.")
 
 Private = Annotated[bool, typer.Option("--private", help="Make the repository private when it is created.")]
 Tag = Annotated[str | None, typer.Option(help="Name the commit, such as v1.0.")]
@@ -236,3 +236,43 @@ def data_pull(
     from zoo.hub.datasets import fetch_data
 
     print(fetch_data(address))
+
+
+@data.command("make")
+def data_make(
+    name: Annotated[str, typer.Argument(help="qm9-geometries: bonds, MMFF94 and GFN2-xTB minima, conformers of SMILES.")],
+    out: Annotated[Path | None, typer.Option(help="Folder; what is there is kept, and the rest is made. "
+                                                  "By default $ZOO_HOME/data/qm9-geometries.")] = None,
+    source: Annotated[Path | None, typer.Option("--data", help="QM9 in any form; the package qm9pack if absent.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="bonds, mmff, smiles or xtb (repeatable); all if absent.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="test, val or train (repeatable); all if absent.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Molecules of each split and kind.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Make a data set that is computed rather than fetched. Cut short, the same command goes on."""
+    from zoo.errors import UnknownNameError, did_you_mean
+
+    if name != "qm9-geometries":
+        raise UnknownNameError(f"no data set '{name}' can be made{did_you_mean(name, ['qm9-geometries'])} "
+                               "Fix: zoo data make qm9-geometries.")
+    from zoo.data.qm9 import open_qm9
+    from zoo.data.qm9_geometries import KINDS, SPLITS, make
+    from zoo.files.home import home
+
+    for chosen, known in ((only, KINDS), (split, SPLITS)):
+        for word in chosen or ():
+            if word not in known:
+                raise UnknownNameError(f"there is no '{word}'{did_you_mean(word, known)} "
+                                       f"Fix: choose among {', '.join(known)}.")
+    folder = out or home() / "data" / "qm9-geometries"
+    made = make(open_qm9(source, cutoff=None, progress=not quiet), folder, kinds=only or None, splits=split or SPLITS,
+                limit=limit, workers=workers, quiet=quiet)
+    for kind, parts in made.items():
+        for part, counts in parts.items():
+            reasons = "".join(f"; {count:,}: {reason}" for reason, count in counts["reasons"].items())
+            print(f"{kind}, {part}: {counts['molecules']:,} of {counts['of']:,} molecules, {counts['structures']:,} "
+                  f"structures, {counts['failed']:,} failed{reasons}")
+    if "xtb" not in made and not only:
+        print("GFN2-xTB is left out: pip install 'geometric-zoo[xtb]'")
+    print(f"in {folder}")

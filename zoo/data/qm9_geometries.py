@@ -1,0 +1,374 @@
+"""Other geometries of QM9's molecules than B3LYP's: bonds, MMFF94 and GFN2-xTB minima, conformers from the SMILES alone.
+
+A folder of shards, ``KIND/SPLIT/NNNNN``: each a :class:`~zoo.data.store.Store` of up to 1,000 molecules, written whole
+once, so that a run can be cut short and goes on. Within a split, molecules come in the order of
+``by_hash(ids, "qm9-geometries")``: the first shards are a random part of it. Atoms are in QM9's order in every kind.
+``ids`` are gdb indices; a molecule has one structure, or up to three of kind ``smiles``, lowest energy first.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+import json
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data.files import HEADER, load, save
+from zoo.data.qm9 import CITATION, LICENSE
+from zoo.data.splits import QM9_SIZES, QM9_TEST_SHA256, by_hash, qm9_ids
+from zoo.data.store import EdgeTable, Store
+from zoo.errors import DataError, MissingExtraError, StructureError
+from zoo.files.replacing import write_text
+from zoo.process.progress import progress
+from zoo.structures.bonds import molecule_from_geometry, same_molecule, smiles_of
+from zoo.structures.conformers import Minimum, conformers, mmff_minimum
+from zoo.structures.xtb import xtb_minimum
+
+__all__ = ["KINDS", "SPLITS", "Made", "make", "molecule_geometries", "open_geometries"]
+
+KINDS = ("bonds", "mmff", "smiles", "xtb")
+SPLITS = ("test", "val", "train")
+SHARD = 1000
+EMBEDDED = 10
+"""Conformers embedded from each SMILES."""
+KEPT = 3
+"""Of those, the distinct ones that are kept, lowest energy first."""
+XTB_SUBSET = {"test": 1000, "val": 1000, "train": 5000}
+"""GFN2-xTB takes a hundred times as long as MMFF94: molecules of each split unless a limit is given."""
+
+_METHOD = {"bonds": "B3LYP/6-31G(2df,p)", "mmff": "MMFF94", "smiles": "ETKDGv3, MMFF94", "xtb": "GFN2-xTB"}
+
+
+# -- one molecule --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Made:
+    """What came of one molecule.
+
+    Attributes:
+        gdb: its index.
+        positions: (n, 3) each, Å, in QM9's order of atoms.
+        labels: one value per structure.
+        bonds: (b, 3) atom, atom, order; kind ``bonds`` only.
+        smiles: kind ``bonds`` only.
+        failure: why there is no structure, or ``None``.
+    """
+
+    gdb: int
+    positions: list[np.ndarray] = field(default_factory=list)
+    labels: dict[str, list[float]] = field(default_factory=dict)
+    bonds: np.ndarray | None = None
+    smiles: str = ""
+    failure: str | None = None
+
+
+def molecule_geometries(kind: str, gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
+    """One molecule's geometries of one kind from its B3LYP geometry; of kind ``smiles`` from its bonds alone.
+
+    Args:
+        kind: of :data:`KINDS`.
+        gdb: its index, the seed of the embedding.
+        numbers: (n,) atomic numbers.
+        positions: (n, 3), Å.
+    """
+    numbers, positions = numbers.astype(np.int64), positions.astype(np.float64)
+    try:
+        return _OF_KIND[kind](gdb, numbers, positions)
+    except StructureError as error:
+        return Made(gdb, failure=str(error).split(" Fix:")[0])
+
+
+def _bonds(gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
+    from rdkit import Chem
+
+    molecule = molecule_from_geometry(numbers, positions)
+    smiles = smiles_of(molecule)
+    Chem.Kekulize(molecule, clearAromaticFlags=True)
+    bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), b.GetBondTypeAsDouble()) for b in molecule.GetBonds()]
+    return Made(gdb, [positions], {}, np.array(bonds, dtype=np.int64).reshape(-1, 3), smiles)
+
+
+def _mmff(gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
+    molecule = molecule_from_geometry(numbers, positions)
+    return _checked(gdb, molecule, mmff_minimum(molecule), positions, "mmff_energy")
+
+
+def _xtb(gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
+    molecule = molecule_from_geometry(numbers, positions)
+    return _checked(gdb, molecule, xtb_minimum(numbers, positions), positions, "xtb_energy")
+
+
+def _checked(gdb: int, molecule: Any, minimum: Minimum, start: np.ndarray, energy: str) -> Made:
+    if change := same_molecule(molecule, minimum.positions):
+        return Made(gdb, failure=change)
+    return Made(gdb, [minimum.positions], {energy: [minimum.energy], "rmsd": [rmsd(minimum.positions, start)]})
+
+
+def _smiles(gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
+    molecule = molecule_from_geometry(numbers, positions)
+    embedded, minima = conformers(smiles_of(molecule), count=EMBEDDED, seed=gdb)
+    order = list(embedded.GetSubstructMatch(molecule, useChirality=True))
+    if len(order) != len(numbers):
+        return Made(gdb, failure="the molecule of the SMILES is not the molecule the SMILES was written of")
+    placed = [Minimum(one.positions[order], one.energy) for one in minima]
+    changes = [same_molecule(molecule, one.positions) for one in placed]
+    good = [one for one, change in zip(placed, changes) if change is None]
+    if not good:
+        return Made(gdb, failure=changes[0])
+    kept = good[:KEPT]
+    return Made(gdb, [one.positions for one in kept],
+                {"mmff_energy": [one.energy for one in kept], "conformers": [float(len(good))] * len(kept)})
+
+
+_OF_KIND: Mapping[str, Callable[[int, np.ndarray, np.ndarray], Made]] = {
+    "bonds": _bonds, "mmff": _mmff, "smiles": _smiles, "xtb": _xtb,
+}
+_LABELS = {"bonds": {}, "mmff": {"mmff_energy": "eV", "rmsd": "Å"}, "smiles": {"mmff_energy": "eV", "conformers": "1"},
+           "xtb": {"xtb_energy": "eV", "rmsd": "Å"}}
+
+
+def rmsd(positions: np.ndarray, others: np.ndarray) -> float:
+    """Root mean square distance of like atoms, Å, after the best translation and rotation (Kabsch 1976)."""
+    a, b = positions - positions.mean(0), others - others.mean(0)
+    u, size, vt = np.linalg.svd(a.T @ b)
+    size[-1] *= np.sign(np.linalg.det(u @ vt))
+    return float(np.sqrt(max(0.0, (a**2).sum() + (b**2).sum() - 2 * size.sum()) / len(a)))
+
+
+# -- shards ----------------------------------------------------------------------------------------------------------
+
+
+def make(qm9: Store, folder: str | Path, *, kinds: Sequence[str] | None = None, splits: Sequence[str] = SPLITS,
+         limit: int | None = None, workers: int = 1, quiet: bool = True) -> dict[str, Any]:
+    """Write what is missing of the geometries of ``qm9``'s molecules, then ``geometries.json`` and ``failures.csv``.
+
+    Args:
+        qm9: QM9 or a part of it, with gdb indices as ids.
+        folder: where the shards are, or will be.
+        kinds: of :data:`KINDS`; by default all, ``xtb`` only where tblite is installed.
+        splits: of :data:`SPLITS`.
+        limit: molecules of each split and kind; by default all, and :data:`XTB_SUBSET` of kind ``xtb``.
+        workers: processes.
+        quiet: no progress on standard error.
+
+    Returns:
+        What ``geometries.json`` holds: structures, failures by reason and hashes, for each kind and split.
+
+    Raises:
+        MissingExtraError: RDKit is not installed, or tblite and kind ``xtb`` was asked for.
+        DataError: shards of another version of RDKit or tblite are there.
+    """
+    folder = Path(folder)
+    kinds = [kind for kind in KINDS if kind != "xtb" or _installed("tblite")] if kinds is None else kinds
+    for kind in kinds:
+        if not _installed("tblite" if kind == "xtb" else "rdkit"):
+            raise MissingExtraError(f"geometries of kind {kind}", "xtb" if kind == "xtb" else "smiles")
+    row_of = {gdb: row for row, gdb in enumerate(qm9.ids.tolist())}
+    plan = []
+    for kind in kinds:
+        for split in splits:
+            ids = [gdb for gdb in by_hash(qm9_ids(split), "qm9-geometries") if gdb in row_of]  # type: ignore[arg-type]
+            most = XTB_SUBSET[split] if kind == "xtb" and limit is None else limit
+            plan += [(kind, split, number, ids[:most][number * SHARD : (number + 1) * SHARD])
+                     for number in range(-(-len(ids[:most]) // SHARD))]
+    todo = [shard for shard in plan if not _is_made(_shard(folder, *shard[:3]), shard[0], shard[3])]
+    with _mapper(workers) as mapped, progress("geometries", "molecules", quiet=quiet) as tell:
+        done, of = 0, sum(len(shard[3]) for shard in todo)
+        for kind, split, number, ids in todo:
+            rows = [row_of[gdb] for gdb in ids]
+            first, last = qm9.ptr[rows].tolist(), qm9.ptr[[row + 1 for row in rows]].tolist()
+            numbers = [qm9.z[a:b].numpy() for a, b in zip(first, last)]
+            positions = [qm9.pos[a:b].numpy() for a, b in zip(first, last)]
+            made = []
+            for one in mapped(partial(molecule_geometries, kind), ids, numbers, positions):
+                made.append(one)
+                done += 1
+                tell(done, of, f"{kind}, {split}")
+            # A shorter one, of an earlier limit, gives way.
+            save(_to_store(kind, split, made, numbers), _shard(folder, kind, split, number), overwrite=True)
+    return _list(folder)
+
+
+def _shard(folder: Path, kind: str, split: str, number: int) -> Path:
+    return folder / kind / split / f"{number:05d}"
+
+
+def _is_made(shard: Path, kind: str, ids: Sequence[int]) -> bool:
+    """Whether a shard with all of ``ids`` is there; refuses one made by other versions."""
+    if not (shard / HEADER).is_file():
+        return False
+    meta = json.loads((shard / HEADER).read_text(encoding="utf-8"))["meta"]
+    if meta["versions"] != _versions(kind):
+        raise DataError(f"{shard} was made with {meta['versions']}, installed is {_versions(kind)}: geometries of two "
+                        "versions do not mix. Fix: install those versions, or choose another folder with --out.")
+    return meta["asked"][: len(ids)] == list(ids)
+
+
+class _mapper:
+    """``map`` in this process, or in several: results come in the order of the arguments either way."""
+
+    def __init__(self, workers: int) -> None:
+        self.pool = None
+        if workers > 1:
+            context = multiprocessing.get_context("spawn")
+            self.pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
+
+    def __enter__(self) -> Callable[..., Iterator[Made]]:
+        return map if self.pool is None else partial(self.pool.map, chunksize=8)
+
+    def __exit__(self, *error: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by tblite when it is first imported
+
+
+def _to_store(kind: str, split: str, made: Sequence[Made], numbers: Sequence[np.ndarray]) -> Store:
+    z = [z for one, z in zip(made, numbers) for _ in one.positions]
+    pos = [pos for one in made for pos in one.positions]
+    good = [one for one in made if one.failure is None]
+    meta: dict[str, Any] = {
+        "name": f"qm9-geometries-{kind}", "theory": _METHOD[kind], "license": LICENSE, "citation": list(CITATION),
+        "split": QM9_TEST_SHA256, "part": split, "versions": _versions(kind), "asked": [one.gdb for one in made],
+        "failures": {str(one.gdb): one.failure for one in made if one.failure is not None},
+    }
+    if kind == "bonds":
+        meta["smiles"] = [one.smiles for one in good]
+    return Store.from_tensors(
+        torch.from_numpy(np.concatenate([*z, np.empty(0, np.uint8)])),
+        torch.from_numpy(np.concatenate([*pos, np.empty((0, 3))]).astype(np.float32)),
+        n_atoms=torch.tensor([len(one) for one in z], dtype=torch.int64),
+        ids=torch.tensor([one.gdb for one in made for _ in one.positions], dtype=torch.int64),
+        labels={name: torch.tensor([value for one in good for value in one.labels[name]], dtype=torch.float64)
+                for name in _LABELS[kind]},
+        units=_LABELS[kind], edges=_edges(good) if kind == "bonds" else None, meta=meta,
+    )
+
+
+def _edges(made: Sequence[Made]) -> EdgeTable:
+    """Bonds in both directions, sorted by target; the attribute is the order, 1, 2 or 3 (Kekulé)."""
+    tables = []
+    for one in made:
+        assert one.bonds is not None
+        both = np.concatenate([one.bonds, one.bonds[:, [1, 0, 2]]])
+        tables.append(both[np.lexsort((both[:, 0], both[:, 1]))])
+    table = torch.from_numpy(np.concatenate([*tables, np.empty((0, 3), np.int64)]))
+    ptr = torch.tensor([0, *np.cumsum([len(one) for one in tables])], dtype=torch.int64)
+    return EdgeTable(ptr, table[:, :2].T.to(torch.uint8).contiguous(), None, attrs=table[:, 2:].float())
+
+
+def _versions(kind: str) -> dict[str, str]:
+    names = ("rdkit", "tblite") if kind == "xtb" else ("rdkit",)
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+# -- the whole -------------------------------------------------------------------------------------------------------
+
+
+def _headers(folder: Path, kind: str, split: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in sorted((folder / kind / split).glob(f"[0-9]*/{HEADER}")):
+        yield path.parent, json.loads(path.read_text(encoding="utf-8"))
+
+
+def _list(folder: Path) -> dict[str, Any]:
+    """Count what is there, and write it and the failures down."""
+    listed: dict[str, Any] = {}
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["kind", "split", "gdb", "reason"])
+    for kind in KINDS:
+        for split in SPLITS:
+            headers = [header for _, header in _headers(folder, kind, split)]
+            if not headers:
+                continue
+            failures = {int(gdb): reason for header in headers for gdb, reason in header["meta"]["failures"].items()}
+            writer.writerows([kind, split, gdb, reason] for gdb, reason in sorted(failures.items()))
+            digest = hashlib.sha256("".join(header["tensors"]["sha256"] for header in headers).encode()).hexdigest()
+            asked = sum(len(header["meta"]["asked"]) for header in headers)
+            listed.setdefault(kind, {})[split] = {
+                "molecules": asked - len(failures), "of": QM9_SIZES[split],
+                "structures": sum(header["structures"] for header in headers), "failed": len(failures),
+                "reasons": dict(Counter(_category(reason) for reason in failures.values()).most_common()),
+                "versions": headers[0]["meta"]["versions"], "sha256": digest,
+            }
+    write_text(folder / "geometries.json", json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "failures.csv", table.getvalue())
+    return listed
+
+
+def _category(reason: str) -> str:
+    """A reason without what it says of the one molecule."""
+    return reason.split(" for '")[0].split(":")[0].rstrip(".")
+
+
+def open_geometries(folder: str | Path, kind: str, *, splits: Iterable[str] = SPLITS, qm9: Store | None = None) -> Store:
+    """All geometries of one kind that are made so far, as one store.
+
+    Args:
+        folder: what :func:`make` wrote into.
+        kind: of :data:`KINDS`.
+        splits: of :data:`SPLITS`.
+        qm9: where the labels at the B3LYP minimum are taken from, joined by gdb index; none by default.
+
+    Raises:
+        DataError: there are none, or ``qm9`` lacks a molecule.
+    """
+    shards = [load(shard) for split in splits for shard, _ in _headers(Path(folder), kind, split)]
+    if not shards:
+        raise DataError(f"{folder} holds no geometries of kind '{kind}' of {', '.join(splits)}. Fix: make them with "
+                        f"`zoo data make qm9-geometries --only {kind} --out {folder}`.")
+    labels = {name: torch.cat([shard.labels[name] for shard in shards]) for name in _LABELS[kind]}
+    units = dict(_LABELS[kind])
+    ids = torch.cat([shard.ids for shard in shards])
+    if qm9 is not None:
+        labels |= {name: column[_rows(qm9, ids)] for name, column in qm9.labels.items()}
+        units |= qm9.units
+    meta = {name: value for name, value in shards[0].meta.items() if name not in ("part", "asked", "failures", "smiles")}
+    if kind == "bonds":
+        meta["smiles"] = [smiles for shard in shards for smiles in shard.meta["smiles"]]
+    return Store.from_tensors(
+        torch.cat([shard.z for shard in shards]), torch.cat([shard.pos for shard in shards]),
+        n_atoms=torch.cat([shard.n_atoms for shard in shards]), ids=ids, labels=labels, units=units, meta=meta,
+        edges=_joined([shard.edges for shard in shards if shard.edges is not None]),
+    )
+
+
+def _rows(qm9: Store, ids: Tensor) -> Tensor:
+    """Row of each gdb index in ``qm9``."""
+    known, order = qm9.ids.sort()
+    at = torch.searchsorted(known, ids).clamp(max=len(known) - 1)
+    if not torch.equal(known[at], ids):
+        missing = ids[known[at] != ids]
+        raise DataError(f"{qm9!r} lacks gdb {int(missing[0])} and {len(missing) - 1} more of these geometries. "
+                        "Fix: give the QM9 they were made from.")
+    return order[at]
+
+
+def _joined(tables: Sequence[EdgeTable]) -> EdgeTable | None:
+    if not tables:
+        return None
+    counts = torch.cat([table.ptr.diff() for table in tables])
+    return EdgeTable(torch.cat([counts.new_zeros(1), counts.cumsum(0)]), torch.cat([t.index for t in tables], 1), None,
+                     attrs=torch.cat([t.attrs for t in tables if t.attrs is not None]))

@@ -1,0 +1,131 @@
+"""Minima of the force field MMFF94: nearest to a geometry, or of conformers embedded from a SMILES alone (RDKit)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.errors import MissingExtraError, StructureError
+from zoo.structures.bonds import same_stereo
+from zoo.units import factor
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+__all__ = ["Minimum", "conformers", "distinct", "mmff_minimum"]
+
+SAME_ENERGY = 1e-3  # eV
+SAME_DISTANCE = 0.05  # Å
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """A minimum of a force field or of a semi-empirical method.
+
+    Attributes:
+        positions: (n, 3) float64, Å.
+        energy: eV, of that method.
+    """
+
+    positions: np.ndarray
+    energy: float
+
+
+def mmff_minimum(molecule: Mol, conformer: int = -1) -> Minimum:
+    """The MMFF94 minimum that a minimisation from a conformer of ``molecule`` ends in; the molecule stays as it is.
+
+    Raises:
+        StructureError: MMFF94 lacks parameters for it, or 10,000 steps do not converge.
+    """
+    from rdkit import Chem, rdBase
+    from rdkit.Chem import rdForceFieldHelpers
+
+    own = Chem.Mol(molecule, False, conformer)
+    with rdBase.BlockLogs():
+        properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(own)
+    if properties is None:
+        raise StructureError("MMFF94 has no parameters for this molecule. Fix: use another method's geometry.")
+    field = rdForceFieldHelpers.MMFFGetMoleculeForceField(own, properties)
+    field.Initialize()
+    if all(field.Minimize(maxIts=1000) for _ in range(10)):
+        raise StructureError("MMFF94 does not converge in 10,000 steps. Fix: start from another geometry.")
+    return Minimum(np.array(own.GetConformer().GetPositions()), field.CalcEnergy() * factor("kcal/mol", "eV"))
+
+
+def conformers(smiles: str, *, count: int = 10, seed: int = 0) -> tuple[Mol, list[Minimum]]:
+    """Distinct MMFF94 minima of ``count`` embeddings (ETKDGv3), lowest energy first, and the molecule in their atom order.
+
+    The same for every call with one version of RDKit. Mirror images count as one.
+
+    Raises:
+        MissingExtraError: RDKit is not installed.
+        StructureError: the SMILES cannot be parsed or embedded, or MMFF94 has no minimum of it.
+    """
+    try:
+        from rdkit import Chem, rdBase
+    except ImportError:
+        raise MissingExtraError("reading SMILES", "smiles") from None
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(smiles)
+        if molecule is None or molecule.GetNumAtoms() == 0:
+            raise StructureError(f"'{smiles}' is no SMILES that RDKit can parse. Fix: correct the SMILES.")
+        molecule = Chem.AddHs(molecule)
+        made = _embed(molecule, count, seed)
+    if not made:
+        raise StructureError(f"RDKit finds no three-dimensional structure for '{smiles}'. Fix: give a structure file.")
+    minima, reasons = [], []
+    for conformer in made:
+        try:
+            minima.append(mmff_minimum(molecule, conformer))
+        except StructureError as error:
+            reasons.append(error)
+    if not minima:
+        raise reasons[0]
+    numbers = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()])
+    return molecule, distinct(numbers, minima)
+
+
+def _embed(molecule: Mol, count: int, seed: int) -> list[int]:
+    """Put up to ``count`` conformers with the molecule's stereochemistry into it; returns their ids.
+
+    In small cages RDKit's test of the chiral volumes refuses nearly every attempt. Those molecules are embedded without
+    it, more often, and what has the wrong stereochemistry is mirrored or dropped.
+    """
+    from rdkit.Chem import rdDistGeom
+
+    parameters: Any = rdDistGeom.ETKDGv3()
+    parameters.randomSeed = seed
+    parameters.maxIterations = 10
+    made = list(rdDistGeom.EmbedMultipleConfs(molecule, count, parameters))
+    if made:
+        return made
+    parameters.enforceChirality = False
+    for conformer in list(rdDistGeom.EmbedMultipleConfs(molecule, 10 * count, parameters)):
+        positions = molecule.GetConformer(conformer).GetPositions()
+        fits = [hand for hand in (1.0, -1.0) if same_stereo(molecule, positions * [hand, 1.0, 1.0])]
+        if fits and len(made) < count:
+            molecule.GetConformer(conformer).SetPositions(positions * [fits[0], 1.0, 1.0])
+            made.append(conformer)
+    return made
+
+
+def distinct(numbers: np.ndarray, minima: list[Minimum]) -> list[Minimum]:
+    """Without duplicates, lowest energy first.
+
+    Two minima are one if their energies agree to 1 meV and their interatomic distances, sorted within each pair of
+    elements, to 0.05 Å: whatever the order of like atoms, turned or mirrored.
+    """
+    i, j = np.triu_indices(len(numbers), 1)
+    kinds = np.minimum(numbers[i], numbers[j]) * 256 + np.maximum(numbers[i], numbers[j])
+    kept: list[Minimum] = []
+    known: list[np.ndarray] = []
+    for minimum in sorted(minima, key=lambda one: one.energy):
+        distances = np.linalg.norm(minimum.positions[i] - minimum.positions[j], axis=1)
+        distances = distances[np.lexsort((distances, kinds))]
+        if not any(abs(one.energy - minimum.energy) < SAME_ENERGY
+                   and np.abs(other - distances).max(initial=0.0) < SAME_DISTANCE for one, other in zip(kept, known)):
+            kept.append(minimum)
+            known.append(distances)
+    return kept
