@@ -20,7 +20,7 @@ cache = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS,
                     help="What is in the Hub's cache: list it, verify it, take away what is broken.")
 registry = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS,
                        help="Registries of others, whose models appear under `zoo list`.")
-data = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS, help="Data sets: make them, on the Hub.")
+data = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS, help="Data sets: make, push and pull them.")
 
 Private = Annotated[bool, typer.Option("--private", help="Make the repository private when it is created.")]
 Tag = Annotated[str | None, typer.Option(help="Name the commit, such as v1.0.")]
@@ -240,12 +240,16 @@ def data_pull(
 
 @data.command("make")
 def data_make(
-    name: Annotated[str, typer.Argument(help="qm9-geometries: bonds, MMFF94 and GFN2-xTB minima, conformers of SMILES.")],
+    name: Annotated[str, typer.Argument(help="qm9-geometries: bonds, MMFF94 and xTB minima, conformers of SMILES.")],
     out: Annotated[Path | None, typer.Option(help="Folder; what is there is kept, and the rest is made. "
                                                   "By default $ZOO_HOME/data/qm9-geometries.")] = None,
-    source: Annotated[Path | None, typer.Option("--data", help="QM9 in any form; the package qm9pack if absent.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="bonds, mmff, smiles or xtb (repeatable); all if absent.")] = None,
-    split: Annotated[list[str] | None, typer.Option(help="test, val or train (repeatable); all if absent.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--data", help="QM9 in any form; the package qm9pack by default.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="bonds, mmff, smiles or xtb (repeatable); all by default.")
+    ] = None,
+    split: Annotated[list[str] | None, typer.Option(help="test, val, train (repeatable); all by default.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Molecules of each split and kind.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
@@ -257,8 +261,9 @@ def data_make(
         raise UnknownNameError(f"no data set '{name}' can be made{did_you_mean(name, ['qm9-geometries'])} "
                                "Fix: zoo data make qm9-geometries.")
     from zoo.data.qm9 import open_qm9
-    from zoo.data.qm9_geometries import KINDS, SPLITS, make
+    from zoo.data.qm9_geometries import SPLITS, make
     from zoo.files.home import home
+    from zoo.structures.geometries import KINDS
 
     for chosen, known in ((only, KINDS), (split, SPLITS)):
         for word in chosen or ():

@@ -1,4 +1,4 @@
-"""Other geometries of QM9's molecules than B3LYP's: bonds, MMFF94 and GFN2-xTB minima, conformers from the SMILES alone.
+"""Geometries of QM9's molecules other than B3LYP's: MMFF94 and GFN2-xTB minima, conformers from the SMILES alone.
 
 A folder of shards, ``KIND/SPLIT/NNNNN``: each a :class:`~zoo.data.store.Store` of up to 1,000 molecules, written whole
 once, so that a run can be cut short and goes on. Within a split, molecules come in the order of
@@ -17,9 +17,8 @@ import json
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,123 +31,17 @@ from zoo.data.files import HEADER, load, save
 from zoo.data.qm9 import CITATION, LICENSE
 from zoo.data.splits import QM9_SIZES, QM9_TEST_SHA256, by_hash, qm9_ids
 from zoo.data.store import EdgeTable, Store
-from zoo.errors import DataError, MissingExtraError, StructureError
+from zoo.errors import DataError, MissingExtraError
 from zoo.files.replacing import write_text
 from zoo.process.progress import progress
-from zoo.structures.bonds import molecule_from_geometry, same_molecule, smiles_of
-from zoo.structures.conformers import Minimum, conformers, mmff_minimum
-from zoo.structures.xtb import xtb_minimum
+from zoo.structures.geometries import KINDS, LABELS, METHODS, Made, molecule_geometries
 
-__all__ = ["KINDS", "SPLITS", "Made", "make", "molecule_geometries", "open_geometries"]
+__all__ = ["SPLITS", "make", "open_geometries"]
 
-KINDS = ("bonds", "mmff", "smiles", "xtb")
 SPLITS = ("test", "val", "train")
 SHARD = 1000
-EMBEDDED = 10
-"""Conformers embedded from each SMILES."""
-KEPT = 3
-"""Of those, the distinct ones that are kept, lowest energy first."""
 XTB_SUBSET = {"test": 1000, "val": 1000, "train": 5000}
 """GFN2-xTB takes a hundred times as long as MMFF94: molecules of each split unless a limit is given."""
-
-_METHOD = {"bonds": "B3LYP/6-31G(2df,p)", "mmff": "MMFF94", "smiles": "ETKDGv3, MMFF94", "xtb": "GFN2-xTB"}
-
-
-# -- one molecule --------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Made:
-    """What came of one molecule.
-
-    Attributes:
-        gdb: its index.
-        positions: (n, 3) each, Å, in QM9's order of atoms.
-        labels: one value per structure.
-        bonds: (b, 3) atom, atom, order; kind ``bonds`` only.
-        smiles: kind ``bonds`` only.
-        failure: why there is no structure, or ``None``.
-    """
-
-    gdb: int
-    positions: list[np.ndarray] = field(default_factory=list)
-    labels: dict[str, list[float]] = field(default_factory=dict)
-    bonds: np.ndarray | None = None
-    smiles: str = ""
-    failure: str | None = None
-
-
-def molecule_geometries(kind: str, gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
-    """One molecule's geometries of one kind from its B3LYP geometry; of kind ``smiles`` from its bonds alone.
-
-    Args:
-        kind: of :data:`KINDS`.
-        gdb: its index, the seed of the embedding.
-        numbers: (n,) atomic numbers.
-        positions: (n, 3), Å.
-    """
-    numbers, positions = numbers.astype(np.int64), positions.astype(np.float64)
-    try:
-        return _OF_KIND[kind](gdb, numbers, positions)
-    except StructureError as error:
-        return Made(gdb, failure=str(error).split(" Fix:")[0])
-
-
-def _bonds(gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
-    from rdkit import Chem
-
-    molecule = molecule_from_geometry(numbers, positions)
-    smiles = smiles_of(molecule)
-    Chem.Kekulize(molecule, clearAromaticFlags=True)
-    bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), b.GetBondTypeAsDouble()) for b in molecule.GetBonds()]
-    return Made(gdb, [positions], {}, np.array(bonds, dtype=np.int64).reshape(-1, 3), smiles)
-
-
-def _mmff(gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
-    molecule = molecule_from_geometry(numbers, positions)
-    return _checked(gdb, molecule, mmff_minimum(molecule), positions, "mmff_energy")
-
-
-def _xtb(gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
-    molecule = molecule_from_geometry(numbers, positions)
-    return _checked(gdb, molecule, xtb_minimum(numbers, positions), positions, "xtb_energy")
-
-
-def _checked(gdb: int, molecule: Any, minimum: Minimum, start: np.ndarray, energy: str) -> Made:
-    if change := same_molecule(molecule, minimum.positions):
-        return Made(gdb, failure=change)
-    return Made(gdb, [minimum.positions], {energy: [minimum.energy], "rmsd": [rmsd(minimum.positions, start)]})
-
-
-def _smiles(gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
-    molecule = molecule_from_geometry(numbers, positions)
-    embedded, minima = conformers(smiles_of(molecule), count=EMBEDDED, seed=gdb)
-    order = list(embedded.GetSubstructMatch(molecule, useChirality=True))
-    if len(order) != len(numbers):
-        return Made(gdb, failure="the molecule of the SMILES is not the molecule the SMILES was written of")
-    placed = [Minimum(one.positions[order], one.energy) for one in minima]
-    changes = [same_molecule(molecule, one.positions) for one in placed]
-    good = [one for one, change in zip(placed, changes) if change is None]
-    if not good:
-        return Made(gdb, failure=changes[0])
-    kept = good[:KEPT]
-    return Made(gdb, [one.positions for one in kept],
-                {"mmff_energy": [one.energy for one in kept], "conformers": [float(len(good))] * len(kept)})
-
-
-_OF_KIND: Mapping[str, Callable[[int, np.ndarray, np.ndarray], Made]] = {
-    "bonds": _bonds, "mmff": _mmff, "smiles": _smiles, "xtb": _xtb,
-}
-_LABELS = {"bonds": {}, "mmff": {"mmff_energy": "eV", "rmsd": "Å"}, "smiles": {"mmff_energy": "eV", "conformers": "1"},
-           "xtb": {"xtb_energy": "eV", "rmsd": "Å"}}
-
-
-def rmsd(positions: np.ndarray, others: np.ndarray) -> float:
-    """Root mean square distance of like atoms, Å, after the best translation and rotation (Kabsch 1976)."""
-    a, b = positions - positions.mean(0), others - others.mean(0)
-    u, size, vt = np.linalg.svd(a.T @ b)
-    size[-1] *= np.sign(np.linalg.det(u @ vt))
-    return float(np.sqrt(max(0.0, (a**2).sum() + (b**2).sum() - 2 * size.sum()) / len(a)))
 
 
 # -- shards ----------------------------------------------------------------------------------------------------------
@@ -246,7 +139,7 @@ def _to_store(kind: str, split: str, made: Sequence[Made], numbers: Sequence[np.
     pos = [pos for one in made for pos in one.positions]
     good = [one for one in made if one.failure is None]
     meta: dict[str, Any] = {
-        "name": f"qm9-geometries-{kind}", "theory": _METHOD[kind], "license": LICENSE, "citation": list(CITATION),
+        "name": f"qm9-geometries-{kind}", "theory": METHODS[kind], "license": LICENSE, "citation": list(CITATION),
         "split": QM9_TEST_SHA256, "part": split, "versions": _versions(kind), "asked": [one.gdb for one in made],
         "failures": {str(one.gdb): one.failure for one in made if one.failure is not None},
     }
@@ -258,8 +151,8 @@ def _to_store(kind: str, split: str, made: Sequence[Made], numbers: Sequence[np.
         n_atoms=torch.tensor([len(one) for one in z], dtype=torch.int64),
         ids=torch.tensor([one.gdb for one in made for _ in one.positions], dtype=torch.int64),
         labels={name: torch.tensor([value for one in good for value in one.labels[name]], dtype=torch.float64)
-                for name in _LABELS[kind]},
-        units=_LABELS[kind], edges=_edges(good) if kind == "bonds" else None, meta=meta,
+                for name in LABELS[kind]},
+        units=LABELS[kind], edges=_edges(good) if kind == "bonds" else None, meta=meta,
     )
 
 
@@ -323,7 +216,8 @@ def _category(reason: str) -> str:
     return reason.split(" for '")[0].split(":")[0].rstrip(".")
 
 
-def open_geometries(folder: str | Path, kind: str, *, splits: Iterable[str] = SPLITS, qm9: Store | None = None) -> Store:
+def open_geometries(folder: str | Path, kind: str, *, splits: Iterable[str] = SPLITS,
+                    qm9: Store | None = None) -> Store:
     """All geometries of one kind that are made so far, as one store.
 
     Args:
@@ -339,13 +233,14 @@ def open_geometries(folder: str | Path, kind: str, *, splits: Iterable[str] = SP
     if not shards:
         raise DataError(f"{folder} holds no geometries of kind '{kind}' of {', '.join(splits)}. Fix: make them with "
                         f"`zoo data make qm9-geometries --only {kind} --out {folder}`.")
-    labels = {name: torch.cat([shard.labels[name] for shard in shards]) for name in _LABELS[kind]}
-    units = dict(_LABELS[kind])
+    labels = {name: torch.cat([shard.labels[name] for shard in shards]) for name in LABELS[kind]}
+    units = dict(LABELS[kind])
     ids = torch.cat([shard.ids for shard in shards])
     if qm9 is not None:
         labels |= {name: column[_rows(qm9, ids)] for name, column in qm9.labels.items()}
         units |= qm9.units
-    meta = {name: value for name, value in shards[0].meta.items() if name not in ("part", "asked", "failures", "smiles")}
+    of_shard = ("part", "asked", "failures", "smiles")
+    meta = {name: value for name, value in shards[0].meta.items() if name not in of_shard}
     if kind == "bonds":
         meta["smiles"] = [smiles for shard in shards for smiles in shard.meta["smiles"]]
     return Store.from_tensors(

@@ -1,4 +1,4 @@
-"""Which atoms of a neutral molecule are bonded, and how, read off its geometry; and whether a geometry still says so."""
+"""Which atoms of a neutral molecule are bonded, and how, from its geometry; and whether a geometry keeps its bonds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["FACTORS", "bonded", "molecule_from_geometry", "same_molecule", "same_stereo", "smiles_of"]
 
 FACTORS = (1.2, 1.15, 1.25, 1.3)
-"""Two atoms are bonded when they are nearer than a factor times the sum of their covalent radii (Cordero 2008). The first
-factor that gives a neutral molecule with complete valences is taken: cages such as bicyclo[1.1.1]pentane need a smaller
-one, long bonds a larger one."""
+"""Two atoms are bonded when they are nearer than a factor times the sum of their covalent radii (Cordero 2008). The
+first factor that gives a neutral molecule with complete valences is taken: cages such as bicyclo[1.1.1]pentane need a
+smaller one, long bonds a larger one."""
 
 
 def bonded(numbers: np.ndarray, positions: np.ndarray, factor: float = FACTORS[0]) -> np.ndarray:
@@ -56,8 +56,8 @@ def molecule_from_geometry(numbers: np.ndarray, positions: np.ndarray) -> Mol:
                 return _with_orders(numbers, positions, bonded(numbers, positions, factor))
             except (ValueError, RuntimeError, Chem.MolSanitizeException) as error:
                 reasons.append(str(error).strip().splitlines()[0])
-    raise StructureError(f"no neutral closed-shell molecule has this geometry: {reasons[0]}. Fix: give a neutral molecule "
-                         "in one piece, or its SMILES.")
+    raise StructureError(f"no neutral closed-shell molecule has this geometry: {reasons[0]}. Fix: give a neutral "
+                         "molecule in one piece, or its SMILES.")
 
 
 def _with_orders(numbers: np.ndarray, positions: np.ndarray, near: np.ndarray) -> Mol:

@@ -55,7 +55,7 @@ def mmff_minimum(molecule: Mol, conformer: int = -1) -> Minimum:
 
 
 def conformers(smiles: str, *, count: int = 10, seed: int = 0) -> tuple[Mol, list[Minimum]]:
-    """Distinct MMFF94 minima of ``count`` embeddings (ETKDGv3), lowest energy first, and the molecule in their atom order.
+    """A molecule, and distinct MMFF94 minima of ``count`` embeddings (ETKDGv3), lowest energy first, in its atom order.
 
     The same for every call with one version of RDKit. Mirror images count as one.
 
