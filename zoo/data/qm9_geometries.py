@@ -27,10 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.files import HEADER, load, save
-from zoo.data.qm9 import CITATION, LICENSE
+from zoo.data.edge_table import EdgeTable
+from zoo.data.files import HEADER
+from zoo.data.qm9_published import CITATION, LICENSE
 from zoo.data.splits import QM9_SIZES, QM9_TEST_SHA256, by_hash, qm9_ids
-from zoo.data.store import EdgeTable, Store
+from zoo.data.store import Store
 from zoo.errors import DataError, MissingExtraError
 from zoo.files.replacing import write_text
 from zoo.process.progress import progress
@@ -69,9 +70,10 @@ def make(qm9: Store, folder: str | Path, *, kinds: Sequence[str] | None = None, 
     """
     folder = Path(folder)
     kinds = [kind for kind in KINDS if kind != "xtb" or _installed("tblite")] if kinds is None else kinds
-    for kind in kinds:
-        if not _installed("tblite" if kind == "xtb" else "rdkit"):
-            raise MissingExtraError(f"geometries of kind {kind}", "xtb" if kind == "xtb" else "smiles")
+    if not _installed("rdkit"):
+        raise MissingExtraError("making geometries", "smiles")
+    if "xtb" in kinds and not _installed("tblite"):
+        raise MissingExtraError("geometries of GFN2-xTB", "xtb")
     row_of = {gdb: row for row, gdb in enumerate(qm9.ids.tolist())}
     plan = []
     for kind in kinds:
@@ -94,7 +96,7 @@ def make(qm9: Store, folder: str | Path, *, kinds: Sequence[str] | None = None, 
                 done += 1
                 tell(done, of, f"{kind}, {split}")
             # A shorter one, of an earlier limit, gives way.
-            save(_to_store(kind, split, made, numbers), _shard(folder, kind, split, number), overwrite=True)
+            _to_store(kind, split, made, numbers).save(_shard(folder, kind, split, number), overwrite=True)
     return _list(folder)
 
 
@@ -229,7 +231,7 @@ def open_geometries(folder: str | Path, kind: str, *, splits: Iterable[str] = SP
     Raises:
         DataError: there are none, or ``qm9`` lacks a molecule.
     """
-    shards = [load(shard) for split in splits for shard, _ in _headers(Path(folder), kind, split)]
+    shards = [Store.load(shard) for split in splits for shard, _ in _headers(Path(folder), kind, split)]
     if not shards:
         raise DataError(f"{folder} holds no geometries of kind '{kind}' of {', '.join(splits)}. Fix: make them with "
                         f"`zoo data make qm9-geometries --only {kind} --out {folder}`.")
