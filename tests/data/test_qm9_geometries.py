@@ -16,7 +16,7 @@ from zoo.data import qm9_geometries
 from zoo.data.qm9_geometries import make, open_geometries
 from zoo.data.sample import open_sample
 from zoo.errors import DataError, StructureError
-from zoo.structures.bonds import molecule_from_geometry, same_molecule, same_stereo, smiles_of
+from zoo.structures.bonds import molecule_from_geometry, same_bonds, same_stereo, smiles_of
 from zoo.structures.conformers import Minimum, conformers, distinct, mmff_minimum
 from zoo.structures.geometries import OF_KIND, molecule_geometries, rmsd
 
@@ -66,11 +66,12 @@ def test_a_geometry_that_is_no_neutral_molecule_is_refused():
 def test_a_mirror_image_and_a_broken_bond_are_seen():
     numbers, positions = geometry("C[C@H](N)O")
     molecule = molecule_from_geometry(numbers, positions)
-    assert same_molecule(molecule, positions) is None
-    assert same_molecule(molecule, positions * [-1, 1, 1]) == "stereochemistry changed"
+    assert same_bonds(molecule, positions) and same_stereo(molecule, positions)
+    mirrored = positions * [-1, 1, 1]
+    assert same_bonds(molecule, mirrored) and not same_stereo(molecule, mirrored)
     positions = positions.copy()
     positions[-1] += 3.0
-    assert same_molecule(molecule, positions) == "bonds changed"
+    assert not same_bonds(molecule, positions)
 
 
 def test_stereochemistry_that_the_smiles_leaves_open_may_be_either():
@@ -81,7 +82,7 @@ def test_stereochemistry_that_the_smiles_leaves_open_may_be_either():
 def test_cages_that_the_volume_test_refuses_are_embedded():
     smiles = "COC(=O)[C@H]1[C@H]2C[C@@H]1C2"
     molecule, minima = conformers(smiles, count=4, seed=3)
-    assert all(same_molecule(molecule, one.positions) is None for one in minima)
+    assert all(same_bonds(molecule, one.positions) and same_stereo(molecule, one.positions) for one in minima)
 
 
 def test_conformers_are_distinct_ascending_and_repeatable():
@@ -123,7 +124,8 @@ def test_atoms_are_in_the_order_of_qm9(sample, made):
             z, pos = store.z[store.ptr[k] : store.ptr[k + 1]], store.pos[store.ptr[k] : store.ptr[k + 1]]
             assert torch.equal(z, sample.z[a:b])
             molecule = molecule_from_geometry(z.numpy(), sample.pos[a:b].numpy())
-            assert same_molecule(molecule, pos.numpy().astype(np.float64)) is None
+            assert same_bonds(molecule, pos.numpy().astype(np.float64))
+            assert kind == "mmff" or same_stereo(molecule, pos.numpy().astype(np.float64))
 
 
 def test_splits_do_not_mix_and_labels_are_joined(sample, made):

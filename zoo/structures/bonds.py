@@ -12,7 +12,7 @@ from zoo.errors import MissingExtraError, StructureError
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-__all__ = ["FACTORS", "bonded", "molecule_from_geometry", "same_molecule", "same_stereo", "smiles_of"]
+__all__ = ["FACTORS", "bonded", "molecule_from_geometry", "same_bonds", "same_stereo", "smiles_of"]
 
 FACTORS = (1.2, 1.15, 1.25, 1.3)
 """Two atoms are bonded when they are nearer than a factor times the sum of their covalent radii (Cordero 2008). The
@@ -103,12 +103,10 @@ def same_stereo(molecule: Mol, positions: np.ndarray) -> bool:
     return bool(there.HasSubstructMatch(molecule, useChirality=True))
 
 
-def same_molecule(molecule: Mol, positions: np.ndarray) -> str | None:
-    """``None`` if the atoms are still bonded as in ``molecule`` and have its stereochemistry, else what changed."""
+def same_bonds(molecule: Mol, positions: np.ndarray) -> bool:
+    """Whether the atoms at ``positions`` (n, 3) are bonded as in ``molecule``."""
     from rdkit import Chem
 
     numbers = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()])
     wanted = Chem.GetAdjacencyMatrix(molecule).astype(bool)
-    if not any(np.array_equal(bonded(numbers, positions, factor), wanted) for factor in FACTORS):
-        return "bonds changed"
-    return None if same_stereo(molecule, positions) else "stereochemistry changed"
+    return any(np.array_equal(bonded(numbers, positions, factor), wanted) for factor in FACTORS)

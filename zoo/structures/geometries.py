@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import StructureError
-from zoo.structures.bonds import molecule_from_geometry, same_molecule, smiles_of
+from zoo.structures.bonds import molecule_from_geometry, same_bonds, same_stereo, smiles_of
 from zoo.structures.conformers import Minimum, conformers, mmff_minimum
 from zoo.structures.xtb import xtb_minimum
 
@@ -92,8 +92,9 @@ def _xtb(gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
 
 
 def _checked(gdb: int, molecule: Any, minimum: Minimum, start: np.ndarray, energy: str) -> Made:
-    if change := same_molecule(molecule, minimum.positions):
-        return Made(gdb, failure=change)
+    # Not the stereochemistry: in cages, a carbon with all neighbours on one side changes its sign at a tiny motion.
+    if not same_bonds(molecule, minimum.positions):
+        return Made(gdb, failure="bonds changed")
     return Made(gdb, [minimum.positions], {energy: [minimum.energy], "rmsd": [rmsd(minimum.positions, start)]})
 
 
@@ -104,10 +105,10 @@ def _smiles(gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
     if len(order) != len(numbers):
         return Made(gdb, failure="the molecule of the SMILES is not the molecule the SMILES was written of")
     placed = [Minimum(one.positions[order], one.energy) for one in minima]
-    changes = [same_molecule(molecule, one.positions) for one in placed]
-    good = [one for one, change in zip(placed, changes) if change is None]
+    whole = [one for one in placed if same_bonds(molecule, one.positions)]
+    good = [one for one in whole if same_stereo(molecule, one.positions)]
     if not good:
-        return Made(gdb, failure=changes[0])
+        return Made(gdb, failure="stereochemistry changed" if whole else "bonds changed")
     kept = good[:KEPT]
     return Made(gdb, [one.positions for one in kept],
                 {"mmff_energy": [one.energy for one in kept], "conformers": [float(len(good))] * len(kept)})
