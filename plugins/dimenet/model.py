@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.graph import Graph, neighbor_tables, reverse_edges
-from zoo.nn import BesselBasis, PolynomialEnvelope, add_scratch, blockwise, gather, mul_scratch, silu, sum_by
+from zoo.nn import BesselBasis, PolynomialEnvelope, blockwise, gather, silu, sum_by
 from zoo.nn.spherical import SphericalBesselBasis, circular_harmonics
 
 
@@ -118,7 +118,7 @@ class _Angular:
         def meet(harmonics: Tensor, radial: Tensor, row: Tensor) -> Tensor:
             atoms, width = row.shape
             messages = (radial.flatten(0, 1) @ filters).view(-1, degrees, channels)
-            messages = mul_scratch(messages, gather(x, row.flatten())[:, None])
+            messages = messages * gather(x, row.flatten())[:, None]
             return harmonics @ messages.view(atoms, width * degrees, channels)
 
         sums = []
@@ -143,9 +143,9 @@ class EmbeddingBlock(nn.Module):
     def forward(self, graph: Graph, rbf: Tensor) -> Tensor:
         h = self.element(graph.z)
         to_target, to_source, to_radial = self.message.weight.chunk(3, dim=1)
-        x = F.linear(silu(self.radial(rbf), scratch=True), to_radial, self.message.bias)
-        x = add_scratch(gather(h @ to_target.t(), graph.target), x)
-        return silu(add_scratch(gather(h @ to_source.t(), graph.source), x), scratch=True)
+        x = F.linear(silu(self.radial(rbf)), to_radial, self.message.bias)
+        x = x + gather(h @ to_target.t(), graph.target)
+        return silu(x + gather(h @ to_source.t(), graph.source))
 
 
 class ResidualLayer(nn.Module):
@@ -157,7 +157,7 @@ class ResidualLayer(nn.Module):
         self.second = _orthogonal(hidden, hidden, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return add_scratch(x, silu(self.second(silu(self.first(x), scratch=True)), scratch=True))
+        return x + silu(self.second(silu(self.first(x))))
 
 
 class InteractionBlock(nn.Module):
@@ -195,16 +195,16 @@ class InteractionBlock(nn.Module):
         if angular.weight is not None:
             m = m * angular.weight
         if angular.all_edges:
-            return blockwise(lambda x, m: self._update(x, silu(self.up(m), scratch=True)), x, m)
+            return blockwise(lambda x, m: self._update(x, silu(self.up(m))), x, m)
         m = x.new_zeros(x.shape).index_add(0, angular.edge, silu(self.up(m)))
         return blockwise(self._update, x, m)
 
     def _to_exchange(self, x: Tensor, radial: Tensor) -> Tensor:
-        return silu(self.down(mul_scratch(silu(self.from_neighbour(x), scratch=True), radial)), scratch=True)
+        return silu(self.down(silu(self.from_neighbour(x)) * radial))
 
     def _update(self, x: Tensor, m: Tensor) -> Tensor:
-        h = self.before_skip(add_scratch(m, silu(self.from_self(x), scratch=True)))
-        return self.after_skip(add_scratch(x, silu(self.skip(h), scratch=True)))
+        h = self.before_skip(m + silu(self.from_self(x)))
+        return self.after_skip(x + silu(self.skip(h)))
 
 
 class OutputBlock(nn.Module):
@@ -217,9 +217,9 @@ class OutputBlock(nn.Module):
         self.layers = nn.ModuleList(_orthogonal(out_emb, out_emb, bias=True) for _ in range(layers))
 
     def forward(self, x: Tensor, rbf: Tensor, graph: Graph) -> Tensor:
-        h = self.up(sum_by(mul_scratch(self.radial(rbf), x), graph.target, graph.num_nodes))
+        h = self.up(sum_by(self.radial(rbf) * x, graph.target, graph.num_nodes))
         for layer in self.layers:
-            h = silu(layer(h), scratch=True)
+            h = silu(layer(h))
         return h
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo.nn import gather, sum_by
+from zoo.nn import FusedOperation, Use, gather, sum_by
 
 from .coupling import ExactConstants, coupling_matrix
 from .irreps import Irrep, Multiplicities, paths
@@ -23,13 +23,16 @@ __all__ = ["Convolution", "Features"]
 Features = dict[Irrep, Tensor]
 
 
-class Convolution(ExactConstants):
+class Convolution(ExactConstants, FusedOperation):
     """Σ over neighbours of weights × (features ⊗ harmonics), channel by channel: features → mid features.
 
     The mid features of an irrep are those of its paths, one after the other along the channels; ``num_weights`` is
     the number of radial weights an edge needs, path after path, and ``floats_per_slot`` the most numbers that an
-    edge has in a product at a time.
+    edge has in a product at a time. The fused form sums over the neighbours of a block of atoms at a time; the plain
+    one goes edge by edge, which is what graph compilers take.
     """
+
+    use = Use()
 
     def __init__(self, irreps_in: Multiplicities, irreps_out: Multiplicities, lmax: int) -> None:
         self.paths = paths(irreps_in, irreps_out, lmax)
@@ -51,11 +54,16 @@ class Convolution(ExactConstants):
 
     def forward(self, features: Features, weights: Tensor, neighbors: Neighbors) -> Features:
         """Features (N, 2l + 1, C) per irrep and ``weights`` (P, num_weights) → mid features (N, 2l + 1, C')."""
-        if neighbors.blocks is None:
-            return self._plain(features, weights, neighbors)
+        form = self.fused if self.uses_fused(features, weights, neighbors) else self.plain
+        return form(features, weights, neighbors)
+
+    def numbers(self, features: Features, weights: Tensor, neighbors: Neighbors) -> int:
+        return 0 if neighbors.blocks is None else max(1, neighbors.source.shape[0] * self.floats_per_slot)
+
+    def fused(self, features: Features, weights: Tensor, neighbors: Neighbors) -> Features:
+        assert neighbors.blocks is not None
         plan = Plan(self.own_paths, neighbors.blocks, neighbors.source, neighbors.pair)
-        sums = PathSums.apply(plan, neighbors.harmonics, weights, *features.values())
-        return self._couple(sums)
+        return self._couple(PathSums.apply(plan, neighbors.harmonics, weights, *features.values()))
 
     def _couple(self, sums: tuple[Tensor, ...]) -> Features:
         parts: dict[Irrep, list[Tensor]] = {irrep: [] for irrep in self.irreps_mid}
@@ -64,19 +72,18 @@ class Convolution(ExactConstants):
             parts[path.target].append(torch.matmul(matrix, total.unflatten(2, (path.source.dim, -1)).flatten(1, 2)))
         return {irrep: torch.cat(part, 2) for irrep, part in parts.items()}
 
-    def _plain(self, features: Features, weights: Tensor, edges: Neighbors) -> Features:
-        """The same edge by edge, in plain operations: what graph compilers take and the fused form is tested on."""
-        weights = gather(weights, edges.pair)
+    def plain(self, features: Features, weights: Tensor, neighbors: Neighbors) -> Features:
+        weights = gather(weights, neighbors.pair)
         parts: dict[Irrep, list[Tensor]] = {irrep: [] for irrep in self.irreps_mid}
         column = 0
         for path in self.paths:
-            x = gather(features[path.source], edges.source)
+            x = gather(features[path.source], neighbors.source)
             num_nodes, channels = features[path.source].shape[0], x.shape[2]
-            y = edges.harmonics[:, path.l**2 : (path.l + 1) ** 2]
+            y = neighbors.harmonics[:, path.l**2 : (path.l + 1) ** 2]
             matrix = self._buffers[f"c{path.source.l}{path.l}{path.target.l}"].unflatten(1, (y.shape[1], -1))
             # Not einsum of three: it would look at the number of edges for the best order, and a graph compiler fix it.
             coupled = (y @ matrix.transpose(0, 1).flatten(1)).unflatten(1, (-1, x.shape[1]))
             message = coupled @ x * weights[:, None, column : column + channels]
             column += channels
-            parts[path.target].append(sum_by(message, edges.target, num_nodes))
+            parts[path.target].append(sum_by(message, neighbors.target, num_nodes))
         return {irrep: torch.cat(part, 2) for irrep, part in parts.items()}

@@ -9,7 +9,6 @@ hold them, block of atoms by block of atoms, and recompute the products instead 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from zoo.nn.fused.multilinear import leads_on
+from zoo.nn import Scratch, leads_on
 
 from .neighbors import SlotBlock
 
@@ -42,28 +41,11 @@ class Plan:
     pair: Tensor
 
 
-class _Scratch:
-    """Memory by name that one block after the other uses: a fresh allocation would be cold."""
-
-    def __init__(self, like: Tensor) -> None:
-        self.like = like
-        self.held: dict[str, Tensor] = {}
-
-    def empty(self, name: str, *shape: int) -> Tensor:
-        size = math.prod(shape)
-        if name not in self.held or self.held[name].shape[0] < size:
-            self.held[name] = self.like.new_empty(size)
-        return self.held[name][:size].view(shape)
-
-    def rows(self, name: str, x: Tensor, index: Tensor) -> Tensor:
-        return torch.index_select(x, 0, index, out=self.empty(name, index.shape[0], *x.shape[1:]))
-
-
 class _Operands:
     """One block's rows of harmonics, weights and features; any of them may be absent (``None``), as zero is."""
 
     def __init__(
-        self, scratch: _Scratch, name: str, plan: Plan, block: SlotBlock, harmonics: Any, weights: Any, features: Any
+        self, scratch: Scratch, name: str, plan: Plan, block: SlotBlock, harmonics: Any, weights: Any, features: Any
     ) -> None:
         slots = slice(block.start, block.stop)
         pair, source = plan.pair[slots], plan.source[slots]
@@ -89,7 +71,7 @@ class _Operands:
     def product(self, path: PathColumns, *, x: _Operands | None = None, w: _Operands | None = None) -> Tensor:
         """x·w, or with one factor of other operands: (slots, m1, channels)."""
         left = (x or self).x(path)
-        return torch.mul(left, (w or self).w(path), out=self.scratch.empty("product", *left.shape))
+        return torch.mul(left, (w or self).w(path), out=self.scratch.empty("product", left, *left.shape))
 
     def add_harmonics(self, path: PathColumns, g: Tensor, product: Tensor) -> None:
         self.y(path).add_(torch.bmm(g, self.by_atom(product).transpose(1, 2)).transpose(1, 2))
@@ -101,7 +83,7 @@ class _Operands:
     def back(self, name: str, path: PathColumns, g: Tensor) -> Tensor:
         """Σ_m2 Y·G: (slots, m1, channels)."""
         shape = (self.block.hi - self.block.lo, self.block.width, g.shape[2])
-        out = torch.bmm(self.y(path), g, out=self.scratch.empty(name, *shape))
+        out = torch.bmm(self.y(path), g, out=self.scratch.empty(name, g, *shape))
         return out.view(self.slots, -1, path.columns.stop - path.columns.start)
 
 
@@ -115,7 +97,7 @@ class PathSums(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         harmonics, weights, *features = (x.detach() for x in (harmonics, weights, *features))
         out = _new_sums(plan, features)
-        scratch = _Scratch(weights)
+        scratch = Scratch()
         for block in plan.blocks:
             part = _Operands(scratch, "", plan, block, harmonics, weights, features)
             for path, total in zip(plan.paths, out):
@@ -145,7 +127,7 @@ class _Gradient(torch.autograd.Function):
         harmonics, weights, *rest = (x.detach() for x in (harmonics, weights, *rest))
         features, grads = _split(plan, rest)
         total = _Totals(asked, harmonics, weights, features)
-        scratch = _Scratch(weights)
+        scratch = Scratch()
         for block in plan.blocks:
             part = _Operands(scratch, "", plan, block, harmonics, weights, features)
             out = total.of(scratch, plan, block)
@@ -170,7 +152,7 @@ class _Gradient(torch.autograd.Function):
         asked = [needed and leads_on(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[2:])]
         total = _Totals(asked, harmonics, weights, features)
         grad_g = _new_sums(plan, features)
-        scratch = _Scratch(weights)
+        scratch = Scratch()
         for block in plan.blocks:
             part = _Operands(scratch, "", plan, block, harmonics, weights, features)
             tangent = _Operands(scratch, "t", plan, block, t_y, t_w, t_x)
@@ -202,14 +184,14 @@ class _Totals:
         self.weights = torch.zeros_like(weights) if asked[1] else None
         self.features = [torch.zeros_like(x) if a else None for a, x in zip(asked[2:], features)]
 
-    def of(self, scratch: _Scratch, plan: Plan, block: SlotBlock) -> _Operands:
+    def of(self, scratch: Scratch, plan: Plan, block: SlotBlock) -> _Operands:
         """One block's share: harmonics in place, weights unset, features zero."""
         out = _Operands(scratch, "", plan, block, self.harmonics, None, [None] * len(self.features))
         if self.weights is not None:
-            out.weights = scratch.empty("out w", out.slots, self.weights.shape[1])
+            out.weights = scratch.empty("out w", self.weights, out.slots, self.weights.shape[1])
         for k, x in enumerate(self.features):
             if x is not None:
-                out.features[k] = scratch.empty(f"out x{k}", out.slots, *x.shape[1:]).zero_()
+                out.features[k] = scratch.empty(f"out x{k}", x, out.slots, *x.shape[1:]).zero_()
         return out
 
     def add(self, plan: Plan, out: _Operands) -> None:

@@ -10,7 +10,7 @@ from zoo.graph import Graph
 from zoo.nn import MLP, BesselBasis, CosineCutoff, GaussianBasis, dense, is_traced
 from zoo.plugin import ZooError
 
-from .messages import Edges, sum_messages
+from .messages import Edges, MessageSums
 
 _MANY_PAIRS = 4096
 """From here on the filters' basis is filled up with zeros: matrix products are quicker with 24 columns than with 21."""
@@ -77,7 +77,7 @@ class PaiNN(nn.Module):
 
 
 class Message(nn.Module):
-    """Equations 7 and 8: what the neighbours say.
+    """Equations 7 and 8: messages from the neighbours.
 
     Δs_i = Σ_j φ_s(s_j) ∘ W_s(d_ij)
     Δv_i = Σ_j φ_vs(s_j) ∘ W_vs(d_ij) ⊗ x_ij/d_ij + Σ_j v_j ∘ φ_vv(s_j) ∘ W_vv(d_ij)
@@ -95,7 +95,7 @@ class Message(nn.Module):
             W = F.pad(W, (0, basis.shape[1] - W.shape[1]))
         # φ_vv(s_j) belongs to the neighbour alone, so it multiplies N vectors before they are gathered, and not E.
         u = None if v is None else phi_vv[:, None] * v
-        ds, dv = sum_messages(edges, W, basis, phi_s, phi_vs, u)
+        ds, dv = MessageSums(edges, W)(basis, edges.direction, phi_s, phi_vs, u)
         return s + ds, dv if v is None else v + dv
 
 

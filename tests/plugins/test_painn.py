@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from peer_reference import load
-from zoo_plugins.painn import messages
 from zoo_plugins.painn.model import PaiNN
 
 from zoo.errors import ZooError
@@ -13,7 +12,6 @@ from zoo.foreign.schnetpack import painn
 from zoo.foreign.state import ForeignState
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
-from zoo.nn.fused import recomputed
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
@@ -103,34 +101,6 @@ def test_features_vanish_smoothly_at_the_cutoff(double):
     pos = torch.tensor([[0.0, 0, 0], [3.0 - 1e-6, 0, 0]])
     inside = model(with_vectors(graph_of(pos), pos))
     torch.testing.assert_close(inside, outside, atol=1e-9, rtol=0)
-
-
-def _structures():
-    pos = 1.3 * torch.cartesian_prod(*[torch.arange(3.0, dtype=torch.float64)] * 3)
-    pos = pos + 0.2 * torch.randn(27, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    graph = graph_of(torch.cat([pos, pos[:1] + 50.0]))  # the last atom is alone
-    return {"pairs": graph, "directed": graph.with_edges(graph.edge_index[:, 3:]), "no edges": graph_of(100 * pos[:4])}
-
-
-@pytest.mark.parametrize("which", ["pairs", "directed", "no edges"])
-def test_messages_that_are_not_kept_say_the_same(double, monkeypatch, which):
-    """With constant weights, by blocks that cut through the atoms, for features and two orders of derivatives."""
-    graph, model, found = _structures()[which], small(channels=8, num_layers=3), {}
-    monkeypatch.setattr(messages, "_BLOCK_BYTES", 8 * 8 * 30)
-    monkeypatch.setattr(recomputed, "_FEW", -1)
-    taken, value = [], messages.Messages.value
-    monkeypatch.setattr(messages.Messages, "value", lambda *a: taken.append(1) or value(*a))
-    for name in ("kept", "not kept"):
-        model.requires_grad_(name == "kept")
-        pos = graph.pos.clone().requires_grad_()
-        features = model(with_vectors(graph, pos)) + 0 * pos.sum()
-        (first,) = torch.autograd.grad(features.square().sum(), pos, retain_graph=True)
-        (again,) = torch.autograd.grad(features.square().sum(), pos, create_graph=True)
-        (second,) = torch.autograd.grad(again.pow(3).sum(), pos)
-        found[name] = features, first, again, second
-    assert len(taken) == 3
-    for kept, not_kept in zip(found["kept"], found["not kept"]):
-        torch.testing.assert_close(not_kept, kept, rtol=1e-9, atol=1e-12)
 
 
 def test_autocast_mixes_precisions_in_forward_and_backward():

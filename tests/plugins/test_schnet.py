@@ -8,8 +8,7 @@ from zoo_plugins.schnet.model import SchNet
 
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
-from zoo.nn import FilteredSum, OuterSum, TableSum
-from zoo.nn.fused import neighbor_sums, recomputed
+from zoo.nn import FilteredSum, RowSum
 
 
 @pytest.fixture
@@ -98,37 +97,9 @@ def test_many_pairs_on_a_grid_are_not_taken_for_a_small_molecule(monkeypatch):
     def plain(*_):
         raise AssertionError("plain operations on thousands of pairs")
 
-    for form in (OuterSum, FilteredSum):
+    for form in (RowSum, FilteredSum):
         monkeypatch.setattr(form, "plain", plain)
     model = small(channels=128, num_filters=128, num_radial=8)
     pos = 2.1 * torch.cartesian_prod(*[torch.arange(8.0)] * 3)
     assert model.table.num_nodes * 128 < 65_536
     features(model, pos)
-
-
-@pytest.mark.parametrize("edges", ["pairs", "directed", "none"])
-def test_filters_that_are_not_kept_give_the_same(double, monkeypatch, edges):
-    """With constant weights, by blocks that cut through the atoms, for features and two orders of derivatives."""
-    pos = 1.3 * torch.cartesian_prod(*[torch.arange(3.0)] * 3)
-    pos = pos + 0.2 * torch.randn(27, 3, generator=torch.Generator().manual_seed(1))
-    pos = torch.cat([pos, pos[:1] + 50]) * (100 if edges == "none" else 1)  # the last atom is alone
-    graph = add_edges(Graph.from_tensors(torch.full((28,), 6), pos), 3.0)
-    if edges == "directed":
-        graph = graph.with_edges(graph.edge_index[:, 3:])
-    model, found, taken = small(filter_grid=20, num_layers=3), {}, []
-    monkeypatch.setattr(neighbor_sums, "_BLOCK_BYTES", 8 * 6 * 30)
-    value = TableSum.value
-    monkeypatch.setattr(TableSum, "value", lambda *a: taken.append(1) or value(*a))
-    monkeypatch.setattr(recomputed, "_FEW", -1)
-    for trained in (True, False):
-        model.requires_grad_(trained)
-        x = pos.clone().requires_grad_()
-        vec = x[graph.source] - x[graph.target]
-        out = model(graph.replace(edge_vec=vec, edge_len=vec.norm(dim=1))) + 0 * x.sum()
-        (first,) = torch.autograd.grad(out.square().sum(), x, retain_graph=True)
-        (again,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
-        (second,) = torch.autograd.grad(again.pow(3).sum(), x)
-        found[trained] = out, first, again, second
-    assert len(taken) == 3
-    for kept, not_kept in zip(found[True], found[False]):
-        torch.testing.assert_close(not_kept, kept, rtol=1e-9, atol=1e-12)

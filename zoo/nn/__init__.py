@@ -6,18 +6,19 @@ from zoo.nn.activation import (
     ShiftedSoftplus,
     SiLU,
     activation,
-    add_scratch,
-    mul_scratch,
     shifted_softplus,
     silu,
 )
 from zoo.nn.dense import MLP, dense
 from zoo.nn.fused.blockwise import blockwise
 from zoo.nn.fused.neighbor_sums import Filtered, FilteredSum, sum_runs
-from zoo.nn.fused.outer_sum import OuterSum
+from zoo.nn.fused.operation import FusedOperation, Use, force
+from zoo.nn.fused.outer_sum import OuterSum, RowSum
 from zoo.nn.fused.radial_table import RadialTable, in_double
 from zoo.nn.fused.recomputed import Recomputed
+from zoo.nn.fused.scratch import Scratch
 from zoo.nn.fused.table_sum import TableSum
+from zoo.nn.fused.torch_kernels import leads_on
 from zoo.nn.pairs import CSRAdjacency, EdgeBlock, Pairs, pairs
 from zoo.nn.radial import BesselBasis, CosineCutoff, GaussianBasis, PolynomialEnvelope
 from zoo.nn.scalar_vector import ScalarVectorLayer, safe_norm
@@ -31,26 +32,30 @@ __all__ = [
     "EdgeBlock",
     "Filtered",
     "FilteredSum",
+    "FusedOperation",
     "GaussianBasis",
     "OuterSum",
     "Pairs",
     "PolynomialEnvelope",
     "RadialTable",
     "Recomputed",
+    "RowSum",
     "ScalarVectorLayer",
     "ScaledSiLU",
+    "Scratch",
     "ShiftedSoftplus",
     "SiLU",
     "TableSum",
+    "Use",
     "activation",
-    "add_scratch",
     "blockwise",
     "dense",
+    "force",
     "gather",
     "in_double",
     "is_recorded",
     "is_traced",
-    "mul_scratch",
+    "leads_on",
     "pairs",
     "safe_norm",
     "shifted_softplus",

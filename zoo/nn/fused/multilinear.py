@@ -8,48 +8,46 @@ backward (which training on forces needs), and none of them keeps an edge-sized 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo.graph.tracing import is_traced
+from zoo.nn.fused import thresholds
+from zoo.nn.fused.operation import FusedOperation
+from zoo.nn.fused.torch_kernels import leads_on
 
-__all__ = ["MultilinearForm", "leads_on"]
-
-_FEW = 131_072
-"""Numbers the products of a form may have for the plain operations to be quicker: a small molecule alone."""
+__all__ = ["MultilinearForm"]
 
 
-class MultilinearForm(ABC):
-    """T(a_0, a_1, …), linear in each argument, given by its partial derivatives."""
+class MultilinearForm(FusedOperation):
+    """T(a_0, a_1, …), linear in each argument. Calling it with all arguments but one gives ∂T/∂ of that one.
 
-    @property
-    @abstractmethod
-    def rows(self) -> int:
-        """Of the products that :meth:`plain` makes: edges or pairs. The arguments may be much smaller than these."""
+    Attributes:
+        result: which argument that is; a_0 by default.
+        rows: edges or pairs in the products of the plain form. The arguments may be much smaller than these.
+    """
+
+    use = thresholds.FILTERED_SUMS
+    result = 0
+    rows: int
 
     @abstractmethod
     def partial(self, k: int, *others: Tensor) -> Tensor:
         """∂T/∂a_k, shaped like a_k, from the other arguments in order. Need not be differentiable."""
 
-    @abstractmethod
-    def plain(self, k: int, *others: Tensor) -> Tensor:
-        """The same in plain operations that torch differentiates, for recorded graphs and for few numbers."""
+    def numbers(self, *others: Tensor) -> int:
+        return self.rows * max(x.shape[-1] for x in others)
+
+    def fused(self, *others: Tensor) -> Tensor:
+        return _Partial.apply(self, self.result, *others)
 
     def __call__(self, *others: Tensor) -> Tensor:
-        """∂T/∂a_0, differentiable any number of times."""
-        return self.partial_of(0, *others)
-
-    def partial_of(self, k: int, *others: Tensor) -> Tensor:
-        """∂T/∂a_k, differentiable any number of times, in the widest dtype of the arguments."""
+        """∂T/∂a_result in the widest dtype of the arguments, differentiable any number of times."""
         dtype = reduce(torch.promote_types, (x.dtype for x in others))  # under autocast they differ
-        others = tuple(x.to(dtype) for x in others)
-        if is_traced() or self.rows * max(x.shape[-1] for x in others) <= _FEW:
-            return self.plain(k, *others)
-        return _Partial.apply(self, k, *others)
+        return super().__call__(*(x.to(dtype) for x in others))
 
 
 class _Partial(torch.autograd.Function):
@@ -70,14 +68,3 @@ class _Partial(torch.autograd.Function):
             wanted = ctx.needs_input_grad[2 + position] and leads_on(ctx, position)
             grads.append(_Partial.apply(ctx.form, m, *arguments[:m], *arguments[m + 1 :]) if wanted else None)
         return None, None, *grads
-
-
-def leads_on(ctx: Any, position: int) -> bool:
-    """Whether this backward pass goes on into a tensor argument: ``autograd.grad`` for forces leaves weights alone.
-
-    ``needs_input_grad`` says only that some pass might. Where the engine, asked privately, does not say: yes.
-    """
-    try:
-        return torch._C._will_engine_execute_node(ctx.next_functions[position][0])
-    except (AttributeError, RuntimeError):
-        return True

@@ -9,17 +9,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.nn.fused.multilinear import MultilinearForm
-from zoo.nn.scatter import sum_by
+from zoo.nn.fused.torch_kernels import row_products
+from zoo.nn.scatter import gather, sum_by
 
-__all__ = ["OuterSum"]
+__all__ = ["OuterSum", "RowSum"]
 
 
 class OuterSum(MultilinearForm):
     """T(g, x, m) = Σ_e Σ_k x_ek g_t(e)k · m_e, with g (N, K, C), x (E, K), m (E, C) and a target t(e) for each row e.
 
     Called as ``(x, m)`` it gives Σ_e x_e ⊗ m_e over the rows of each target, (N, K, C), without the (E, K, C)
-    products; with x_e = x_ij/d_ij and messages m_ij it turns scalars into vectors. ``partial_of(2, g, x)`` goes the
-    other way: Σ_k x_ek g_t(e)k for each row, (E, C).
+    products; with x_e = x_ij/d_ij and messages m_ij it turns scalars into vectors. :class:`RowSum` goes the other way.
 
     Args:
         target: (E,) t(e).
@@ -43,27 +43,17 @@ class OuterSum(MultilinearForm):
         self.num_components = num_components
         self.is_sorted = is_sorted
         self.overlapping = overlapping
-
-    @property
-    def rows(self) -> int:
-        return self.target.shape[0]
+        self.rows = target.shape[0]
 
     def partial(self, k: int, *others: Tensor) -> Tensor:
         return (self._of_g, self._of_x, self._of_m)[k](*others)
 
-    def plain(self, k: int, *others: Tensor) -> Tensor:
-        rows = self.components.flatten() if self.overlapping else self.target
-        if k == 0:
-            outer = others[0][:, :, None] * others[1][:, None]
-            if not self.overlapping:
-                return sum_by(outer, rows, self.num_targets)
-            return sum_by(outer.flatten(0, 1), rows, self.num_targets + self.num_components - 1)
-        g = others[0].index_select(0, rows)
-        if self.overlapping:
-            g = g.unflatten(0, (-1, self.num_components))
-        if k == 1:
-            return (g * others[1][:, None]).sum(2)
-        return (g * others[1][:, :, None]).sum(1)
+    def plain(self, *others: Tensor) -> Tensor:
+        x, m = others
+        outer = x[:, :, None] * m[:, None]
+        if not self.overlapping:
+            return sum_by(outer, self.target, self.num_targets)
+        return sum_by(outer.flatten(0, 1), self.components.flatten(), self.num_targets + self.num_components - 1)
 
     def _of_g(self, x: Tensor, m: Tensor) -> Tensor:
         rows, ptr, places = self._by_target
@@ -78,15 +68,7 @@ class OuterSum(MultilinearForm):
         return table
 
     def _of_x(self, g: Tensor, m: Tensor) -> Tensor:
-        return self.dots(g.reshape(-1, g.shape[-1]), m, self.components)
-
-    def dots(self, table: Tensor, m: Tensor, components: Tensor) -> Tensor:
-        """(e, K) products of each row of ``m`` (e, C) with the K rows of ``table`` that ``components`` (e, K) names."""
-        # This is how embedding_bag differentiates by its weights; it gathers nothing.
-        products = torch.ops.aten._embedding_bag_per_sample_weights_backward
-        count, K = self._count(m.shape[0]), self.num_components
-        owners = count.repeat_interleave(K)
-        return products(m.contiguous(), table, components.flatten(), count * K, owners, 0, -1).view(-1, K)
+        return row_products(g.reshape(-1, g.shape[-1]), m, self.components)
 
     def _of_m(self, g: Tensor, x: Tensor) -> Tensor:
         table = g.reshape(-1, g.shape[-1])
@@ -117,3 +99,14 @@ class OuterSum(MultilinearForm):
 
     def _count(self, n: int) -> Tensor:
         return torch.arange(n, device=self.target.device)
+
+
+class RowSum(OuterSum):
+    """The same form, called as ``(g, x)``: Σ_k x_ek g_t(e)k for each row e, (E, C). Reads a table between its rows."""
+
+    result = 2
+
+    def plain(self, *others: Tensor) -> Tensor:
+        g, x = others
+        rows = gather(g.reshape(-1, g.shape[-1]), self.components.flatten()).unflatten(0, self.components.shape)
+        return (rows * x[:, :, None]).sum(1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from zoo.nn.fused.outer_sum import OuterSum
+from zoo.nn.fused.outer_sum import RowSum
 
 __all__ = ["RadialTable", "in_double"]
 
@@ -67,7 +67,7 @@ class RadialLookup:
     """Reads functions of the distance, known at the nodes of a :class:`RadialTable`, at P distances."""
 
     def __init__(self, interval: Tensor, num_intervals: int, weights: Tensor) -> None:
-        self.sums = OuterSum(interval, num_intervals, len(_B_SPLINE), is_sorted=False, overlapping=True)
+        self.rows = RowSum(interval, num_intervals, len(_B_SPLINE), is_sorted=False, overlapping=True)
         self.weights = weights
 
     def __call__(self, values: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class RadialLookup:
 
     def read(self, coefficients: Tensor) -> Tensor:
         """(P, C) from :meth:`coefficients`."""
-        return self.sums.partial_of(2, coefficients, self.weights)
+        return self.rows(coefficients, self.weights)
 
     def coefficients(self, values: Tensor) -> Tensor:
         """(num_nodes, C) values → coefficients of the splines, in the model's dtype."""

@@ -1,4 +1,4 @@
-"""Functions that keep nothing but their arguments, and whose gradients are made in one pass over these.
+"""Functions that keep only their arguments, with gradients computed in one pass over these.
 
 For forces of large structures: what training keeps of every edge in every layer does not fit the memory of 100,000
 atoms, and what does not fit the cache is paged in anew in every step.
@@ -6,65 +6,59 @@ atoms, and what does not fit the cache is paged in anew in every step.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo.graph.tracing import is_traced
-from zoo.nn.fused.multilinear import leads_on
+from zoo.nn.fused import thresholds
+from zoo.nn.fused.operation import FusedOperation
+from zoo.nn.fused.torch_kernels import leads_on
 
 __all__ = ["Recomputed"]
 
-_FEW = 1 << 22
-"""Numbers in the messages of a layer, 16 MB of float32, up to which keeping them is a little quicker."""
 
+class Recomputed(FusedOperation):
+    """f(x_0, x_1, …) → tensor, computed block by block of edges; the weights in it are constants."""
 
-class Recomputed(ABC):
-    """f(x_0, x_1, …) → tensors, by blocks of edges; the weights in it are constants."""
+    use = thresholds.RECOMPUTED
 
     @abstractmethod
-    def value(self, *x: Tensor) -> tuple[Tensor, ...]:
+    def value(self, *x: Tensor) -> Tensor:
         """f(x). Need not be differentiable."""
 
     @abstractmethod
-    def gradients(self, asked: tuple[bool, ...], grads: tuple[Tensor, ...], *x: Tensor) -> tuple[Tensor | None, ...]:
-        """Σ grads · ∂f/∂x_k for each k that is asked for, ``None`` for others. Need not be differentiable."""
+    def gradients(self, wanted: tuple[bool, ...], grad: Tensor, *x: Tensor) -> tuple[Tensor | None, ...]:
+        """grad · ∂f/∂x_k for each k that is wanted, ``None`` for others. Need not be differentiable."""
 
-    @abstractmethod
-    def plain(self, *x: Tensor) -> tuple[Tensor, ...]:
-        """f(x), differentiable any number of times; taken when a derivative is itself to be differentiated."""
+    def differentiable(self, *x: Tensor) -> Tensor:
+        """f(x) in operations that differentiate any number of times, for derivatives of a derivative."""
+        return self.plain(*x)
 
-    def __call__(self, *x: Tensor) -> tuple[Tensor, ...]:
+    def fused(self, *x: Tensor) -> Any:
+        return self.apply(*x)
+
+    def apply(self, *x: Tensor) -> Tensor:
+        """f(x), its gradients by :meth:`gradients`."""
         return _Function.apply(self, *x)
-
-    @staticmethod
-    def pays(numbers: int, *constants: Tensor, of: tuple[Tensor, ...]) -> bool:
-        """Whether to use such a function for messages of so many ``numbers``, made from ``of`` and weights."""
-        return (
-            numbers > _FEW
-            and not is_traced()
-            and not any(c.requires_grad for c in constants)
-            and all(x.device.type == "cpu" and x.dtype == of[0].dtype for x in (*constants, *of))
-        )
 
 
 class _Function(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, function: Recomputed, *x: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, function: Recomputed, *x: Tensor) -> Tensor:
         ctx.function = function
         ctx.save_for_backward(*x)
         return function.value(*(a.detach() for a in x))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x = ctx.saved_tensors
-        asked = tuple(needed and leads_on(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[1:]))
+        wanted = tuple(needed and leads_on(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[1:]))
         if not torch.is_grad_enabled():
-            return None, *ctx.function.gradients(asked, grads, *x)
+            return None, *ctx.function.gradients(wanted, grad, *x)
         # Views, none of which is made from another, as the arguments may be: each has its own part of the gradient.
         x = [a.view_as(a) for a in x]
-        wanted = [a for a, needed in zip(x, asked) if needed]
-        found = iter(torch.autograd.grad(ctx.function.plain(*x), wanted, grads, create_graph=True))
-        return None, *(next(found) if needed else None for needed in asked)
+        inputs = [a for a, needed in zip(x, wanted) if needed]
+        found = iter(torch.autograd.grad(ctx.function.differentiable(*x), inputs, grad, create_graph=True))
+        return None, *(next(found) if needed else None for needed in wanted)
