@@ -65,7 +65,7 @@ class CompiledModel:
         self.function: Callable[..., Any] | None = None
 
     def can(self, graph: Graph, *, stress: bool) -> bool:
-        """Whether this batch is within its powers: of several structures, it has no stress."""
+        """True if the compiled library supports this batch: it has no stress of several structures."""
         return not stress or (self.stress and graph.num_graphs == 1)
 
     def __call__(self, graph: Graph, *, stress: bool = False) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:

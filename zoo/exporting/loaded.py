@@ -34,12 +34,13 @@ def load_exported(path: str | Path) -> ExportedModel:
     sidecar = path.with_name(f"{path.name}.json")
     for file in (path, sidecar):
         if not file.is_file():
-            raise ExportError(f"{file}: no such file; an exported model is a .pt2 file with its description beside it")
+            raise ExportError(f"{file}: no such file. "
+                              "Fix: copy the .pt2 file and its .pt2.json description into one folder.")
     description = json.loads(sidecar.read_text(encoding="utf-8"))
     found = weights.sha256_of(path)
     if found != description.get("file_sha256"):
         raise ExportError(f"{path} has sha256 {found}, and {sidecar.name} describes a file with "
-                          f"{description.get('file_sha256')}: export it again, or copy both files together")
+                          f"{description.get('file_sha256')}. Fix: export it again, or copy both files together.")
     return ExportedModel(load_function(path, description["format"]), description)
 
 
@@ -92,13 +93,15 @@ class ExportedModel:
     def _check(self, atoms: ase.Atoms) -> None:
         name = self.description["model"]
         if not len(atoms):
-            raise StructureError("the structure is empty: it has no atoms")
+            raise StructureError("the structure is empty: it has no atoms. Fix: give a structure with atoms.")
         unknown = sorted({SYMBOLS[z] for z in atoms.numbers} - self._elements)
         if unknown:
             raise StructureError(f"{', '.join(unknown)} is outside the domain of {name}, which knows "
-                                 f"{', '.join(self.description['elements'])}")
+                                 f"{', '.join(self.description['elements'])}. "
+                                 "Fix: choose a model that was trained on these elements (zoo list).")
         if atoms.pbc.any() and not self.description["pbc"]:
-            raise StructureError(f"the structure is periodic, and {name} was made for molecules")
+            raise StructureError(f"the structure is periodic, and {name} was made for molecules. "
+                                 "Fix: set atoms.pbc = False if the cell is only a box around a molecule.")
 
 
 class ExportedCalculator(Calculator):

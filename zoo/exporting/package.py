@@ -66,11 +66,12 @@ def export(
         UnknownNameError: see :func:`zoo.load`.
     """
     if format not in FORMATS:
-        raise ExportError(f"unknown format {format!r}: choose from {', '.join(FORMATS)}")
+        raise ExportError(f"unknown format {format!r}. Fix: choose from {', '.join(FORMATS)}.")
     model, stress = _ready(model, dtype, device, stress)
     path = Path(f"{_name(model)}.pt2" if path is None else path)
     if path.suffix != ".pt2":
-        raise ExportError(f"{path}: the name of an exported model ends in .pt2, as torch requires")
+        raise ExportError(f"{path}: the name of an exported model ends in .pt2, as torch requires. "
+                          "Fix: name it NAME.pt2.")
     path.parent.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     start = time.perf_counter()
@@ -105,10 +106,10 @@ def _ready(
         ready = exact_copy(model, dtype, device=device)
     if ready.energy_target is None:
         raise ExportError(f"{_name(ready)} has no energy to export, only {', '.join(ready.readouts)}: an exported "
-                          "model gives energy and forces")
+                          "model gives energy and forces. Fix: choose a model with an energy target.")
     if ready.card is not None and ready.card.inputs:
         raise ExportError(f"{_name(ready)} reads {', '.join(ready.card.inputs)}, and an exported model takes elements, "
-                          "positions, cell and edges only")
+                          "positions, cell and edges only. Fix: choose a model without inputs.")
     if stress is None:
         stress = ready.knows_crystals
     return ready.eval().requires_grad_(False), stress
@@ -130,7 +131,8 @@ def _write(program: ExportedProgram, path: Path, format: Format, description: Ma
     except Exception as error:
         line = str(error).strip().splitlines()[:1] or ["no reason given"]
         raise ExportError(f"torch's compiler could not build this model (it needs a C++ compiler such as g++): "
-                          f"{type(error).__name__}: {line[0]}") from error
+                          f"{type(error).__name__}: {line[0]}. "
+                          "Fix: install g++, or use format='torch-export'.") from error
 
 
 def describe(model: Model, format: Format, stress: bool) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def measure(
         if not (parity.energy <= bound * max(size, scale) and parity.forces <= bound * size):
             raise ExportError(f"the exported model differs from the original on {parity.case}: energy by "
                               f"{parity.energy:.2g} eV/atom, forces by {parity.forces:.2g} eV/Å (largest force "
-                              f"{parity.largest_force:.2g} eV/Å)")
+                              f"{parity.largest_force:.2g} eV/Å). Fix: export with dtype='float64'.")
     return found
 
 

@@ -80,8 +80,8 @@ def record(model: Model, example: Arguments, *, stress: bool) -> ExportedProgram
     except Exception as error:
         # Whatever goes wrong here, torch's message says which operation it was.
         raise ExportError(f"{_architecture(model)} cannot be recorded as a graph: its forward pass computes something "
-                          f"that depends on more than the sizes of its inputs. A backbone can offer plain operations "
-                          f"where zoo.nn.is_traced() says so. torch says: {_first_line(error)}") from error
+                          f"that depends on more than the sizes of its inputs. torch reports: {_first_line(error)}. "
+                          "Fix: use plain operations in the backbone where zoo.nn.is_traced() is true.") from error
 
 
 def _architecture(model: Model) -> str:

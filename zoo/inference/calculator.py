@@ -92,7 +92,8 @@ class ZooCalculator(Calculator):
             self._checked = True
         graph = Graph.from_atoms(atoms, dtype=torch.float64, device=self.model.device, inputs=self._inputs)
         if not bool(graph.pos.isfinite().all()):
-            raise StructureError("positions are not finite: has the simulation blown up?")
+            raise StructureError("positions are not finite: the simulation has blown up. "
+                                 "Fix: use a shorter timestep, or start from a relaxed structure.")
         return graph
 
     def _read_inputs(self, atoms: ase.Atoms) -> list[Any]:

@@ -46,7 +46,8 @@ class Potential:
 
     def __init__(self, model: Model, *, skin: float = 0.5, compile: bool = False) -> None:
         if model.energy_target is None:
-            raise ZooError(f"a simulation needs an energy, and the targets are {', '.join(model.readouts)}")
+            raise ZooError(f"a simulation needs an energy, and the targets are {', '.join(model.readouts)}. "
+                           "Fix: choose a model with an energy target.")
         self.model = model
         cutoff = model.cutoff
         self.list = VerletList(cutoff, skin)

@@ -89,7 +89,7 @@ class ZooTorchSim(ModelInterface):
             optional["pbc"] = periodic.expand(count, 3)
         index = state.system_idx
         if bool((index.diff() < 0).any()):
-            raise StructureError("system_idx is not sorted: atoms of one system must be contiguous")
+            raise StructureError("system_idx is not sorted. Fix: make the atoms of each system contiguous.")
         n_atoms = torch.bincount(index, minlength=count).to(self._device)
         z, pos = state.atomic_numbers.to(self._device), state.positions.detach().to(self._device, torch.float64)
         graph = Graph.from_tensors(z, pos, n_atoms=n_atoms, **optional)
@@ -99,7 +99,8 @@ class ZooTorchSim(ModelInterface):
     def _check(self, graph: Graph, periodic: Tensor) -> None:
         """In full when atoms have come or gone, and what a step can break each time."""
         if not bool(graph.pos.isfinite().all()):
-            raise StructureError("positions are not finite: has the simulation blown up?")
+            raise StructureError("positions are not finite: the simulation has blown up. "
+                                 "Fix: use a shorter timestep, or start from a relaxed structure.")
         known = self._checked
         same = known is not None and torch.equal(known[0], graph.ptr) and torch.equal(known[1], graph.z) \
             and torch.equal(known[2], periodic)

@@ -59,7 +59,8 @@ class Model(nn.Module):
         super().__init__()
         for attribute in ("cutoff", "irreps_out"):
             if not hasattr(backbone, attribute):
-                raise PluginError(f"{type(backbone).__name__} has no attribute '{attribute}', as every backbone needs")
+                raise PluginError(f"{type(backbone).__name__} has no attribute '{attribute}', which every backbone "
+                                  f"needs. Fix: set self.{attribute} in its __init__.")
         self.backbone = backbone
         irreps: Any = backbone.irreps_out
         self.layout = FeatureLayout(irreps)
@@ -73,7 +74,8 @@ class Model(nn.Module):
         lookup[list(elements)] = torch.arange(len(elements))
         self.register_buffer("element_index", lookup, persistent=False)
         if self.priors and self.energy_target is None:
-            raise PluginError(f"priors {', '.join(self.priors)} are energies, and no target is: {', '.join(readouts)}")
+            raise PluginError(f"priors {', '.join(self.priors)} are energies, and no target is: {', '.join(readouts)}. "
+                              "Fix: add an energy to the targets, or remove the priors.")
 
     @property
     def dtype(self) -> torch.dtype:
@@ -101,7 +103,7 @@ class Model(nn.Module):
             ZooError: the model was made without.
         """
         if self.card is None:
-            raise ZooError("this model has no card: make it with zoo.create or zoo.load")
+            raise ZooError("this model has no card. Fix: make it with zoo.create or zoo.load.")
         return self.card
 
     @cached_property
@@ -119,7 +121,8 @@ class Model(nn.Module):
             UnknownNameError: no target is an energy.
         """
         if self.energy_target is None:
-            raise UnknownNameError(f"no energy to derive: the targets are {', '.join(self.readouts)}")
+            raise UnknownNameError(f"no energy to derive: the targets are {', '.join(self.readouts)}. "
+                                   "Fix: choose a model with an energy target.")
         return self.energy_target
 
     @property
@@ -244,10 +247,11 @@ class Model(nn.Module):
         """The target that the derivatives are of, if they can be had."""
         unknown = [d for d in derivatives if d not in DERIVATIVES]
         if unknown:
-            raise UnknownNameError(f"unknown derivative {unknown[0]!r}; choose from {', '.join(DERIVATIVES)}")
+            raise UnknownNameError(f"unknown derivative {unknown[0]!r}. Fix: choose from {', '.join(DERIVATIVES)}.")
         energy = self.required_energy
         if "stress" in derivatives and (graph.cell is None or graph.pbc is None or not bool(graph.pbc.all())):
-            raise StructureError("stress needs structures that are periodic in three dimensions: set cell and pbc")
+            raise StructureError("stress needs structures that are periodic in three dimensions. "
+                                 "Fix: set cell and pbc.")
         return energy
 
     # -- for people --------------------------------------------------------------------------------------------

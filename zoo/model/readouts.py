@@ -260,7 +260,8 @@ class Vector(Readout):
 
     def __init__(self, layout: FeatureLayout, elements: Sequence[int], **head: Any) -> None:
         if not layout.count(1, -1):
-            raise PluginError(f"a vector target needs 1o features, and the backbone offers {layout.irreps}")
+            raise PluginError(f"a vector target needs 1o features, and the backbone offers {layout.irreps}. "
+                              "Fix: choose an equivariant backbone.")
         super().__init__(layout, elements, **head)
 
     def head_width(self, layout: FeatureLayout) -> int:

@@ -1,4 +1,4 @@
-"""How far training data reach, and whether a simulation has left them."""
+"""Ranges of bond lengths and forces in training data, and whether a simulation has left them."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ def training_coverage(frames: Sequence[ase.Atoms], *, reference: ase.Atoms | Non
         DataError: no frames, or one that does not fit the reference.
     """
     if not frames:
-        raise DataError("no frames: how far they reach cannot be said")
+        raise DataError("no frames to measure. Fix: give the frames that the model was trained on.")
     spans: dict[str, list[float]] = {}
     shared = None if reference is None else Bonds.of(reference)
     largest = 0.0
     for number, frame in enumerate(frames):
         if reference is not None and not np.array_equal(frame.numbers, reference.numbers):
-            raise DataError(f"frame {number} has other atoms than the reference, or in another order")
+            raise DataError(f"frame {number} has other atoms than the reference, or in another order. "
+                            "Fix: give frames of one molecule in one order, or no reference.")
         bonds = shared or Bonds.of(frame, stretch=_WIDE)
         lengths = bonds.lengths(torch.from_numpy(frame.positions)[None])[0].numpy()
         for kind, values in bonds.by_kind(lengths).items():
@@ -55,14 +56,14 @@ def training_coverage(frames: Sequence[ase.Atoms], *, reference: ase.Atoms | Non
 
 
 class CoverageMonitor:
-    """Says when a simulation leaves what its card says of the training data, each thing once.
+    """Reports when a simulation leaves the ranges of the training data in its card, each kind of departure once.
 
     A bond counts as outside when it is 5 % shorter or longer than any of the data, a force when it is 25 % larger.
 
     Args:
         domain: of the model's card.
         structures: as they start; their bonds are followed.
-        model: where it has error estimates, what they flag as unlike the training data is told too.
+        model: where it has error estimates, structures that they flag as out of distribution are reported too.
 
     Attributes:
         silent: there is nothing to compare with.
@@ -127,7 +128,7 @@ class CoverageMonitor:
         sound = [atoms for atoms, failed in zip(dynamics.atoms(), dynamics.failed.tolist()) if not failed]
         predictions = predict(self._flagged_by, sound, uncertainty=True, on_error="keep") if sound else []
         flagged = [reason for p in predictions if isinstance(p, dict) for reason in p["outside"] or ()]
-        # One word for all reasons: they differ in every step.
+        # One key for all reasons: they differ in every step.
         return [("unlike the training data", f"unlike the training data: {flagged[0]}")] if flagged else []
 
 

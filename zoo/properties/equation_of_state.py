@@ -37,10 +37,12 @@ def equation_of_state(model: Model, atoms: ase.Atoms, *, strain: float = 0.03, p
         ZooError: the model has no energy.
     """
     if not atoms.pbc.all():
-        raise StructureError("an equation of state needs a structure that is periodic in three dimensions")
+        raise StructureError("an equation of state needs a structure that is periodic in three dimensions. "
+                             "Fix: set atoms.cell and atoms.pbc = True.")
     target = model.energy_target
     if target is None:
-        raise ZooError(f"an equation of state needs an energy, and the targets are {', '.join(model.readouts)}")
+        raise ZooError(f"an equation of state needs an energy, and the targets are {', '.join(model.readouts)}. "
+                       "Fix: choose a model with an energy target.")
     scale = 1.0
     for _ in range(_ROUNDS):
         stretches = scale * np.linspace(1 - strain, 1 + strain, points)
@@ -62,7 +64,8 @@ def equation_of_state(model: Model, atoms: ase.Atoms, *, strain: float = 0.03, p
                 "bulk_modulus_GPa": round(float(bulk / ase.units.GPa), 2),
             }
         scale = found
-    raise StructureError(f"no minimum of the energy within {abs(scale - 1):.0%} of the lattice constant given")
+    raise StructureError(f"no minimum of the energy within {abs(scale - 1):.0%} of the lattice constant given. "
+                         "Fix: start nearer to the minimum, or give a larger strain.")
 
 
 def _scaled(atoms: ase.Atoms, stretch: float) -> ase.Atoms:

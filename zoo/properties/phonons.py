@@ -69,8 +69,8 @@ class Phonons:
             StructureError: not a crystal, or what the model cannot take.
         """
         if not atoms.pbc.all():
-            raise StructureError("phonons need a structure that is periodic in three dimensions; for a molecule see "
-                                 "zoo.properties.vibrations")
+            raise StructureError("phonons need a structure that is periodic in three dimensions. "
+                                 "Fix: set atoms.pbc = True; for a molecule use zoo.properties.vibrations.")
         repeats = (int(supercell[0]), int(supercell[1]), int(supercell[2]))
         bare = atoms.copy()
         bare.set_constraint()
@@ -159,10 +159,10 @@ def phonons(model: Model, atoms: ase.Atoms, *, supercell: Sequence[int] | None =
         ZooError: the model has no energy, or the supercell is none.
     """
     if not atoms.pbc.all():
-        raise StructureError("phonons need a structure that is periodic in three dimensions; for a molecule see "
-                             "zoo.properties.vibrations")
+        raise StructureError("phonons need a structure that is periodic in three dimensions. "
+                             "Fix: set atoms.pbc = True; for a molecule use zoo.properties.vibrations.")
     if supercell is not None and (len(supercell) != 3 or any(n != int(n) or n < 1 for n in supercell)):
-        raise ZooError(f"supercell {list(supercell)}: expected three whole numbers from 1 on")
+        raise ZooError(f"supercell {list(supercell)} is not one. Fix: give three whole numbers from 1 on.")
     small = primitive_cell(atoms)
     if relax:
         small.set_constraint()
@@ -170,7 +170,7 @@ def phonons(model: Model, atoms: ase.Atoms, *, supercell: Sequence[int] | None =
         if not small.info["relax_converged"]:
             raise StructureError(f"{atoms.get_chemical_formula()} does not relax: after {small.info['relax_steps']} "
                                  f"steps a force of {small.info['relax_fmax']:.2g} eV/Å is left, and phonons belong to "
-                                 "a minimum of the energy")
+                                 "a minimum of the energy. Fix: start nearer to the minimum, or use float64.")
     if supercell is None:
         supercell = [2 * int(np.ceil(_WIDE / (2 * height))) for height in _heights(small)]
     return Phonons.of(model, small, supercell)

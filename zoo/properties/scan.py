@@ -1,4 +1,4 @@
-"""How a force field bears a molecule whose bonds are pressed, stretched and turned about."""
+"""Energy scans along bond stretches and rotations."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Scan:
-    """Bonds pressed and stretched, and turned about.
+    """Energies of a molecule along the stretches of and rotations about its bonds.
 
     Attributes:
         structure: relaxed with the model.
         bonds: one curve a bond, in units of its relaxed length.
         turns: one curve a bond about which something turns, in degrees.
-        in_rings: bonds that hold no two sides, which were left out.
+        in_rings: number of bonds in rings, which were left out.
     """
 
     structure: ase.Atoms
@@ -117,7 +117,7 @@ def scan(
     degrees: float = 10.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scan:
-    """Press, stretch and turn about every bond of a molecule that is in no ring, from the relaxed structure.
+    """Energies along the stretch of and the rotation about every bond that is in no ring, from the relaxed structure.
 
     The lighter side of the bond moves as a rigid body. A stretch ends where an atom of one side is nearer to one of the
     other side, in sums of their covalent radii, than the bond has become long: a proton that has come over to another
@@ -132,12 +132,13 @@ def scan(
         StructureError: a periodic structure, no bonds, no finite energy, or what the model cannot take.
     """
     if atoms.pbc.any():
-        raise StructureError("a scan moves one side of a bond of a molecule, and the structure is periodic: for "
-                             "crystals there are zoo lab eos and zoo lab phonons")
+        raise StructureError("a scan moves one side of a bond of a molecule, and the structure is periodic. "
+                             "Fix: set atoms.pbc = False; for crystals use zoo lab eos or zoo lab phonons.")
     start = relax(model, atoms, fmax=0.005, steps=2000)
     bonds = Bonds.of(start)
     if not bonds.kinds:
-        raise StructureError("a scan is about bonds, and no two atoms of the structure are bonded")
+        raise StructureError("a scan is about bonds, and no two atoms of the structure are bonded. "
+                             "Fix: give a molecule with bonds.")
     pairs = list(zip(bonds.first.tolist(), bonds.second.tolist()))
     sides = [lighter_side(start, pairs, pair) for pair in pairs]
     plans = []
@@ -211,7 +212,8 @@ def _energies(model: Model, start: ase.Atoms, plans: Sequence[np.ndarray],
     potential = Potential(model, skin=0.0)
     zero = float(potential.energy(batch_of(model, [start]))[0])
     if not np.isfinite(zero):
-        raise StructureError(f"the energy of {start.get_chemical_formula()} is not finite")
+        raise StructureError(f"the energy of {start.get_chemical_formula()} is not finite. "
+                             "Fix: check the structure, or choose another model.")
     positions = np.concatenate(list(plans)) if plans else np.zeros((0, len(start), 3))
     energy = np.full(len(positions), np.nan)
     apart = [get_distances(p)[1][np.triu_indices(len(start), 1)].min() for p in positions]

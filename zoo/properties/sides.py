@@ -13,7 +13,7 @@ _STRAIGHT = 5.0  # degrees: nothing turns about a bond whose neighbours lie on i
 
 
 def lighter_side(atoms: ase.Atoms, pairs: Sequence[tuple[int, int]], bond: tuple[int, int]) -> np.ndarray | None:
-    """(N,) bool: the atoms that move with one end of the bond; None where the ends hang together without it."""
+    """(N,) bool: the atoms that move with one end of the bond; None if the bond is in a ring."""
     sides = []
     for start in bond:
         reached, new = {start}, [start]

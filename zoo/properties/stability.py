@@ -1,4 +1,4 @@
-"""How long a model's dynamics stays physical, and whether bonds have the lengths that the data have."""
+"""Stability of molecular dynamics: how many runs keep their bonds, and bond lengths compared with data."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def stability(
     start = relax(model, atoms, fmax=0.01, steps=1000, compile=compile)
     bonds = Bonds.of(start)
     if not bonds.kinds:
-        raise StructureError("stability is about bonds, and no two atoms of the structure are bonded")
+        raise StructureError("stability is about bonds, and no two atoms of the structure are bonded. "
+                             "Fix: give a molecule or crystal with bonds.")
     known = _lengths_in(data, start, bonds)
     runs = [temperature for temperature in temperatures for _ in range(seeds)]
     steps, every = round(1000 * picoseconds / timestep), max(1, round(_EVERY_FS / timestep))
@@ -148,6 +149,7 @@ def _lengths_in(data: Sequence[ase.Atoms], start: ase.Atoms, bonds: Bonds) -> di
     for number, frame in enumerate(data):
         if not np.array_equal(frame.numbers, start.numbers):
             raise StructureError(f"frame {number} of the data is {frame.get_chemical_formula()} or has its atoms in "
-                                 f"another order than the structure, {start.get_chemical_formula()}")
+                                 f"another order than the structure, {start.get_chemical_formula()}. "
+                                 "Fix: give frames of the same molecule with its atoms in the same order.")
     pos: Tensor = torch.from_numpy(np.stack([frame.positions for frame in data]))
     return bonds.by_kind(bonds.lengths(pos).numpy())

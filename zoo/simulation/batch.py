@@ -25,7 +25,7 @@ def batch_of(model: Model, structures: Sequence[ase.Atoms]) -> Graph:
     """
     for number, atoms in enumerate(structures):
         if not isinstance(atoms, ase.Atoms):
-            raise StructureError(f"structure {number} is a {type(atoms).__name__}: expected ase.Atoms")
+            raise StructureError(f"structure {number} is a {type(atoms).__name__}. Fix: give ase.Atoms.")
         name = f"structure {number}" if len(structures) > 1 else "the structure"
         check_structure(model, to_graphs(model, atoms)[1][0], name)
     inputs = () if model.card is None else tuple(model.card.inputs)
@@ -33,7 +33,7 @@ def batch_of(model: Model, structures: Sequence[ase.Atoms]) -> Graph:
 
 
 def free_atoms(structures: Sequence[ase.Atoms]) -> Tensor:
-    """(N,) bool: atoms that no ``FixAtoms`` holds.
+    """(N,) bool: atoms that no ``FixAtoms`` constraint holds.
 
     Raises:
         StructureError: another kind of constraint, which ASE's own optimisers and dynamics know with
@@ -46,8 +46,8 @@ def free_atoms(structures: Sequence[ase.Atoms]) -> Tensor:
         free = torch.ones(len(atoms), dtype=torch.bool)
         for constraint in atoms.constraints:
             if not isinstance(constraint, FixAtoms):
-                raise StructureError(f"structure {number} has a {type(constraint).__name__}; a batch knows FixAtoms "
-                                     "only: use ASE with model.calculator() for others")
+                raise StructureError(f"structure {number} has a {type(constraint).__name__}; a batch supports FixAtoms "
+                                     "only. Fix: use ASE with model.calculator() for other constraints.")
             free[torch.as_tensor(constraint.get_indices())] = False
         parts.append(free)
     return torch.cat(parts)

@@ -24,14 +24,14 @@ Ensemble = Literal["nve", "nvt"]
 
 
 class Dynamics:
-    """Structures that move at the same time, each in a world of its own.
+    """Molecular dynamics of structures that are computed in one batch and do not interact.
 
     NVE is velocity Verlet. NVT is Langevin dynamics, split as BAOAB (Leimkuhler & Matthews 2013, Appl. Math. Res.
     Express 2013, 34), whose configurations are canonical to fourth order in the time step for a harmonic well.
 
-    What happens to a structure follows from its own seed: neither its companions in the batch nor an interruption
-    change its random numbers. A structure whose forces are not finite any more is marked in :attr:`failed` and stands
-    still; the others go on. Atoms held by ``FixAtoms`` stay where they are.
+    The random numbers of a structure depend on its own seed and the step only: neither the other structures of the
+    batch nor an interruption change them. A structure whose forces are no longer finite is marked in :attr:`failed` and
+    does not move any more; the others go on. Atoms held by ``FixAtoms`` stay where they are.
 
     Args:
         model: has an energy.
@@ -77,7 +77,7 @@ class Dynamics:
         device, count = self.graph.device, len(frames)
         seeds = [seed + b for b in range(count)] if isinstance(seed, int) else list(seed)
         if len(seeds) != count:
-            raise ZooError(f"{len(seeds)} seeds for {count} structures")
+            raise ZooError(f"{len(seeds)} seeds for {count} structures. Fix: give one seed, or one for each.")
         self.seeds = seeds
         self._mobile = free_atoms(frames).to(device)[:, None]
         masses = torch.from_numpy(np.concatenate([atoms.get_masses() for atoms in frames]))
@@ -160,7 +160,8 @@ class Dynamics:
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Go on from :meth:`state_dict`; raises ``ZooError`` when it belongs to other structures."""
         if state["pos"].shape != tuple(self.pos.shape):
-            raise ZooError(f"a state of {state['pos'].shape[0]} atoms, and the structures have {self.pos.shape[0]}")
+            raise ZooError(f"a state of {state['pos'].shape[0]} atoms, and the structures have {self.pos.shape[0]}. "
+                           "Fix: load it into dynamics of the structures it was written for.")
         device = self.graph.device
         self.steps_done = int(state["steps_done"])
         self.graph = self.graph.replace(pos=torch.as_tensor(state["pos"]).to(device))
@@ -249,23 +250,24 @@ class Dynamics:
 
 def _check(frames: list[ase.Atoms], timestep: float, ensemble: str, temperature: Any, friction: float) -> None:
     if not frames:
-        raise ZooError("no structure to move: give one ase.Atoms or a list of them")
+        raise ZooError("no structure to move. Fix: give one ase.Atoms or a list of them.")
     if ensemble not in ("nve", "nvt"):
-        raise ZooError(f"ensemble {ensemble!r}: choose 'nve' or 'nvt'")
+        raise ZooError(f"unknown ensemble {ensemble!r}. Fix: choose 'nve' or 'nvt'.")
     if not timestep > 0:
-        raise ZooError(f"timestep {timestep} fs: it must be positive")
+        raise ZooError(f"timestep {timestep} fs is not positive. Fix: give a positive one, such as 0.5.")
     if ensemble == "nvt" and temperature is None:
-        raise ZooError("NVT needs a temperature in K")
+        raise ZooError("NVT needs a temperature. Fix: give temperature in K.")
     if temperature is not None and np.min(temperature) < 0:
-        raise ZooError(f"temperature {temperature} K is negative")
+        raise ZooError(f"temperature {temperature} K is negative. Fix: give one from 0 K on.")
     if ensemble == "nvt" and not friction > 0:
-        raise ZooError(f"friction {friction} /fs: Langevin dynamics needs a positive one; 0 is NVE")
+        raise ZooError(f"friction {friction} /fs: Langevin dynamics needs a positive one. "
+                       "Fix: give a positive one, or choose ensemble 'nve'.")
 
 
 def _each(temperature: float | Sequence[float], count: int) -> Tensor:
     values = torch.as_tensor(temperature, dtype=torch.float64)
     if values.ndim and len(values) != count:
-        raise ZooError(f"{len(values)} temperatures for {count} structures")
+        raise ZooError(f"{len(values)} temperatures for {count} structures. Fix: give one, or one for each.")
     return values.expand(count).clone()
 
 

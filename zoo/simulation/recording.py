@@ -1,4 +1,4 @@
-"""What a simulation leaves behind: trajectories, a log of energies, and a restart file, none of them ever torn."""
+"""Files that a simulation writes: trajectories, a log of energies, a restart file; whole after an interruption."""
 
 from __future__ import annotations
 
@@ -54,16 +54,18 @@ class Restart:
     def read(cls, path: Path) -> Restart:
         """Raises ``ZooError``: no such file, or no restart file."""
         if not path.is_file():
-            raise ZooError(f"{path}: no such restart file; leave out --restart to begin")
+            raise ZooError(f"{path}: no such restart file. Fix: leave out --restart to start a new run.")
         try:
             # By way of memory: numpy leaves a file that it cannot read open.
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as held:
                 arrays = {key: held[key] for key in held.files}
             meta = json.loads(str(arrays.pop("meta")))
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-            raise ZooError(f"{path}: is no restart file of zoo md: {error}") from error
+            raise ZooError(f"{path}: is no restart file of zoo md: {error}. "
+                           "Fix: start a new run without --restart and with another --output.") from error
         if meta.get("format") != FORMAT:
-            raise ZooError(f"{path}: restart format {meta.get('format')}, this zoo reads {FORMAT}")
+            raise ZooError(f"{path}: restart format {meta.get('format')}, this zoo reads {FORMAT}. "
+                           "Fix: go on with the version that wrote it, or start a new run with another --output.")
         return cls(arrays, meta["settings"], meta["lengths"])
 
     def write(self, path: Path) -> None:
@@ -77,8 +79,8 @@ class Restart:
         """Raises ``ZooError`` when the run that is to go on was another one; names the first difference."""
         for key, mine in self.settings.items():
             if settings.get(key) != mine:
-                raise ZooError(f"the restart file was written with {key} = {mine}, and now it is {settings.get(key)}: "
-                               "go on with the same, or begin anew with another --output")
+                raise ZooError(f"the restart file was written with {key} = {mine}, and now it is {settings.get(key)}. "
+                               "Fix: use the same value, or start a new run with another --output.")
 
 
 class Recorder:
@@ -147,12 +149,13 @@ def _open(path: Path, keep: int | None) -> IO[bytes]:
         if keep is None:
             return path.open("xb")
         if not path.is_file() or path.stat().st_size < keep:
-            raise ZooError(f"{path}: is not what the restart file belongs to: expected at least {keep} bytes")
+            raise ZooError(f"{path}: is not what the restart file belongs to: expected at least {keep} bytes. "
+                           "Fix: restore the file, or start a new run with another --output.")
         handle = path.open("r+b")
     except FileExistsError:
-        raise ZooError(f"{path} exists: go on with --restart, or choose another --output") from None
+        raise ZooError(f"{path} exists. Fix: go on with --restart, or choose another --output.") from None
     except OSError as error:
-        raise ZooError(f"{path}: cannot be written: {error}") from error
+        raise ZooError(f"{path}: cannot be written: {error}. Fix: choose another --output.") from error
     handle.truncate(keep)
     handle.seek(keep)
     return handle

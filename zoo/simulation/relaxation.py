@@ -1,4 +1,4 @@
-"""Relaxation of many structures at once: FIRE on the flat batch, each structure on its own clock."""
+"""Relaxation of many structures at once: FIRE on the flat batch, each structure with its own time step."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def relax(
     if not frames:
         return []
     if cell and not all(atoms.pbc.all() for atoms in frames):
-        raise StructureError("relaxing the cell needs structures that are periodic in three dimensions")
+        raise StructureError("relaxing the cell needs structures that are periodic in three dimensions. "
+                             "Fix: set atoms.cell and atoms.pbc = True, or leave out cell=True.")
     potential = Potential(model, skin=skin, compile=compile)
     done: list[ase.Atoms] = []
     for rows in cut([len(atoms) for atoms in frames], max_atoms):
