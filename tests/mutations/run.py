@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results.jsonl")
 LIMIT = 1800.0
 """Seconds after which a run of the tests counts as caught: the mutation made a loop endless."""
+ELSEWHERE = {"pictures": "comparison", "scaffold": "thirdparty", "structures": "inference"}
+"""Rooms that are tested with another one."""
 
 
 def main() -> int:
@@ -81,9 +83,12 @@ def outcome(mutation: Mutation, tree: Path, python: Path, workers: int) -> dict[
 
 
 def tests_of(room: str, tree: Path) -> list[str]:
-    """The tests of a room: the folder of its name."""
+    """The tests of a room: the folder of its name, or the tests without a folder for modules without a room."""
+    if room == "zoo":
+        return sorted(path.relative_to(tree).as_posix() for path in tree.glob("tests/test_*.py"))
     name = "plugins" if room.startswith("plugins") else room.partition("/")[2]
-    return [f"tests/{name}"] if name and (tree / "tests" / name).is_dir() else []
+    name = ELSEWHERE.get(name, name)
+    return [f"tests/{name}"] if (tree / "tests" / name).is_dir() else []
 
 
 def failure(tree: Path, python: Path, tests: Sequence[str], workers: int) -> str | None:
