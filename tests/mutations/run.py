@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results.jsonl")
 LIMIT = 1800.0
 """Seconds after which a run of the tests counts as caught: the mutation made a loop endless."""
-ELSEWHERE = {"pictures": "comparison", "scaffold": "thirdparty", "structures": "inference"}
+ELSEWHERE = {"pictures": "comparison", "scaffold": "thirdparty", "structures": "cli"}
 """Rooms that are tested with another one."""
 
 
