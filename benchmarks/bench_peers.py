@@ -1,7 +1,7 @@
 """The zoo against the packages people use today: same molecules, same weights, same process settings, one run.
 
     python tests/reference/make.py --install-only     once: the peers' environments
-    python benchmarks/bench_peers.py                  Markdown on standard output, JSON beside it
+    python benchmarks/bench_peers.py                  Markdown on standard output, JSON in a file next to it
     python benchmarks/bench_peers.py --only painn --rounds 3 --seconds 1
     python benchmarks/bench_peers.py --threads 1 --processor-time        on a busy machine
 

@@ -1,4 +1,4 @@
-"""What the commands that describe cost: processor seconds of a whole process, beside the libraries it stands on.
+"""What the commands that describe cost: processor seconds of a whole process, next to the libraries it needs.
 
     python benchmarks/describe.py
 

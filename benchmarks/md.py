@@ -1,7 +1,7 @@
 """Molecular dynamics through ASE: the zoo's calculator against those of nequip, schnetpack and mace-torch.
 
     python tests/reference/make.py --install-only     once: the peers' environments
-    python benchmarks/md.py                           Markdown on standard output, JSON beside it
+    python benchmarks/md.py                           Markdown on standard output, JSON in a file next to it
     python benchmarks/md.py --structures acac 3bpa --families painn --compile
     python benchmarks/md.py --threads 1 --processor-time          on a busy machine
 
@@ -33,7 +33,7 @@ CUTOFF = 5.0
 class Pairing:
     """A family of the zoo and the engines it runs against; ``zoo`` and each peer with their own words for one thing.
 
-    What follows a hyphen in ``family`` tells two sizes of it apart.
+    What follows a hyphen in ``family`` distinguishes two sizes of it.
     """
 
     family: str
@@ -101,17 +101,17 @@ def measure(engines: list[Side], structure: str, options: argparse.Namespace) ->
 
 
 def summary(family: str, structure: str, engine: str, row: dict[str, Any]) -> dict[str, Any]:
-    told = {"family": family, "structure": structure, "engine": engine}
+    summary = {"family": family, "structure": structure, "engine": engine}
     if "steps" not in row:
-        return told | row
+        return summary | row
     seconds = median(step["seconds"] for step in row["steps"])
-    told |= {"atoms": row["atoms"], "ms_per_step": round(1e3 * seconds, 3), "peak_gb": row["peak_gb"],
+    summary |= {"atoms": row["atoms"], "ms_per_step": round(1e3 * seconds, 3), "peak_gb": row["peak_gb"],
              "ns_per_day": round(86_400 / seconds * FEMTOSECONDS * 1e-6, 4), "steps": len(row["steps"]),
              "versions": row["versions"]}
     if "listing" in row["steps"][0]:
         total = sum(step["seconds"] for step in row["steps"])
-        told["list_share"] = round(sum(step["listing"] for step in row["steps"]) / total, 4)
-    return told
+        summary["list_share"] = round(sum(step["listing"] for step in row["steps"]) / total, 4)
+    return summary
 
 
 def markdown(report: dict[str, Any]) -> str:

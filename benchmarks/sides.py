@@ -24,7 +24,7 @@ def python_of(environment: str, options: argparse.Namespace) -> Path:
 
 
 class Side:
-    """A process that lives until :meth:`close`, with as many threads and the clock that ``options`` say.
+    """A process that lives until :meth:`close`, with the threads and the clock of ``options``.
 
     Args:
         name: for the message when it ends before its time.
@@ -32,7 +32,7 @@ class Side:
         script: in ``peers``. arguments: of the script.
 
     Attributes:
-        about: what it said when it was ready.
+        about: its first answer, when it was ready.
     """
 
     def __init__(self, name: str, python: Path | None, script: str, arguments: list[str],

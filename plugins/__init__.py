@@ -11,7 +11,7 @@ from zoo.plugin import DatasetSpec, hookimpl
 @hookimpl
 def zoo_registries() -> list[Path]:
     here = Path(__file__).resolve().parent
-    # Installed, the registry lies in this package beside the cards; in the source tree it is one folder up.
+    # Installed, the registry is in this package next to the cards; in the source tree it is one folder up.
     installed = here / "registry.yaml"
     return [installed if installed.is_file() else here.parent / "registry.yaml"]
 

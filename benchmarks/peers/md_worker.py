@@ -2,7 +2,7 @@
 
     python md_worker.py ENGINE FAMILY CONFIG
 
-ENGINE is a module beside this file. Commands come as JSON lines on standard input,
+ENGINE is a module next to this file. Commands come as JSON lines on standard input,
 ``{"structure": "acac", "steps": 3}``; answers go out on lines that begin with ``@@``.
 """
 
@@ -38,7 +38,7 @@ class Engine:
     Attributes:
         calculator: of the package, with its own neighbour list.
         versions: of the packages.
-        listing: seconds spent on neighbour lists so far, where the engine tells.
+        listing: seconds spent on neighbour lists so far, where the engine reports it.
     """
 
     calculator: Calculator
@@ -63,7 +63,7 @@ class Run:
         atoms.calc = engine.calculator
 
     def steps(self, number: int) -> list[dict[str, float]]:
-        """Seconds of each step, all told and on the neighbour list."""
+        """Seconds of each step, in all and on the neighbour list."""
         taken = []
         for _ in range(number):
             listing = self.engine.listing() if self.engine.listing else 0.0

@@ -1,4 +1,4 @@
-"""The zoo's ASE calculator, float32, Verlet list with a skin of 0.5 Å; compiled, where the configuration says so.
+"""The zoo's ASE calculator, float32, Verlet list with a skin of 0.5 Å; compiled, if the configuration asks for it.
 
 Libraries are compiled anew in every run: one that is kept was made by the code of its day.
 """

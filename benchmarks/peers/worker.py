@@ -2,7 +2,7 @@
 
     python worker.py SIDE FAMILY BATCH EXCHANGE [--threads N] [--device cpu] [--processor-time]
 
-SIDE is a module beside this file. Commands come as JSON lines on standard input, ``{"task": "E", "steps": 3}``;
+SIDE is a module next to this file. Commands come as JSON lines on standard input, ``{"task": "E", "steps": 3}``;
 answers go out on lines that begin with ``@@``. Imports torch and safetensors only.
 """
 
@@ -33,7 +33,7 @@ class Side:
     Attributes:
         model: for its parameters, train() and eval().
         energy: positions (N, 3) → energies (B,); edges are given, distances are taken inside.
-        both: positions → energies and forces, forces differentiable when told so; by default through autograd.
+        both: positions → energies and forces, forces differentiable when asked for; by default through autograd.
         versions: of the packages.
     """
 
@@ -58,7 +58,7 @@ def tune(threads: int) -> None:
 
 
 class Clock:
-    """Does a task some times over and tells the seconds of each."""
+    """Repeats a task and reports the seconds of each run."""
 
     def __init__(self, side: Side, batch: dict[str, Tensor], device: str, now: Callable[[], float]) -> None:
         self.side, self.device, self.now = side, device, now

@@ -84,7 +84,7 @@ class DimeNetPlusPlus(nn.Module):
 
 
 class _Angular:
-    """What all interaction blocks share: who meets whom, and the angular and radial bases."""
+    """What all interaction blocks share: pairs of edges at an atom, angular and radial bases."""
 
     def __init__(self, model: DimeNetPlusPlus, graph: Graph) -> None:
         near = neighbor_tables(graph, cutoff=model.cutoff_triplets)
@@ -115,7 +115,7 @@ class _Angular:
         eye = torch.eye(degrees, dtype=x.dtype, device=x.device)
         filters = torch.einsum("clr,lm->lrmc", weight, eye).reshape(degrees * radials, degrees * channels)
 
-        def meet(harmonics: Tensor, radial: Tensor, row: Tensor) -> Tensor:
+        def exchange_at_atoms(harmonics: Tensor, radial: Tensor, row: Tensor) -> Tensor:
             atoms, width = row.shape
             messages = (radial.flatten(0, 1) @ filters).view(-1, degrees, channels)
             messages = messages * gather(x, row.flatten())[:, None]
@@ -124,7 +124,7 @@ class _Angular:
         sums = []
         for row, harmonics, radial in self.tables:
             width = row.shape[1] * degrees * channels
-            sums.append(blockwise(meet, harmonics, radial, row, width=width).view(-1, channels))
+            sums.append(blockwise(exchange_at_atoms, harmonics, radial, row, width=width).view(-1, channels))
         if not sums:
             return x
         return gather(torch.cat(sums) if len(sums) > 1 else sums[0], self.slot_of_reverse)

@@ -116,7 +116,7 @@ class TripletBasis(nn.Module):
 
 
 def _reach(messages: Messages, graph: Graph, basis: nn.Module) -> float | None:
-    """No cut-off at all where every edge is a message: spares a selection."""
+    """No cut-off where every edge is a message: no selection is needed."""
     return None if messages.all else basis.circular_radial.envelope.cutoff
 
 

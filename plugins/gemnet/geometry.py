@@ -60,13 +60,13 @@ class Torsions:
     """
 
     def __init__(self, graph: Graph, cutoff: float, cutoff_interaction: float, num_spherical: int) -> None:
-        meet = torsion_tables(graph, cutoff=cutoff, cutoff_interaction=cutoff_interaction)
-        self.edge, self.slot, self.axis = meet.ends.edge, meet.ends.slot, meet.axes.edge
+        tables = torsion_tables(graph, cutoff=cutoff, cutoff_interaction=cutoff_interaction)
+        self.edge, self.slot, self.axis = tables.ends.edge, tables.ends.slot, tables.axes.edge
         self.degrees = num_spherical
         self.l = [l for m in range(num_spherical) for l in range(m, num_spherical)]
         end_unit, frame = _unit(graph, self.edge), _frames(graph, self.axis)
         self.end_rows, self.axis_rows, self.shapes, planes = [], [], [], []
-        for ends, axes in zip(meet.ends.tables, meet.axes.tables, strict=True):
+        for ends, axes in zip(tables.ends.tables, tables.axes.tables, strict=True):
             u = gather(end_unit, ends.row.flatten()).view(*ends.row.shape, 3)
             f = gather(frame, axes.row.flatten()).view(*axes.row.shape, 3, 3)
             planes.append([u @ f[:, :, k].transpose(1, 2) for k in range(3)])
@@ -74,16 +74,16 @@ class Torsions:
             self.axis_rows.append(axes.row.flatten())
             self.shapes.append((ends.row.shape[0], ends.row.shape[1], axes.row.shape[1]))
         # Powers are made by the axis a→b, 2L − 1 rows each, and read by b→a, in the order (power, axis).
-        power = torch.arange(2 * num_spherical - 1, device=meet.opposite.device)[:, None]
+        power = torch.arange(2 * num_spherical - 1, device=tables.opposite.device)[:, None]
         self.power_rows = [
-            (meet.opposite[table.row][:, None] * (2 * num_spherical - 1) + power).flatten()
-            for table in meet.axes.tables
+            (tables.opposite[table.row][:, None] * (2 * num_spherical - 1) + power).flatten()
+            for table in tables.axes.tables
         ]
-        self.pairs = [table.pairs for table in meet.tables]
+        self.pairs = [table.pairs for table in tables.tables]
         if not self.empty:
-            self.closing = [table.closing.flatten() for table in meet.tables]
+            self.closing = [table.closing.flatten() for table in tables.tables]
             self._at_far_end(planes)
-            self._at_near_end(planes, [table.closed for table in meet.tables])
+            self._at_near_end(planes, [table.closed for table in tables.tables])
 
     def _at_far_end(self, planes: list[list[Tensor]]) -> None:
         """Of d→b around a→b: Y_l0(φ_abd), (pairs, L), and the powers of its direction, (A·M, 2L − 1, K)."""
@@ -147,7 +147,7 @@ class Torsions:
         return out
 
     def rows_of_pairs(self, products: list[Tensor]) -> Tensor:
-        """The rows of ``products`` that stand for two edges, (pairs, C)."""
+        """The rows of ``products`` that belong to two edges, (pairs, C)."""
         tables = zip(products, self.shapes, self.pairs, strict=True)
         return torch.cat([p.unflatten(0, (s[0], s[2]))[pairs.transpose(1, 2)] for p, s, pairs in tables])
 

@@ -135,8 +135,8 @@ class NequIP(nn.Module):
         # Checked on the CPU only, where looking costs nothing; Model compares with the card's elements everywhere.
         if not is_traced() and z.device.type == "cpu" and bool((types < 0).any()):
             unknown = sorted(set(z[types < 0].tolist()))
-            raise ZooError(f"atomic numbers {unknown} are not among this model's elements {self.elements}: "
-                           "build it with config elements that include them")
+            raise ZooError(f"atomic numbers {unknown} are not among this model's elements {self.elements}. "
+                           "Fix: create it with config elements that include them")
         return types
 
     def _neighbors(self, graph: Graph) -> tuple[Neighbors, Tensor | None]:
@@ -194,10 +194,12 @@ def _pairs(graph: Graph) -> tuple[Tensor | None, Tensor]:
 
 def _check(num_features: list[int], lmax: int, output_lmax: int, num_layers: int, elements: Sequence[int]) -> None:
     if len(num_features) != lmax + 1:
-        raise ZooError(f"num_features has {len(num_features)} entries; lmax = {lmax} needs {lmax + 1}, one per degree")
+        raise ZooError(f"num_features has {len(num_features)} entries; lmax = {lmax} needs {lmax + 1}, one per degree. "
+                       "Fix: give one number, or one per degree")
     if not 0 <= output_lmax <= lmax:
-        raise ZooError(f"output_lmax = {output_lmax} must lie between 0 and lmax = {lmax}")
+        raise ZooError(f"output_lmax = {output_lmax} is out of range. Fix: choose it between 0 and lmax = {lmax}")
     if num_layers < 1:
-        raise ZooError(f"num_layers = {num_layers}: at least one interaction layer is needed")
+        raise ZooError(f"num_layers = {num_layers} leaves no interaction layer. Fix: set it to 1 or more")
     if not elements or len(set(elements)) < len(elements) or not all(1 <= z <= _MAX_Z for z in elements):
-        raise ZooError(f"elements = {list(elements)} must be distinct atomic numbers between 1 and {_MAX_Z}")
+        raise ZooError(f"elements = {list(elements)} are not distinct atomic numbers. "
+                       f"Fix: list each once, between 1 and {_MAX_Z}")

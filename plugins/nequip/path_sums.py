@@ -1,4 +1,4 @@
-"""Sums over neighbours, path by path, and their derivatives of two orders, worked off block by block.
+"""Sums over neighbours, path by path, and their derivatives of two orders, computed block by block.
 
     A_i[m2; m1, c] = Σ_j Y_j[m2] · w_j[c] · x_j[m1, c]
 
@@ -110,23 +110,23 @@ class PathSums(torch.autograd.Function):
         harmonics, weights, *features = ctx.saved_tensors
         if any(g is None for g in grads):
             grads = [zero.zero_() if g is None else g for g, zero in zip(grads, _new_sums(ctx.plan, features))]
-        asked = [needed and leads_on(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[1:])]
-        return None, *_Gradient.apply(ctx.plan, asked, harmonics, weights, *features, *grads)
+        wanted = [needed and leads_on(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[1:])]
+        return None, *_Gradient.apply(ctx.plan, wanted, harmonics, weights, *features, *grads)
 
 
 class _Gradient(torch.autograd.Function):
-    """Gradients of Σ G·A in harmonics, weights and features, as far as asked: (Y, w, x…, G…) → (gY, gw, gx…)."""
+    """Gradients of Σ G·A in harmonics, weights and features, as far as wanted: (Y, w, x…, G…) → (gY, gw, gx…)."""
 
     @staticmethod
     def forward(
-        ctx: Any, plan: Plan, asked: list[bool], harmonics: Tensor, weights: Tensor, *rest: Tensor
+        ctx: Any, plan: Plan, wanted: list[bool], harmonics: Tensor, weights: Tensor, *rest: Tensor
     ) -> tuple[Tensor | None, ...]:
         ctx.plan = plan
         ctx.save_for_backward(harmonics, weights, *rest)
         ctx.set_materialize_grads(False)
         harmonics, weights, *rest = (x.detach() for x in (harmonics, weights, *rest))
         features, grads = _split(plan, rest)
-        total = _Totals(asked, harmonics, weights, features)
+        total = _Totals(wanted, harmonics, weights, features)
         scratch = Scratch()
         for block in plan.blocks:
             part = _Operands(scratch, "", plan, block, harmonics, weights, features)
@@ -149,8 +149,8 @@ class _Gradient(torch.autograd.Function):
         plan = ctx.plan
         harmonics, weights, *rest = ctx.saved_tensors
         features, grads = _split(plan, rest)
-        asked = [needed and leads_on(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[2:])]
-        total = _Totals(asked, harmonics, weights, features)
+        wanted = [needed and leads_on(ctx, k) for k, needed in enumerate(ctx.needs_input_grad[2:])]
+        total = _Totals(wanted, harmonics, weights, features)
         grad_g = _new_sums(plan, features)
         scratch = Scratch()
         for block in plan.blocks:
@@ -177,12 +177,12 @@ class _Gradient(torch.autograd.Function):
 
 
 class _Totals:
-    """Gradients of harmonics, weights and features under construction; those not asked for are ``None``."""
+    """Gradients of harmonics, weights and features under construction; those not wanted are ``None``."""
 
-    def __init__(self, asked: list[bool], harmonics: Tensor, weights: Tensor, features: Any) -> None:
-        self.harmonics = torch.zeros_like(harmonics) if asked[0] else None
-        self.weights = torch.zeros_like(weights) if asked[1] else None
-        self.features = [torch.zeros_like(x) if a else None for a, x in zip(asked[2:], features)]
+    def __init__(self, wanted: list[bool], harmonics: Tensor, weights: Tensor, features: Any) -> None:
+        self.harmonics = torch.zeros_like(harmonics) if wanted[0] else None
+        self.weights = torch.zeros_like(weights) if wanted[1] else None
+        self.features = [torch.zeros_like(x) if a else None for a, x in zip(wanted[2:], features)]
 
     def of(self, scratch: Scratch, plan: Plan, block: SlotBlock) -> _Operands:
         """One block's share: harmonics in place, weights unset, features zero."""
@@ -232,7 +232,7 @@ def _first_order(part: _Operands, tangent: _Operands, path: PathColumns) -> Tens
 def _reduce(terms: tuple[tuple[Tensor | None, _Operands], ...], path: PathColumns, out: _Operands) -> None:
     """Σ back·x over m1 is the gradient of the block's weights, Σ back·w over paths is added to that of its features.
 
-    Each term is a ``back`` (slots, m1, channels) and the operands it meets.
+    Each term is a ``back`` (slots, m1, channels) and the operands it is multiplied by.
     """
     product = None
     for back, part in terms:

@@ -49,7 +49,7 @@ class PaiNN(nn.Module):
     ) -> None:
         super().__init__()
         if radial not in ("bessel", "gaussian"):
-            raise ZooError(f"unknown radial basis '{radial}': use 'bessel' or 'gaussian'")
+            raise ZooError(f"unknown radial basis '{radial}'. Fix: use 'bessel' or 'gaussian'")
         self.cutoff = cutoff
         self.channels = channels
         self.irreps_out = f"{channels}x0e+{channels}x1o"

@@ -1,4 +1,4 @@
-"""Triplets, quadruplets and the dense tables that stand for them, against loops and ASE."""
+"""Triplets, quadruplets and their dense tables, against loops and ASE."""
 
 from __future__ import annotations
 
@@ -161,11 +161,11 @@ def test_tables_hold_every_pair_of_edges_once(name, cutoff):
 def test_torsion_tables_stand_for_the_quadruplets(name, cutoff, axis):
     """Pairs at both ends of each axis, less the closed triangles, are the quadruplets."""
     graph = graph_of(STRUCTURES[name](), 2.9)
-    meet = torsion_tables(graph, cutoff=cutoff, cutoff_interaction=axis)
+    tables = torsion_tables(graph, cutoff=cutoff, cutoff_interaction=axis)
     at_near_end, at_far_end, closed = [], {}, set()
     numbered = []
-    for ends, axes, table in zip(meet.ends.tables, meet.axes.tables, meet.tables):
-        end, ax = meet.ends.edge[ends.row], meet.axes.edge[axes.row]
+    for ends, axes, table in zip(tables.ends.tables, tables.axes.tables, tables.tables):
+        end, ax = tables.ends.edge[ends.row], tables.axes.edge[axes.row]
         for atom, k, m in torch.nonzero(torch.ones_like(table.pairs)).tolist():
             pair = (int(end[atom, k]), int(ax[atom, m]))
             if table.pairs[atom, k, m]:
@@ -173,8 +173,8 @@ def test_torsion_tables_stand_for_the_quadruplets(name, cutoff, axis):
                 at_far_end.setdefault(pair[1], []).append(pair[0])
         for atom in range(len(end)):
             numbered += [(int(e), int(a)) for a in ax[atom] for e in end[atom]]
-    for ends, axes, table in zip(meet.ends.tables, meet.axes.tables, meet.tables):
-        end, ax = meet.ends.edge[ends.row], meet.axes.edge[axes.row]
+    for ends, axes, table in zip(tables.ends.tables, tables.axes.tables, tables.tables):
+        end, ax = tables.ends.edge[ends.row], tables.axes.edge[axes.row]
         for atom, k, m in torch.nonzero(table.closed).tolist():
             d, opposite = numbered[table.closing[atom, k, m]]
             assert opposite == int(reverse_edges(graph)[ax[atom, m]])
@@ -190,13 +190,13 @@ def test_large_structures_find_their_triangles_without_a_table_of_all_pairs():
     n = 700
     zigzag = Atoms(f"H{n}", positions=np.stack([np.arange(n), np.arange(n) % 2, np.zeros(n)], 1) * 0.9)
     graph = graph_of(zigzag, 1.9)
-    meet = torsion_tables(graph, cutoff=1.9, cutoff_interaction=1.9)
-    closed = sum(int(t.closed.sum()) for t in meet.tables)
-    pairs = sum(int(t.pairs.sum()) for t in meet.tables)
+    tables = torsion_tables(graph, cutoff=1.9, cutoff_interaction=1.9)
+    closed = sum(int(t.closed.sum()) for t in tables.tables)
+    pairs = sum(int(t.pairs.sum()) for t in tables.tables)
     q = quadruplets(graph, cutoff=1.9, cutoff_interaction=1.9)
     over_axes = torch.zeros(graph.num_edges, dtype=torch.long)
-    for ends, axes, t in zip(meet.ends.tables, meet.axes.tables, meet.tables):
-        over_axes.index_add_(0, meet.axes.edge[axes.row].flatten(), t.pairs.sum(1).flatten())
+    for ends, axes, t in zip(tables.ends.tables, tables.axes.tables, tables.tables):
+        over_axes.index_add_(0, tables.axes.edge[axes.row].flatten(), t.pairs.sum(1).flatten())
         assert ends.row.shape[0] == axes.row.shape[0]
     assert pairs > closed > 0
     assert int((over_axes * over_axes[reverse_edges(graph)]).sum()) - closed == len(q.edge_ca)

@@ -1,4 +1,4 @@
-"""PaiNN: its features beside schnetpack's, and the corners of its own layout."""
+"""PaiNN: its features against schnetpack's, and the corners of its own layout."""
 
 from __future__ import annotations
 

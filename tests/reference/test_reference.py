@@ -1,6 +1,6 @@
 """Every family against an implementation that none of us wrote, through the importers that users have.
 
-The files beside this one hold weights, inputs and outputs of other packages at pinned versions; ``make peers`` writes
+The files next to this one hold weights, inputs and outputs of other packages at pinned versions; ``make peers`` writes
 them anew. Both sides compute in the same precision.
 """
 
@@ -93,7 +93,7 @@ def test_energies_and_forces_are_those_of_the_reference(case, dtype):
     expected = part(case.file, f"output.{str(dtype).removeprefix('torch.')}.")
     found = imported(case, dtype)(graph(case.file, dtype), derivatives=("forces",))
     for key in ("energy", "forces"):
-        # The reference's own rounding is no disagreement: in float32 some lie 1e-5 from what they say in float64.
+        # The reference's own rounding is no disagreement: in float32 some lie 1e-5 from the float64 values.
         rounding = (expected[key] - exact[key]).abs().max()
         allowed = TOLERANCE[dtype] * exact[key].abs().max() + rounding
         torch.testing.assert_close(found[key].double(), expected[key].double(), rtol=0, atol=float(allowed))

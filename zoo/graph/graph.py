@@ -106,7 +106,7 @@ class Graph:
 
     def _edges(self) -> Tensor:
         if self.edge_index is None:
-            raise StructureError("this graph has no edges: make them with zoo.graph.add_edges or Graph.with_edges")
+            raise StructureError("this graph has no edges. Fix: make them with zoo.graph.add_edges or Graph.with_edges")
         return self.edge_index
 
     @property
@@ -192,7 +192,7 @@ class Graph:
         """
         frames = list(atoms) if isinstance(atoms, Sequence) else [atoms]
         if not frames:
-            raise StructureError("no structure given: expected one ase.Atoms or a non-empty list of them")
+            raise StructureError("no structure given. Fix: give one ase.Atoms or a non-empty list of them")
         z = torch.from_numpy(np.concatenate([a.numbers for a in frames]).astype(np.int64))
         pos = torch.from_numpy(np.concatenate([np.asarray(a.positions, dtype=np.float64) for a in frames]))
         optional: dict[str, Tensor | None] = {name: _read_input(frames, name) for name in inputs}
@@ -221,14 +221,15 @@ class Graph:
             ptr = getattr(data, "ptr", None)
             n_atoms = ptr.diff() if ptr is not None else torch.bincount(batch)
             if bool((batch.diff() < 0).any()):
-                raise StructureError("Data.batch is not sorted: atoms of one structure must be contiguous")
+                raise StructureError("Data.batch is not sorted. Fix: keep the atoms of a structure together")
         count = n_atoms.shape[0]
         optional: dict[str, Tensor | None] = {}
         if getattr(data, "cell", None) is not None:
             optional["cell"] = _reshape(data.cell, (count, 3, 3), "cell").to(pos.dtype)
             pbc = getattr(data, "pbc", None)
             if pbc is None:
-                raise StructureError("Data has a cell but no pbc: add data.pbc = torch.tensor([[True, True, True]])")
+                raise StructureError("Data has a cell but no pbc. "
+                                     "Fix: add data.pbc = torch.tensor([[True, True, True]])")
             optional["pbc"] = _reshape(torch.as_tensor(pbc, device=z.device), (count, 3), "pbc").bool()
         for name in inputs:
             value = _require(data, name)
@@ -268,13 +269,15 @@ class Graph:
 def _require(data: Any, name: str) -> Tensor:
     value = getattr(data, name, None)
     if value is None:
-        raise StructureError(f"the torch-geometric object has no '{name}'; it holds: {', '.join(data.keys())}")
+        raise StructureError(f"the torch-geometric object has no '{name}'; it holds: {', '.join(data.keys())}. "
+                             f"Fix: set data.{name}")
     return value
 
 
 def _reshape(value: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
     if value.numel() != int(np.prod(shape)):
-        raise StructureError(f"Data.{name} has shape {tuple(value.shape)}; expected {shape}, or its concatenation")
+        raise StructureError(f"Data.{name} has shape {tuple(value.shape)}. "
+                             f"Fix: give it the shape {shape}, or one with the same number of entries")
     return value.reshape(shape)
 
 
@@ -285,7 +288,7 @@ def _read_input(frames: list[ase.Atoms], name: str) -> Tensor:
         holder = atoms.arrays if per_atom else atoms.info
         if name not in holder:
             where = "atoms.arrays" if per_atom else "atoms.info"
-            raise StructureError(f"structure {index} lacks the input '{name}' that the model's card declares: "
-                                 f"set {where}['{name}']")
+            raise StructureError(f"structure {index} lacks the input '{name}' that the model's card declares. "
+                                 f"Fix: set {where}['{name}']")
         values.append(np.asarray(holder[name], dtype=np.float64))
     return torch.from_numpy(np.concatenate(values) if per_atom else np.stack(values).reshape(len(frames)))

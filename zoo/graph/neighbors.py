@@ -88,7 +88,8 @@ def _reverse_edges(graph: Graph) -> Tensor:
     forward_sorted, forward_order = forward.sort()
     backward_sorted, backward_order = backward.sort()
     if not torch.equal(forward_sorted, backward_sorted):
-        raise StructureError("some edge j→i has no reverse i→j: this architecture needs an undirected graph")
+        raise StructureError("some edge j→i has no reverse i→j, but this architecture needs an undirected graph. "
+                             "Fix: give every edge in both directions")
     reverse = torch.empty_like(forward_order)
     reverse[backward_order] = forward_order
     return reverse
@@ -138,7 +139,7 @@ def _one_by_one(graph: Graph, cutoff: float, method: Method) -> tuple[Tensor, Te
         if pbc is None or not bool(pbc.any()):
             pbc, cell = None, None
         elif cell is None:
-            raise StructureError(f"structure {b} is periodic but has no cell: set atoms.cell")
+            raise StructureError(f"structure {b} is periodic but has no cell. Fix: set atoms.cell")
         else:
             _check_cell(cell, cutoff, b)
         search = _vesin if method == "vesin" else _linked_cells
@@ -154,11 +155,13 @@ def _one_by_one(graph: Graph, cutoff: float, method: Method) -> tuple[Tensor, Te
 def _check_cell(cell: Tensor, cutoff: float, index: int) -> None:
     volume = float(torch.linalg.det(cell).abs())
     if not volume > 1e-6:
-        raise StructureError(f"structure {index} is periodic but its cell has volume {volume:.3g} Å³: set atoms.cell")
+        raise StructureError(f"structure {index} is periodic but its cell has volume {volume:.3g} Å³. "
+                             "Fix: set atoms.cell")
     images = float((2 * torch.ceil(cutoff / _heights(cell)) + 1).prod())
     if images > _MAX_IMAGES:
         raise StructureError(f"structure {index}: {images:.0f} images of its cell lie within the cut-off of {cutoff} "
-                             f"Å; lengths are {[round(x, 4) for x in cell.norm(dim=1).tolist()]} Å. Is the unit Å?")
+                             f"Å; lengths are {[round(x, 4) for x in cell.norm(dim=1).tolist()]} Å. "
+                             "Is the unit Å? Fix: give the cell in Å")
 
 
 def _heights(cell: Tensor) -> Tensor:

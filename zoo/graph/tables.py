@@ -66,7 +66,7 @@ class TorsionTable:
 
 @dataclass(frozen=True, eq=False)
 class TorsionTables:
-    """Where torsions c→a–b←d are put together: the ends c→a and the axes b→a that meet in each atom.
+    """The edges that torsions c→a–b←d are built from: ends c→a and axes b→a into the same atom.
 
     At the other end of the axis, b, the same tables hold its reverse a→b and the ends d→b. So two sums over pairs of
     edges, at b and at a, make a sum over quadruplets. Only d = c has to be taken out again: ``closing`` finds it.

@@ -142,8 +142,8 @@ class _EdgeFinder:
 def _similar_degrees(degree: Tensor) -> list[Tensor]:
     """Groups of atoms with at least one edge, the most crowded first.
 
-    A table is as wide as its largest degree, so a group is closed when the pairs of padding outweigh the price of one
-    more table: a fixed number of operations on it.
+    A table is as wide as its largest degree, so a group ends when its pairs of padding cost more than one more table
+    would: a fixed number of operations on it.
     """
     high, pairs, waste = 0, 0, 0
     ranges: list[tuple[int, int]] = []

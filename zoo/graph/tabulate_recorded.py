@@ -18,7 +18,7 @@ from zoo.graph.tables import NeighborTable, NeighborTables, TorsionTable, Torsio
 __all__ = ["recorded_neighbor_tables", "recorded_torsion_tables"]
 
 _SPAN = 202
-"""Differences of shifts between −101 and 100 are told apart."""
+"""Differences of shifts between −101 and 100 are distinguished."""
 
 
 def recorded_neighbor_tables(graph: Graph, cutoff: float | None) -> NeighborTables:
@@ -60,7 +60,7 @@ def _tabulate(graph: Graph, cutoff: float | None) -> tuple[NeighborTables, Tenso
     column = torch.where(near > 0, _rank(target, near, degree), width - 1)
     slot = target * width + column
     edge = torch.arange(target.shape[0], device=target.device)
-    # Far edges of an atom meet in its last slot, where the sum of their numbers would be no edge: they write zero.
+    # Far edges of an atom share its last slot, where the sum of their numbers would be no edge: they add zero.
     row = target.new_zeros(num_atoms * width).index_add(0, slot, edge * near)
     used = target.new_zeros(num_atoms * width).index_add(0, slot, near) > 0
     table = NeighborTable(row=row.view(num_atoms, width), used=used.view(num_atoms, width))

@@ -1,9 +1,8 @@
-"""The one switch between the fast forms of operations and the plain ones that can be recorded as a graph.
+"""The switch between fused operations and the plain ones that can be recorded as a graph.
 
-Fast forms work off blocks that fit the cache, share work between the two directions of an edge, and look at the data to
-choose how. A graph that is recorded once and run on other structures must do none of that. Whoever has such a form
-asks :func:`is_traced` and offers the same in plain, differentiable torch operations, whose sizes follow from the sizes
-of the inputs.
+Fused forms work on blocks that fit the cache, share work between the two directions of an edge, and choose by looking
+at the data. A graph that is recorded once and run on other structures must do none of that. Code with such a form calls
+:func:`is_traced` and then uses plain, differentiable torch operations, whose sizes follow from those of the inputs.
 """
 
 from __future__ import annotations

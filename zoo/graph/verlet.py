@@ -51,7 +51,7 @@ class VerletList:
         known = self._known
         if known is None or not self._still_good(known, graph):
             wide = add_edges(graph, self.cutoff + self.skin)
-            # A copy: whoever moves the atoms may do so in place.
+            # A copy, since callers may move the atoms in place.
             pos = graph.pos.detach().clone()
             known = _Known(pos, graph.ptr, _copy(graph.cell), graph.pbc, wide.edge_index, wide.edge_shift)
             self._known = known
@@ -78,7 +78,7 @@ class VerletList:
                     return False
             elif not torch.equal(mine, yours):
                 return False
-        # The square avoids a root; NaN compares false, so that atoms gone astray lead to a new search.
+        # The square avoids a root; NaN compares false, so that invalid positions lead to a new search.
         moved = (graph.pos.detach() - known.pos).square().sum(1)
         return bool((moved < (self.skin / 2) ** 2).all())
 

@@ -72,5 +72,5 @@ def activation(name: str) -> nn.Module:
         ZooError: unknown name.
     """
     if name not in _ACTIVATIONS:
-        raise ZooError(f"unknown activation '{name}': use one of {', '.join(sorted(_ACTIVATIONS))}")
+        raise ZooError(f"unknown activation '{name}'. Fix: use one of {', '.join(sorted(_ACTIVATIONS))}")
     return _ACTIVATIONS[name]()

@@ -46,7 +46,8 @@ class FeatureLayout:
         for text in self.irreps.replace(" ", "").split("+"):
             match = _TERM.match(text)
             if match is None:
-                raise PluginError(f"irreps_out = {self.irreps!r}: cannot read {text!r}; expected e.g. '128x0e+64x1o'")
+                raise PluginError(f"irreps_out = {self.irreps!r}: cannot read {text!r}. "
+                                  "Fix: write terms like '128x0e+64x1o'")
             mul, l, parity = match.groups()
             terms.append(FeatureTerm(int(mul or 1), int(l), 1 if parity == "e" else -1, start))
             start = terms[-1].stop

@@ -103,7 +103,7 @@ class Pairs:
 
     @property
     def first(self) -> Tensor:
-        """(P,) the edge of each pair that stands for it."""
+        """(P,) the edge that represents each pair."""
         return self.edges[:, 0]
 
 

@@ -16,5 +16,5 @@ def gather(x: Tensor, index: Tensor) -> Tensor:
 
 
 def sum_by(x: Tensor, index: Tensor, num: int) -> Tensor:
-    """Σ of the rows of ``x`` that share an ``index``: (E, …), (E,) → (num, …). Rows nobody names are zero."""
+    """Σ of the rows of ``x`` that share an ``index``: (E, …), (E,) → (num, …). Rows without a summand are zero."""
     return x.new_zeros((num, *x.shape[1:])).index_add(0, index, x)

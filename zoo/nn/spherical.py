@@ -85,7 +85,7 @@ def _chebyshev(t: Tensor, num: int) -> Tensor:
 def circular_harmonics(cos: Tensor, num: int, weight: Tensor | None = None) -> list[Tensor]:
     """Y_l0 for l < ``num`` of cosines of any shape: sqrt((2l+1)/4π) P_l(cos), one tensor per l.
 
-    ``weight`` of the same shape multiplies all of them, at the price of one product. Polynomials of the cosine: smooth
+    ``weight`` of the same shape multiplies all of them, for the cost of one product. Polynomials of the cosine: smooth
     at 0 and π, where the angle itself is not.
     """
     one = torch.ones_like(cos) if weight is None else weight

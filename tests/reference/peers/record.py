@@ -1,4 +1,4 @@
-"""Running a reference model in both precisions, and writing what it said. Torch, NumPy and safetensors only."""
+"""Running a reference model in both precisions, and writing its outputs. Torch, NumPy and safetensors only."""
 
 from __future__ import annotations
 

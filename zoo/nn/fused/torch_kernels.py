@@ -16,7 +16,7 @@ _ROW_PRODUCTS = getattr(torch.ops.aten, "_embedding_bag_per_sample_weights_backw
 def leads_on(ctx: Any, position: int) -> bool:
     """Whether this backward pass goes on into a tensor argument: ``autograd.grad`` for forces leaves weights alone.
 
-    ``needs_input_grad`` only tells that some pass might. Fallback, where the engine does not tell: True.
+    ``needs_input_grad`` is true if any pass might. Fallback where the engine does not answer: True.
     """
     try:
         return torch._C._will_engine_execute_node(ctx.next_functions[position][0])
