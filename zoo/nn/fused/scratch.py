@@ -20,7 +20,8 @@ class Scratch:
         """Uninitialised memory of this shape, with the dtype and device of ``like``."""
         size = math.prod(shape)
         if name not in self._held or self._held[name].shape[0] < size:
-            self._held[name] = like.new_empty(size)
+            # Blocks differ by a few edges: with room to spare, the next one need not ask for memory again.
+            self._held[name] = like.new_empty(size + size // 4)
         return self._held[name][:size].view(shape)
 
     def rows(self, name: str, x: Tensor, index: Tensor) -> Tensor:
