@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all mutations lint docs conformance bench peers publish clean
+.PHONY: demo test test-all mutations lint docs conformance bench bench-fused peers publish clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,9 @@ conformance: $(VENV)/.installed  ## docs/conformance.md, from checking everythin
 
 peers: $(VENV)/.installed  ## re-create tests/reference/*.safetensors from the other packages
 	$(BIN)/python tests/reference/make.py
+
+bench-fused: $(VENV)/.installed  ## what each hand-fused operation gains over its plain form
+	$(BIN)/python benchmarks/fused.py
 
 bench: $(VENV)/.installed  ## speed against the peers, in one run; what `zoo list` costs
 	$(BIN)/python benchmarks/bench_peers.py
