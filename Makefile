@@ -32,10 +32,11 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(VENV)/.installed  ## tables in the documentation, from the cards
+docs: $(VENV)/.installed  ## tables in the documentation, from the cards; docs/reference/, from the code
 	$(BIN)/python docs/make_tables.py
+	$(BIN)/python docs/make_reference.py
 
-conformance: $(VENV)/.installed  ## docs/conformance.md, from checking everything that comes with the zoo
+conformance: $(VENV)/.installed  ## docs/experiments/conformance.md, from checking everything that comes with the zoo
 	$(BIN)/python docs/make_conformance.py
 
 peers: $(VENV)/.installed  ## re-create tests/reference/*.safetensors from the other packages

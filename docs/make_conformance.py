@@ -1,4 +1,4 @@
-"""Write docs/conformance.md: what `zoo check --all` says of everything that comes with the zoo.
+"""Write docs/experiments/conformance.md: what `zoo check --all` says of everything that comes with the zoo.
 
     python docs/make_conformance.py [REPORT.json ...]
 
@@ -19,7 +19,7 @@ from typing import Any
 from zoo.files.markdown import markdown_table
 from zoo.registry.families import FAMILIES, model_order
 
-PAGE = Path(__file__).with_name("conformance.md")
+PAGE = Path(__file__).with_name("experiments") / "conformance.md"
 MARKS = {"pass": "✓", "fail": "✗", "exempt": "exempt", "not applicable": "–"}
 OF_THE_MACHINE = ("shapes.device", "cost")
 """Sections and checks that say something of the machine."""
@@ -29,7 +29,7 @@ _HEAD = """# Conformance of what comes with the zoo
 
 What `zoo check --all` finds, made by `make conformance`. The tests run the same checks and compare every verdict with
 this page. What each check measures, and against which bound, `zoo check NAME` shows row by row;
-[the kit itself is tested](../tests/conformance/test_mutations.py) on backbones that break one promise each.
+[the kit itself is tested](../../tests/conformance/test_mutations.py) on backbones that break one promise each.
 """
 
 Rows = Sequence[Mapping[str, Any]]

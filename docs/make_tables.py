@@ -19,7 +19,7 @@ from zoo.registry.families import FAMILIES, model_order
 from zoo.registry.registry_file import read_registry
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("README.md", "docs/force-fields.md", "docs/leaderboard.md")
+FILES = ("README.md", "docs/experiments/force-fields.md", "docs/experiments/leaderboard.md")
 
 
 def main() -> int:

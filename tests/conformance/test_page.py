@@ -1,4 +1,4 @@
-"""docs/conformance.md: every verdict on it is what the kit finds, of everything that comes with the zoo."""
+"""docs/experiments/conformance.md: every verdict on it is what the kit finds, of everything that comes with the zoo."""
 
 from __future__ import annotations
 

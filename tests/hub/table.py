@@ -1,4 +1,4 @@
-"""The table of `docs/hub.md`, made from the tests: `python -m tests.hub.table` writes it."""
+"""The table of `docs/experiments/hub-faults.md`, made from the tests: `python -m tests.hub.table` writes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import (
 from .rows import ROWS, Row
 
 WITH_ROWS = (test_cache, test_data, test_names, test_publish, test_pull, test_push, test_push_faults, test_refusals)
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "hub.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "experiments" / "hub-faults.md"
 BEGIN = "<!-- the table below is made by the tests: python -m tests.hub.table -->\n"
 END = "<!-- end of the table -->\n"
 SECTIONS = {

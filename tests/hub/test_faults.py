@@ -1,6 +1,6 @@
 """What happens to a pull when the network or the Hub fails: right bytes, or a clear error and a cache that heals.
 
-`CASES` is also the table in `docs/hub.md`: `python -m tests.hub.table` writes it, a test compares.
+`CASES` is also the table in `docs/experiments/hub-faults.md`: `python -m tests.hub.table` writes it, a test compares.
 """
 
 from __future__ import annotations

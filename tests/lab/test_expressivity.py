@@ -22,7 +22,7 @@ from zoo.lab.probes import probe
 from zoo.lab.stars import orientations
 from zoo.registry.families import FAMILIES
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "expressivity.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "experiments" / "expressivity.md"
 PAIRS = {pair.name: pair for pair in [*pairs(), *chains()]}
 
 

@@ -1,4 +1,4 @@
-"""`zoo new`: what it writes, and docs/write-a-plugin.md from its first command to its last."""
+"""`zoo new`: what it writes, and docs/guides/write-a-plugin.md from its first command to its last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.errors import ZooError
 from zoo.scaffold import NewPackage, new_package
 from zoo.training.recipe import read_recipe
 
-PAGE = (ROOT / "docs" / "write-a-plugin.md").read_text()
+PAGE = (ROOT / "docs" / "guides" / "write-a-plugin.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, flags=re.S) for line in block.splitlines()]
 
 

@@ -108,7 +108,7 @@ def _intervals(board: Board) -> ResultTable:
     levels = dict.fromkeys(f"{100 * m.level:g} %" for m in models if m.level is not None)
     title = f"Intervals for {', '.join(levels)} of all errors: share within · Spearman's ρ · median half-width"
     return ResultTable(title, ["target", "unit", *(m.name for m in models)], rows, align="llr", notes=(
-        "Spearman's ρ is the rank correlation of half-width and absolute error; see `docs/uncertainty.md`.",))
+        "Spearman's ρ is the rank correlation of half-width and absolute error; see `docs/guides/uncertainty.md`.",))
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
