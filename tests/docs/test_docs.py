@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -83,7 +84,8 @@ def test_an_option_that_does_not_exist_is_seen():
         test_commands_on_the_pages_have_the_options_that_are_shown("zoo list --no-such")
 
 
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md",
+         *sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -91,3 +93,48 @@ def test_links_lead_somewhere(path):
     text = (ROOT / path).read_text()
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert ((ROOT / path).parent / target).exists(), target
+
+
+def test_every_page_is_reached_from_the_readme():
+    waiting, seen = [ROOT / "README.md"], set()
+    while waiting:
+        page = waiting.pop()
+        if page in seen or not page.is_file():
+            continue
+        seen.add(page)
+        waiting += [(page.parent / target).resolve()
+                    for target in re.findall(r"\]\((?!https?:)([^)#]+\.md)", page.read_text())]
+    assert {ROOT / path for path in PAGES} <= seen
+
+
+def test_the_reference_is_that_of_the_code():
+    command = [sys.executable, "docs/make_reference.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_glossary_fits_one_screen_and_is_in_order():
+    lines = (ROOT / "docs" / "glossary.md").read_text().splitlines()
+    assert len(lines) <= 45
+    words = [line.split("|")[1].strip().lower() for line in lines if line.startswith("| ")][1:]
+    assert words == sorted(words)
+
+
+def test_every_room_has_one_row_and_says_where_to_start():
+    rooms = {path.parent.name: ast.get_docstring(ast.parse(path.read_text())) or ""
+             for path in (ROOT / "zoo").glob("*/__init__.py")}
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)/` \| (.+) \|$", page, flags=re.M)
+    assert sorted(name for name, _ in rows) == sorted(rooms)
+    for name, text in rows:
+        assert len(text) > 20, name
+    for name, text in rooms.items():
+        assert re.search(r"\b[Ss]tart\b", text), f"zoo/{name}/__init__.py does not say where to start reading"
+
+
+GUIDES = sorted(path.name for path in (ROOT / "docs" / "guides").glob("*.md"))
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_guides_are_short(name):
+    assert len((ROOT / "docs" / "guides" / name).read_text().splitlines()) <= 150

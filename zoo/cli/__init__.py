@@ -1,4 +1,7 @@
-"""The command line. Each command lives in a file of its own, which is imported when the command is used."""
+"""The command line. Each command lives in a file of its own, which is imported when the command is used.
+
+Start with ``COMMANDS`` below: it names the function of each command.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Models as files that run without the zoo: recorded graphs (``torch-export``) and compiled libraries (``aoti``)."""
+"""Models as files that run without the zoo: recorded graphs (``torch-export``) and compiled libraries (``aoti``).
+
+Start with ``package.py`` (writes a file) and ``loaded.py`` (runs one).
+"""
 
 from zoo.exporting.loaded import ExportedModel, load_exported
 from zoo.exporting.package import FORMATS, export

@@ -1,5 +1,8 @@
 """Weights of other packages, turned into models of the zoo. The maps are exact: the imported model gives the same
-numbers. Imports no torch until something is read."""
+numbers. Imports no torch until something is read.
+
+Start with ``schnetpack.py``, the shortest map.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """The Hub: fetch, push, pin. Nothing here imports torch, and the client is imported when it is used.
 
 A card folder is a repository. ``pull`` and ``push`` are what people call; ``fetch`` is what loading calls.
+
+Start with ``pulling.py`` and ``pushing.py``.
 """
 
 from __future__ import annotations

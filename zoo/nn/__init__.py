@@ -1,4 +1,7 @@
-"""What the backbones of several families share. Everything here runs with no edges, and differentiates twice."""
+"""What the backbones of several families share. Everything here runs with no edges, and differentiates twice.
+
+Start with ``scalar_vector.py``, a layer made of the other parts.
+"""
 
 from zoo.graph.tracing import is_recorded, is_traced
 from zoo.nn.activation import (

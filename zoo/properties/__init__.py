@@ -1,6 +1,6 @@
 """What is measured with a potential: equation of state, phonons, vibrations, energy scans, drift, stability, coverage.
 
-Each file is one measurement.
+Each file is one measurement; start with ``equation_of_state.py``, which is short.
 """
 
 from zoo.properties.bonds import Bonds

@@ -1,4 +1,7 @@
-"""One training loop for every family. Importing this package imports no torch."""
+"""One training loop for every family. Importing this package imports no torch.
+
+Start with ``run.py`` (a training from its card to its card folder) and ``loop.py`` (the steps).
+"""
 
 from __future__ import annotations
 
