@@ -21,7 +21,7 @@ from zoo.errors import TrainingError
 from zoo.graph.graph import Graph
 from zoo.training.checkpoint import Checkpoints, DiskFullError
 from zoo.training.log import Log
-from zoo.training.prefetcher import Feed
+from zoo.training.prefetcher import Prefetcher
 
 # -- checkpoints ---------------------------------------------------------------------------------------------------
 
@@ -85,8 +85,8 @@ def test_the_state_is_no_pickle_of_anything_but_data(store: Store, tmp_path: Pat
 
 
 def test_graphs_made_ahead_are_the_same(store: Store) -> None:
-    direct = Feed(store, torch.float32, torch.device("cpu"))
-    ahead = Feed(store, torch.float32, torch.device("cpu"), threaded=True)
+    direct = Prefetcher(store, torch.float32, torch.device("cpu"))
+    ahead = Prefetcher(store, torch.float32, torch.device("cpu"), threaded=True)
     batches = [np.arange(k, k + 5) for k in range(0, 40, 5)]
     for number, rows in enumerate(batches):
         if number % 3:
@@ -104,21 +104,21 @@ def test_a_store_larger_than_memory_is_read_from_its_file_by_a_thread(
     monkeypatch.setattr("zoo.data.files.ALWAYS_VERIFIED", 0)
     folder = store.save(tmp_path / "store")
     mapped = Store.load(folder)
-    assert not Feed(mapped, torch.float32, torch.device("cpu")).works_ahead  # small: nothing to gain
+    assert not Prefetcher(mapped, torch.float32, torch.device("cpu")).works_ahead  # small: nothing to gain
     if sys.platform.startswith("linux"):
         assert str(folder) in Path("/proc/self/maps").read_text()
     monkeypatch.setattr("zoo.training.prefetcher._host_memory", lambda: 1000.0)
-    feed = Feed(mapped, torch.float32, torch.device("cpu"))
-    assert feed.works_ahead
+    prefetcher = Prefetcher(mapped, torch.float32, torch.device("cpu"))
+    assert prefetcher.works_ahead
     threads = []
     gather = mapped.graph
     monkeypatch.setattr(type(mapped), "graph", lambda self, *a, **k: threads.append(threading.current_thread().name)
                         or gather(*a, **k))
     rows = np.arange(5)
-    feed.ahead(rows)
-    assert torch.equal(feed(rows).pos, store.graph(torch.arange(5)).pos)
-    assert threads[0].startswith("zoo-feed")
-    feed.close()
+    prefetcher.ahead(rows)
+    assert torch.equal(prefetcher(rows).pos, store.graph(torch.arange(5)).pos)
+    assert threads[0].startswith("zoo-prefetch")
+    prefetcher.close()
 
 
 def test_every_part_of_a_step_but_the_first_of_all_is_made_ahead(
@@ -127,7 +127,7 @@ def test_every_part_of_a_step_but_the_first_of_all_is_made_ahead(
     announced: list[bytes] = []
     asked: list[bytes] = []
 
-    class Watched(Feed):
+    class Watched(Prefetcher):
         def ahead(self, rows: np.ndarray) -> None:
             announced.append(rows.tobytes())
 
@@ -135,7 +135,7 @@ def test_every_part_of_a_step_but_the_first_of_all_is_made_ahead(
             asked.append(rows.tobytes())
             return super().__call__(rows)
 
-    monkeypatch.setattr("zoo.training.loop.Feed", Watched)
+    monkeypatch.setattr("zoo.training.loop.Prefetcher", Watched)
     run_trainer(store, tmp_path, steps=3, accumulate=2, eval_every=100)
     assert asked[1:6] == announced[:5] and len(set(asked[:6])) == 6
 

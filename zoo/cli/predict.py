@@ -33,7 +33,7 @@ _MARK, _BELOW = " [yellow]![/]", "\n"
 
 
 @dataclass
-class Row:
+class Predicted:
     """One structure and what became of it."""
 
     label: str
@@ -108,8 +108,8 @@ def _read(files: Sequence[Path], smiles: Sequence[str]) -> list[Read]:
     return reads
 
 
-def _row(read: Read) -> Row:
-    return Row(read.label, read, error=read.error)
+def _row(read: Read) -> Predicted:
+    return Predicted(read.label, read, error=read.error)
 
 
 def _has_estimates(model: Model) -> bool:
@@ -119,7 +119,7 @@ def _has_estimates(model: Model) -> bool:
     return model.card is not None and model.card.uncertainty is not None and find(model) is not None
 
 
-def _run(model: Model, rows: list[Row], *, derivatives: list[str], max_atoms: int, quiet: bool,
+def _run(model: Model, rows: list[Predicted], *, derivatives: list[str], max_atoms: int, quiet: bool,
          uncertainty: bool) -> None:
     good = [row for row in rows if row.error is None]
     with progress("predict", "structures", quiet=quiet or len(good) <= _CHUNK) as tell:
@@ -137,13 +137,13 @@ def _run(model: Model, rows: list[Row], *, derivatives: list[str], max_atoms: in
             tell(start + len(part), len(good))
 
 
-def _reference(row: Row, target: str) -> float | None:
+def _reference(row: Predicted, target: str) -> float | None:
     """The value that the file itself carries under the target's name."""
     value = row.read.atoms.info.get(target) if row.read.atoms is not None else None
     return float(value) if value is not None and np.ndim(value) == 0 and not isinstance(value, str) else None
 
 
-def _show(model: Model, rows: list[Row]) -> None:
+def _show(model: Model, rows: list[Predicted]) -> None:
     from zoo.cli import console as standard_output
 
     console = standard_output()
@@ -162,7 +162,7 @@ def _show(model: Model, rows: list[Row]) -> None:
         console.print(errors)
 
 
-def _columns(model: Model, rows: list[Row]) -> Table:
+def _columns(model: Model, rows: list[Predicted]) -> Table:
     """A few structures beside each other, one property a line, with the error where the file has a reference."""
     from rich.table import Table
 
@@ -183,7 +183,7 @@ def _columns(model: Model, rows: list[Row]) -> Table:
     return table
 
 
-def _lines(model: Model, rows: list[Row]) -> Table:
+def _lines(model: Model, rows: list[Predicted]) -> Table:
     from rich.table import Table
 
     table = Table(title=_title(model))
@@ -204,7 +204,7 @@ def _level(model: Model) -> float:
     return found.facts.level
 
 
-def _mean_errors(model: Model, rows: list[Row]) -> Table | None:
+def _mean_errors(model: Model, rows: list[Predicted]) -> Table | None:
     """Mean absolute errors over the structures whose file carries a reference."""
     from rich.table import Table
 
@@ -238,7 +238,7 @@ def _number(value: float | np.ndarray) -> str:
     return f"{number:,.4f}" if abs(number) < 1e6 else f"{number:.6g}"
 
 
-def _as_data(model: Model, rows: list[Row]) -> dict[str, Any]:
+def _as_data(model: Model, rows: list[Predicted]) -> dict[str, Any]:
     results: list[dict[str, Any]] = []
     for row in rows:
         if row.error is not None:
@@ -253,7 +253,7 @@ def _as_data(model: Model, rows: list[Row]) -> dict[str, Any]:
     return {"model": _title(model), "units": model.units, **level, "results": results}
 
 
-def _as_csv(model: Model, rows: list[Row]) -> str:
+def _as_csv(model: Model, rows: list[Predicted]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     estimated = dict.fromkeys(target for row in rows for target in row.widths or ())
@@ -271,7 +271,7 @@ def _cell(value: Any) -> Any:
     return " ".join(map(repr, np.ravel(value).tolist())) if isinstance(value, np.ndarray) else value
 
 
-def _write(path: Path, rows: list[Row]) -> None:
+def _write(path: Path, rows: list[Predicted]) -> None:
     """All predicted structures with their values, as extended XYZ; the file appears whole."""
     from zoo.structures.reading import write_structures
 
@@ -292,7 +292,7 @@ def _write(path: Path, rows: list[Row]) -> None:
     write_structures(path, frames)
 
 
-def _notes(model: Model, rows: list[Row], *, output: Path | None, smiles: bool, quiet: bool) -> None:
+def _notes(model: Model, rows: list[Predicted], *, output: Path | None, smiles: bool, quiet: bool) -> None:
     failed = [row for row in rows if row.error is not None]
     for row in failed:
         typer.secho(f"error: {row.label}: {row.error}", fg="red", err=True)

@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Tell", "progress", "track"]
+__all__ = ["ProgressCallback", "progress", "track"]
 
 T = TypeVar("T")
 
 _LINE_S = 60.0
 
 
-class Tell(Protocol):
+class ProgressCallback(Protocol):
     """Called with what is done and what there is in all; the note says more, such as the present temperature."""
 
     def __call__(self, done: int, of: int, note: str = ...) -> None: ...
 
 
 @contextmanager
-def progress(what: str, unit: str = "steps", *, quiet: bool = False, screen: Console | None = None) -> Iterator[Tell]:
-    """Give a function that tells people on standard error how far ``what`` is, counted in ``unit``."""
+def progress(what: str, unit: str = "steps", *, quiet: bool = False, screen: Console | None = None
+             ) -> Iterator[ProgressCallback]:
+    """Give a function that shows on standard error how far ``what`` is, counted in ``unit``."""
     if quiet:
         yield lambda done, of, note="": None
         return
@@ -44,13 +45,13 @@ def track(items: Iterable[T], what: str, unit: str, *, total: int | None = None,
     if total is None:
         items = list(items)
         total = len(items)
-    with progress(what, unit, quiet=not enabled) as tell:
+    with progress(what, unit, quiet=not enabled) as report:
         for done, item in enumerate(items):
-            tell(done, total)
+            report(done, total)
             yield item
 
 
-def _bar(what: str, unit: str, screen: Console) -> Iterator[Tell]:
+def _bar(what: str, unit: str, screen: Console) -> Iterator[ProgressCallback]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
@@ -60,13 +61,13 @@ def _bar(what: str, unit: str, screen: Console) -> Iterator[Tell]:
         yield lambda done, of, note="": bar.update(task, completed=done, total=of, note=note)
 
 
-def _lines(what: str, unit: str, screen: Console) -> Tell:
-    told = time.monotonic()
+def _lines(what: str, unit: str, screen: Console) -> ProgressCallback:
+    printed = time.monotonic()
 
-    def tell(done: int, of: int, note: str = "") -> None:
-        nonlocal told
-        if time.monotonic() - told >= _LINE_S:
-            told = time.monotonic()
+    def report(done: int, of: int, note: str = "") -> None:
+        nonlocal printed
+        if time.monotonic() - printed >= _LINE_S:
+            printed = time.monotonic()
             screen.print(f"{what}: {done:,} of {of:,} {unit}{', ' * bool(note)}{note}", markup=False, soft_wrap=True)
 
-    return tell
+    return report

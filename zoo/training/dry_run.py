@@ -1,4 +1,4 @@
-"""`--fast-dev-run`: two steps of everything, and what they tell about shapes, units, references, gradients, memory."""
+"""`--fast-dev-run`: two steps of everything, and what they show about shapes, units, references, gradients, memory."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
     from zoo.training.loop import Trainer
 
-__all__ = ["Report", "dry_run"]
+__all__ = ["DryRun", "dry_run"]
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a dry run found; ``lines`` say it to people."""
+class DryRun:
+    """What a dry run found; ``lines`` describe it."""
 
     lines: list[str]
     without_gradient: list[str]
     step_bytes: int
 
 
-def dry_run(trainer: Trainer, spread: Mapping[str, float]) -> Report:
+def dry_run(trainer: Trainer, spread: Mapping[str, float]) -> DryRun:
     """Two steps on the largest batch of the first epoch, an evaluation, a checkpoint written and read back.
 
     Args:
@@ -40,7 +40,7 @@ def dry_run(trainer: Trainer, spread: Mapping[str, float]) -> Report:
     batches = trainer.plan(0)
     largest = max(batches, key=lambda rows: int(trainer.cost(rows).sum()))
     lines = [_data(trainer, batches), *_targets(trainer, spread), *_shapes(trainer, largest)]
-    kept = _Kept()
+    kept = _SavedBytes()
     with torch.autograd.graph.saved_tensors_hooks(kept.note, lambda tensor: tensor):
         trainer.try_steps(largest, 1)
     missing = trainer.try_steps(largest, 1)
@@ -57,7 +57,7 @@ def dry_run(trainer: Trainer, spread: Mapping[str, float]) -> Report:
     if trainer.ranks.first:
         trainer.checkpoints.read(trainer.checkpoints.steps()[-1])
         lines.append("a checkpoint was written and read back")
-    return Report(lines, missing, needed)
+    return DryRun(lines, missing, needed)
 
 
 def _data(trainer: Trainer, batches: list) -> str:
@@ -90,7 +90,7 @@ def _shapes(trainer: Trainer, rows: np.ndarray) -> list[str]:
             if label.dim() > 1]
 
 
-class _Kept:
+class _SavedBytes:
     """Counts the bytes that autograd keeps for the backward pass of one step, each piece of memory once."""
 
     def __init__(self) -> None:

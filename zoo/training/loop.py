@@ -29,7 +29,7 @@ from zoo.training.distributed import Ranks
 from zoo.training.ema import Average
 from zoo.training.log import Log
 from zoo.training.optimizer import make_optimizer
-from zoo.training.prefetcher import Feed
+from zoo.training.prefetcher import Prefetcher
 from zoo.training.recipe import Batch, Recipe
 from zoo.training.schedule import Clock, Plateau, learning_rate
 from zoo.training.state import capture, restore
@@ -79,10 +79,10 @@ class Trainer:
         rows: ``train`` and ``val``, rows of the store.
         recipe: the checked recipe.
         folder: of the run; checkpoints and ``metrics.jsonl`` go there.
-        ranks: this process among its equals.
+        ranks: this process among those of the job.
         machine: what bitwise resume depends on; kept in the checkpoint.
         identity: of model and data (JSON-able); a checkpoint of another one is refused.
-        where: the command that resumes this run, told when it is interrupted.
+        where: the command that resumes this run, named in the message when it is interrupted.
     """
 
     def __init__(self, model: Model, store: Store, rows: Mapping[str, Tensor], recipe: Recipe, *, folder: Path,
@@ -96,7 +96,7 @@ class Trainer:
         self.dtype = getattr(torch, recipe.precision)
         self.criterion = Criterion(model, store, recipe.losses, dtype=self.dtype, device=ranks.device)
         self.sizes = {"atoms": store.n_atoms.cpu().numpy(), "edges": store.n_edges.cpu().numpy()}
-        self.feed = Feed(store, self.dtype, ranks.device)
+        self.prefetcher = Prefetcher(store, self.dtype, ranks.device)
         self.progress, self.plateau = Progress(), Plateau()
         self.batches_per_epoch = len(self.plan(0))
         self.clock = Clock.of(recipe.budget, self.batches_per_epoch)
@@ -109,12 +109,12 @@ class Trainer:
         self.checkpoints = Checkpoints(folder / "checkpoints", keep=recipe.keep)
         self.notice, self.quiet, self.where = Notice(), quiet, where
         self.log = Log(folder, active=False)
-        self.norm, self.told = 0.0, time.monotonic()
+        self.norm, self.last_time = 0.0, time.monotonic()
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
     def run(self, *, resume: bool = False) -> Outcome:
-        """Train until the budget is spent, early stopping, or a signal.
+        """Train until the budget is used up, early stopping, or a signal.
 
         Raises:
             TrainingError: the loss or a gradient is not finite (the batch is named), or a checkpoint does not fit.
@@ -132,7 +132,7 @@ class Trainer:
             finally:
                 self.log.record("end", step=self.progress.step, seconds=self.clock.seconds)
                 self.log.close()
-                self.feed.close()
+                self.prefetcher.close()
                 # The wrapper belongs to a process group that ends before this object does.
                 self.net = self.model
         return Outcome(reason, self.progress, self.clock.seconds)
@@ -141,7 +141,7 @@ class Trainer:
         state, every = self.progress, self.recipe.eval_every
         losses, molecules, since, saved = [], 0, time.monotonic(), time.monotonic()
         batches = self.plan(state.epoch)
-        self.told = time.monotonic()
+        self.last_time = time.monotonic()
         while not self.clock.finished(state.step):
             if state.place >= len(batches):
                 state.epoch, state.place = state.epoch + 1, 0
@@ -175,8 +175,8 @@ class Trainer:
     def _step(self, batch: np.ndarray, following: list[np.ndarray] | None = None) -> tuple[float, float, bool]:
         """One optimiser step on a global batch: its loss, the mean seconds of the ranks, and whether to stop.
 
-        The seconds are those since the last were told. The ranks agree on them together with the loss, before the
-        optimiser moves, so that what it takes, and the checkpoint after it, is told by the next step.
+        The seconds are those since the last step or evaluation reported its own. The ranks average them together with
+        the loss, before the optimiser moves: its time, and that of a checkpoint, counts in the next step.
         """
         state = self.progress
         self._set_rate()
@@ -189,14 +189,14 @@ class Trainer:
             with self.ranks.accumulate(self.net, last=index == len(shares) - 1):
                 loss = weight * self.criterion.loss(self._forward(share), torch.from_numpy(share), counts)
                 if index + 1 < len(shares):
-                    self.feed.ahead(shares[index + 1][0])
+                    self.prefetcher.ahead(shares[index + 1][0])
                 elif following:
-                    self.feed.ahead(self._shares(following[0])[0][0])
+                    self.prefetcher.ahead(self._shares(following[0])[0][0])
                 # DDP averages gradients over ranks; the loss is already a share of the global mean.
                 (loss * self.ranks.world).backward()
             total += loss.detach()
         self.norm = self._clip()
-        sums = self.ranks.sum(torch.tensor([float(total), float(self.notice.received), self._since_told()],
+        sums = self.ranks.sum(torch.tensor([float(total), float(self.notice.received), self._seconds_since_last()],
                                            dtype=torch.float64, device=self.ranks.device)).tolist()
         loss, stop, seconds = sums[0], sums[1] > 0, sums[2] / self.ranks.world
         if not (math.isfinite(loss) and math.isfinite(self.norm)):
@@ -211,10 +211,10 @@ class Trainer:
 
     # -- parts of a step ---------------------------------------------------------------------------------------
 
-    def _since_told(self) -> float:
-        """Seconds since this was asked last, or since the loop began."""
-        before, self.told = self.told, time.monotonic()
-        return self.told - before
+    def _seconds_since_last(self) -> float:
+        """Seconds since the last call, or since the loop began."""
+        before, self.last_time = self.last_time, time.monotonic()
+        return self.last_time - before
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Global batches of an epoch."""
@@ -234,7 +234,7 @@ class Trainer:
     def _forward(self, rows: np.ndarray) -> dict[str, Tensor]:
         try:
             with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.recipe.autocast == "bf16"):
-                return self.net(self.feed(rows), self.criterion.derivatives, standardised=True)
+                return self.net(self.prefetcher(rows), self.criterion.derivatives, standardised=True)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -283,7 +283,7 @@ class Trainer:
         raise TrainingError(f"{what} is not finite at step {self.progress.step}, in the batch with ids {shown}. "
                             f"{kept}; lower lr or clip_norm, or leave those structures out")
 
-    # -- looking -----------------------------------------------------------------------------------------------
+    # -- validation -----------------------------------------------------------------------------------------------
 
     def evaluate_rows(self, rows: np.ndarray) -> dict[str, float]:
         """Loss and MAE over rows of the store, with the weights that the model holds now."""
@@ -292,17 +292,17 @@ class Trainer:
         self.model.eval()
         with torch.no_grad():
             for part in plan(rows, self.sizes, limits)[self.ranks.rank::self.ranks.world]:
-                outputs = self.model(self.feed(part), self.criterion.derivatives, standardised=True)
+                outputs = self.model(self.prefetcher(part), self.criterion.derivatives, standardised=True)
                 sums += self.criterion.errors(outputs, torch.from_numpy(part))
         return self.criterion.metrics(self.ranks.sum(sums))
 
     def _evaluate(self) -> bool:
-        """Validate the averaged weights; True when early stopping says so."""
+        """Validate the averaged weights; True when early stopping ends the run."""
         state, rule = self.progress, self.recipe.early_stop
         with self.average.applied() if self.average is not None else nullcontext():
             metrics = self.evaluate_rows(self.val_rows)
-        spent = torch.tensor([self._since_told()], dtype=torch.float64, device=self.ranks.device)
-        self.clock.tick(state.step, float(self.ranks.sum(spent)) / self.ranks.world, evaluated=True)
+        seconds = torch.tensor([self._seconds_since_last()], dtype=torch.float64, device=self.ranks.device)
+        self.clock.tick(state.step, float(self.ranks.sum(seconds)) / self.ranks.world, evaluated=True)
         watched_value = metrics[rule.metric if rule else "loss"]
         better = state.best_step is None or watched_value < state.best - (rule.min_delta if rule else 0.0)
         if better:
@@ -338,7 +338,7 @@ class Trainer:
             self.progress.step += 1
         return [name for name, p in self.model.named_parameters() if p.requires_grad and p.grad is None]
 
-    # -- keeping -----------------------------------------------------------------------------------------------
+    # -- checkpoints -----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Write a checkpoint; a full disk is reported, and the run goes on."""
@@ -374,7 +374,7 @@ class Trainer:
         rows = self.train_rows[np.argsort(-self.cost(self.train_rows), kind="stable")[:4]]
         self.model.train()
         part = torch.from_numpy(rows)
-        outputs = self.model(self.feed(rows), self.criterion.derivatives, standardised=True)
+        outputs = self.model(self.prefetcher(rows), self.criterion.derivatives, standardised=True)
         self.criterion.loss(outputs, part, self.criterion.counts(part)).backward()
         for parameter in self.model.parameters():
             if parameter.grad is None:

@@ -11,7 +11,7 @@ import torch
 from zoo.data.store import Store
 from zoo.graph.graph import Graph
 
-__all__ = ["Feed", "fits"]
+__all__ = ["Prefetcher", "fits"]
 
 _SHARE = 0.5
 
@@ -24,7 +24,7 @@ def fits(store: Store, device: torch.device) -> bool:
     return _bytes(store) < _SHARE * free
 
 
-class Feed:
+class Prefetcher:
     """Makes the graph of given rows on ``device``.
 
     With the store in the memory of the same device it is an index gather, and nothing is done ahead. A store that is
@@ -36,7 +36,7 @@ class Feed:
         self.store, self.dtype, self.device = store, dtype, device
         if threaded is None:
             threaded = store.device.type != device.type or _bytes(store) > _SHARE * _host_memory()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="zoo-feed") if threaded else None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="zoo-prefetch") if threaded else None
         self._waiting: dict[bytes, Future[Graph]] = {}
 
     def ahead(self, rows: np.ndarray) -> None:
@@ -66,7 +66,7 @@ class Feed:
 def _host_memory() -> float:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not told here
+    except (AttributeError, ValueError, OSError):  # not known here
         return float("inf")
 
 

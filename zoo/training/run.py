@@ -82,7 +82,7 @@ def run(card: str | Path | Card, out: Path, options: Options) -> Run:
         spread: dict[str, float] = {}
         if not resume:
             started = copy_weights(model, recipe.warm_start) if recipe.warm_start else {"copied": [], "new": []}
-            _say_start(started, recipe, here, options)
+            _print_start(started, recipe, here, options)
             spread = fit_constants(model, store, found.rows["train"], recipe, copied=started["copied"],
                                    force=options.force)
         if recipe.compile:
@@ -93,7 +93,7 @@ def run(card: str | Path | Card, out: Path, options: Options) -> Run:
                               identity=_identity(description, store, found.rows),
                               where=options.command or f"zoo train {card} --out {out} --resume")
             if options.fast_dev_run:
-                _tell_dry_run(trainer, spread, here)
+                _print_dry_run(trainer, spread, here)
                 return Run(out, None, description)
             if here.first:
                 description.save(out / "run.yaml")
@@ -137,7 +137,7 @@ def _open(card: Card, recipe: Recipe, model: Model, options: Options, here: Rank
     return found
 
 
-def _say_start(started: Mapping[str, Sequence[str]], recipe: Recipe, here: Ranks, options: Options) -> None:
+def _print_start(started: Mapping[str, Sequence[str]], recipe: Recipe, here: Ranks, options: Options) -> None:
     if recipe.warm_start and here.first and not options.quiet:
         print(f"weights from {recipe.warm_start}: backbone, readouts {', '.join(started['copied']) or 'none'}; new "
               f"readouts: {', '.join(started['new']) or 'none'}")
@@ -161,7 +161,7 @@ class _folder:
             self._temporary.cleanup()
 
 
-def _tell_dry_run(trainer: Trainer, spread: Mapping[str, float], here: Ranks) -> None:
+def _print_dry_run(trainer: Trainer, spread: Mapping[str, float], here: Ranks) -> None:
     report = dry_run(trainer, spread)
     if here.first:
         print("\n".join(report.lines))
