@@ -21,11 +21,12 @@ def calibrate(
     device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
 ) -> None:
     """Fit error estimates to a model, on its training and validation split; they are kept beside its weights."""
-    from zoo.cli.evaluate import into_card, progress, show
+    from zoo.cli.evaluate import into_card, show
     from zoo.cli.writing import check_writable
     from zoo.evaluation.evaluation import evaluate as measure
     from zoo.loading import models as loading
     from zoo.process import machine
+    from zoo.process.progress import progress
     from zoo.uncertainty import FILE
     from zoo.uncertainty.calibrate import calibrate as fit
     from zoo.uncertainty.calibrate import write
@@ -33,11 +34,13 @@ def calibrate(
     machine.prepare()
     model = loading.load(name, device=device)
     check_writable(model.required_card)
-    error_model = fit(model, data=data, sample=sample, level=level, progress=progress())
+    with progress("calibrate", "structures") as report:
+        error_model = fit(model, data=data, sample=sample, level=level, progress=report)
     card = model.card = write(error_model, model.required_card)
     typer.echo(f"error estimates written beside the weights: {FILE}, and into {card.path}", err=True)
     if evaluate:
-        result = measure(model, data=data, progress=progress())
+        with progress("evaluate", "structures") as report:
+            result = measure(model, data=data, progress=report)
         show(result, breakdown=False)
         into_card(card, result)
     else:

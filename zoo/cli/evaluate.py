@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from zoo.cli.writing import check_writable
+from zoo.process.progress import progress
 
 if TYPE_CHECKING:
     from zoo.cards.card import Card
     from zoo.evaluation.evaluation import Evaluation, SplitName
 
-__all__ = ["evaluate", "into_card", "progress", "show"]
+__all__ = ["evaluate", "into_card", "show"]
 
 
 def evaluate(
@@ -65,7 +66,8 @@ def evaluate(
         changed = apply_overrides(card.to_dict(), overrides)
         card = model.card = card.replace(data=changed["data"])
     chosen = cast("SplitName | None", split)  # a wrong one is refused there
-    result = measure(model, split=chosen, data=data, limit=limit, allow_overlap=allow_overlap, progress=progress())
+    with progress("evaluate", "structures") as report:
+        result = measure(model, split=chosen, data=data, limit=limit, allow_overlap=allow_overlap, progress=report)
     write_text(output, dump_yaml(result.to_dict()))
     if as_json:
         print(json.dumps(result.to_dict(), indent=1, ensure_ascii=False))
@@ -105,19 +107,6 @@ def _uncertainty(card: Card, result: Evaluation) -> Any:
     kept = [m.model_dump(exclude_unset=True) for m in section.measured if m.split != result.split]
     new = [] if result.calibration is None else [result.calibration]
     return {**section.model_dump(exclude_unset=True), "measured": [*kept, *new]}
-
-
-def progress() -> Any:
-    """A line on standard error that counts structures; nothing when nobody looks."""
-    import sys
-
-    if not sys.stderr.isatty():
-        return None
-
-    def tell(done: int, total: int) -> None:
-        print(f"\r{done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-    return tell
 
 
 def show(result: Evaluation, *, breakdown: bool) -> None:
