@@ -97,18 +97,23 @@ def _embed(molecule: Mol, count: int, seed: int) -> list[int]:
 
     parameters: Any = rdDistGeom.ETKDGv3()
     parameters.randomSeed = seed
-    parameters.maxIterations = 10
+    parameters.maxIterations = 4  # of each conformer; most need one
     made = list(rdDistGeom.EmbedMultipleConfs(molecule, count, parameters))
     if made:
         return made
     parameters.enforceChirality = False
-    for conformer in list(rdDistGeom.EmbedMultipleConfs(molecule, 10 * count, parameters)):
-        positions = molecule.GetConformer(conformer).GetPositions()
-        fits = [hand for hand in (1.0, -1.0) if same_stereo(molecule, positions * [hand, 1.0, 1.0])]
-        if fits and len(made) < count:
-            molecule.GetConformer(conformer).SetPositions(positions * [fits[0], 1.0, 1.0])
-            made.append(conformer)
-    return made
+    parameters.clearConfs = False
+    for again in range(10):
+        parameters.randomSeed = seed + again * 1_000_003
+        for conformer in list(rdDistGeom.EmbedMultipleConfs(molecule, count, parameters)):
+            positions = molecule.GetConformer(conformer).GetPositions()
+            fits = [hand for hand in (1.0, -1.0) if same_stereo(molecule, positions * [hand, 1.0, 1.0])]
+            if fits:
+                molecule.GetConformer(conformer).SetPositions(positions * [fits[0], 1.0, 1.0])
+                made.append(conformer)
+        if 2 * len(made) >= count:
+            break
+    return made[:count]
 
 
 def distinct(numbers: np.ndarray, minima: list[Minimum]) -> list[Minimum]:
