@@ -62,7 +62,7 @@ def commands_of(path: Path) -> list[str]:
     return [shlex.join(shlex.split(line, comments=True)) for line in re.findall(r"^ *(zoo \w.*)", text, flags=re.M)]
 
 
-SHOWN = sorted({line for page in ("README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")))
+SHOWN = sorted({line for page in ("README.md", *(p.relative_to(ROOT) for p in (ROOT / "docs").rglob("*.md")))
                 for line in commands_of(ROOT / page)})
 
 
