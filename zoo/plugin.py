@@ -42,6 +42,12 @@ class Architecture:
         readout: defaults of the paper's head, e.g. ``{"hidden": [64], "activation": "ssp", "bias": True}``.
         signature: what the conformance kit checks: ``{"body_order": 2, "parity": "even", "lmax": 0}``; ``smooth: 2``
             and ``export: True`` where second derivatives are continuous and ``torch.export`` works.
+        depth: the constructor's keyword for the number of layers, e.g. ``"num_layers"``; ``None`` if there is none.
+            Expressivity experiments vary it.
+        elements: the keyword that takes the list of atomic numbers the backbone has weights for; it is set to the
+            elements of the model's domain. ``None`` if the backbone takes any element.
+        cutoffs: the keywords that are radii in Å. Experiments set all of them, and the conformance kit checks that
+            energy and forces are continuous at each.
         inputs: optional graph fields that the backbone reads (``charge``, ``spin``, ``node_attrs``, …).
         citation: references of the paper(s), one string each.
     """
@@ -54,6 +60,9 @@ class Architecture:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     readout: Mapping[str, Any] = field(default_factory=dict)
     signature: Mapping[str, Any] = field(default_factory=dict)
+    depth: str | None = None
+    elements: str | None = None
+    cutoffs: tuple[str, ...] = ("cutoff",)
     inputs: tuple[str, ...] = ()
     citation: tuple[str, ...] = ()
 

@@ -42,6 +42,8 @@ def zoo_architectures() -> list[Architecture]:
             summary="invariant messages with distances and angles (DimeNet++)",
             presets={"paper": PAPER, "small": SMALL},
             readout={"hidden": [], "bias": False},
+            depth="blocks",
+            cutoffs=("cutoff", "cutoff_triplets"),
             signature={"body_order": 3, "parity": "even", "lmax": 0, "export": True},
             citation=(
                 "J. Gasteiger, S. Giri, J. T. Margraf, S. Günnemann, Fast and Uncertainty-Aware Directional Message "

@@ -57,6 +57,8 @@ def zoo_architectures() -> list[Architecture]:
             summary="invariant messages with distances, angles and torsions (GemNet-Q, GemNet-T)",
             presets={"paper": PAPER, "paper-t": PAPER | {"quadruplets": False}, "small": SMALL},
             readout={"hidden": [], "bias": False},
+            depth="blocks",
+            cutoffs=("cutoff", "cutoff_triplets", "cutoff_quadruplets", "cutoff_interaction"),
             signature={"body_order": 4, "parity": "even", "lmax": 0, "export": True},
             citation=(
                 "J. Gasteiger, F. Becker, S. Günnemann, GemNet: Universal Directional Graph Neural Networks for "

@@ -42,6 +42,8 @@ def zoo_architectures() -> list[Architecture]:
                 },
             },
             readout={"hidden": [], "bias": False},
+            depth="num_layers",
+            elements="elements",
             signature={"body_order": None, "parity": "full", "lmax": None, "smooth": 2, "export": True},
             citation=(
                 "S. Batzner, A. Musaelian, L. Sun, M. Geiger, J. P. Mailoa, M. Kornbluth, N. Molinari, T. E. Smidt, "

@@ -17,6 +17,7 @@ def zoo_architectures() -> list[Architecture]:
                 "small": {"cutoff": 5.0, "channels": 64, "num_layers": 3, "num_radial": 20},
             },
             readout={"hidden": [64], "activation": "silu", "bias": True},
+            depth="num_layers",
             signature={"body_order": None, "parity": "full", "lmax": 1, "export": True},
             citation=(
                 "K. T. Schütt, O. T. Unke, M. Gastegger. Equivariant message passing for the prediction of tensorial "

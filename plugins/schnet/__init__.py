@@ -17,6 +17,7 @@ def zoo_architectures() -> list[Architecture]:
                 "small": {"cutoff": 5.0, "channels": 128, "num_filters": 128, "num_layers": 4, "num_radial": 32},
             },
             readout={"hidden": [64], "activation": "ssp", "bias": True},
+            depth="num_layers",
             signature={"body_order": 2, "parity": "even", "lmax": 0, "export": True},
             citation=(
                 "K. T. Schütt, P.-J. Kindermans, H. E. Sauceda, S. Chmiela, A. Tkatchenko, K.-R. Müller. SchNet: a "

@@ -11,6 +11,10 @@ import torch
 
 import zoo
 from zoo.cli import main
+from zoo.conformance.find import find
+from zoo.conformance.physics import smooth_value
+from zoo.conformance.subject import ELEMENTS
+from zoo.elements import numbers
 from zoo.errors import UnknownNameError, ZooError
 from zoo.lab.chains import chains, k_chain, theory
 from zoo.lab.expectations import EXPECTED
@@ -136,6 +140,53 @@ def test_a_plugin_of_ones_own_is_measured_without_an_expectation(yard):
     (distances, *_) = run_experiments(["two"], experiments=["pairs"], seeds=1).pairs
     assert distances.pair == "distances" and not distances.deep.distinguished
     assert distances.deep.layers is None and distances.as_expected is None
+
+
+OTHER_NAMES = {
+    "zoo_names/__init__.py": """
+        from zoo.plugin import Architecture, hookimpl
+
+        @hookimpl
+        def zoo_architectures():
+            return [Architecture(name="names", factory="zoo_names.model:Names", depth="rounds", elements="species",
+                                 cutoffs=("radius", "inner"),
+                                 presets={"small": {"inner": 3.0}})]
+        """,
+    "zoo_names/model.py": """
+        import torch
+        from zoo.nn import CosineCutoff, sum_by
+
+        class Names(torch.nn.Module):
+            irreps_out = "2x0e"
+
+            def __init__(self, *, radius: float = 4.0, inner: float | None = None, rounds: int = 1, species=(1, 6)):
+                super().__init__()
+                self.cutoff, self.inner, self.rounds, self.species = radius, inner, rounds, list(species)
+                self.window = CosineCutoff(radius)
+                self.weight = torch.nn.Parameter(torch.rand(2))
+
+            def forward(self, graph):
+                h = torch.ones(graph.num_nodes, 2, dtype=graph.pos.dtype, device=graph.pos.device)
+                for _ in range(self.rounds):
+                    message = self.window(graph.edge_len)[:, None] * self.weight * h[graph.source]
+                    h = sum_by(message, graph.target, graph.num_nodes)
+                return h
+        """,
+}
+
+
+def test_keywords_of_other_names_are_declared(yard):
+    yard.install("zoo-names", OTHER_NAMES, entry={"names": "zoo_names"})
+    found = probe("names", cutoff=3.5)
+    assert found.depth == "rounds" and found.config == {"radius": 3.5, "inner": 3.5}
+    assert found.model(layers=3).backbone.rounds == 3
+    model = zoo.create("names", elements=["C", "O"])
+    assert model.backbone.species == [6, 8] and tuple(model.elements) == (6, 8)
+    assert zoo.create("names").backbone.species == [1, 6]
+    assert tuple(zoo.create("names", species=[7, 8]).elements) == (7, 8)
+    (subject,) = find("names")
+    assert subject.keywords()["species"] == numbers(ELEMENTS) and "species" not in subject.design
+    assert [finding.of for finding in smooth_value(subject)] == ["radius 4 Å", "inner 3 Å"]
 
 
 def test_what_cannot_be_done_is_said():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -17,7 +16,6 @@ from zoo.conformance import specimens
 from zoo.conformance.checks import Check, Finding, below, found, not_applicable
 from zoo.conformance.subject import Subject, rms
 from zoo.model.model import Model
-from zoo.registry import host
 
 __all__ = ["CHECKS"]
 
@@ -267,11 +265,11 @@ def _strained(atoms: ase.Atoms, strain: np.ndarray, t: float) -> ase.Atoms:
 
 
 def _radii(subject: Subject) -> list[tuple[str, float]]:
-    """All cut-off radii: keywords of the backbone that start with ``cutoff``, and the ranges of the priors."""
-    defaults = {name: p.default for name, p in inspect.signature(host.factory(subject.architecture)).parameters.items()}
-    config = {**defaults, **subject.card.config, "cutoff": subject.model.cutoff}
-    radii = [(name, float(value)) for name, value in config.items()
-             if name.startswith("cutoff") and isinstance(value, (int, float)) and not isinstance(value, bool)]
+    """All cut-off radii: the model's, those that the architecture declares, and the ranges of the priors."""
+    keywords, own = subject.keywords(), subject.model.cutoff
+    radii = [(name, float(keywords[name])) for name in subject.architecture.cutoffs if keywords.get(name) is not None]
+    if own not in [radius for _, radius in radii]:
+        radii.insert(0, ("cutoff", own))
     first, traveller = torch.from_numpy(specimens.traveller(subject.model.elements, [1.0])[0].numbers[[0, -1]]).split(1)
     return radii + [(name, float(prior.end(first, traveller))) for name, prior in subject.energy_model.priors.items()]
 

@@ -60,8 +60,12 @@ def factory(subject: Subject) -> Finding:
     cls = host.factory(subject.architecture)
     backbone = subject.untrained().backbone
     lacking = [name for name in ("cutoff", "irreps_out") if not hasattr(backbone, name)]
+    arch, taken = subject.architecture, host.parameters(subject.architecture)
+    declared = [name for name in (arch.depth, arch.elements, *arch.cutoffs) if name is not None]
+    unknown = [name for name in declared if name not in taken]
     lacks = f" lacks {', '.join(lacking)}" if lacking else ""
-    return found(not lacking, f"{cls.__module__}:{cls.__qualname__}{lacks}")
+    lacks += f" takes no keyword {', '.join(unknown)}, which its Architecture declares" if unknown else ""
+    return found(not lacks, f"{cls.__module__}:{cls.__qualname__}{lacks}")
 
 
 def config(subject: Subject) -> Iterator[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -55,15 +54,13 @@ class Subject:
     @cached_property
     def design(self) -> str:
         """Backbone, keywords and inputs, without weights, elements and targets, as JSON; equal for equal networks."""
-        keywords = {name: value for name, value in self.keywords().items() if name != "elements"}
+        keywords = {name: value for name, value in self.keywords().items() if name != self.architecture.elements}
         return json.dumps([self.architecture.name, self.plugin.package, self.architecture.format, keywords,
                            sorted(self.card.inputs)], sort_keys=True, default=str)
 
     def keywords(self) -> dict[str, Any]:
         """Keywords of the backbone: those of the card, and defaults for the others."""
-        parameters = inspect.signature(host.factory(self.architecture)).parameters
-        defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
-        return {**defaults, **self.card.config}
+        return {**host.defaults(self.architecture), **self.card.config}
 
     @cached_property
     def model(self) -> Model:

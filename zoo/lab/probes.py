@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +15,6 @@ from zoo.model.model import Model
 from zoo.registry import host
 
 __all__ = ["Probe", "probe"]
-
-_DEPTHS = ("num_layers", "blocks", "layers", "num_blocks", "num_interactions", "n_layers", "depth")
-"""Keywords for the number of layers; the first that a backbone accepts is used."""
 
 _NARROW: Mapping[str, Mapping[str, Any]] = {
     "schnet": {"channels": 32, "num_filters": 32, "num_radial": 16},
@@ -45,7 +41,7 @@ class Probe:
 
     Attributes:
         name: an architecture, or a trained model.
-        depth: keyword of the number of layers; ``None`` if it cannot be chosen.
+        depth: keyword of the number of layers, as the architecture declares it; ``None`` if it cannot be chosen.
         config: all other keywords of the backbone.
         trained: the trained model in float64; ``None`` for an architecture.
     """
@@ -57,7 +53,7 @@ class Probe:
 
     def takes(self, keyword: str) -> bool:
         """Whether the backbone can be built with this keyword."""
-        return self.trained is None and keyword in inspect.signature(host.factory(self.name)).parameters
+        return self.trained is None and keyword in host.parameters(self.name)
 
     def model(
         self, *, layers: int | None = None, seed: int = 0, dtype: str = "float64",
@@ -97,8 +93,6 @@ def probe(name: str, *, cutoff: float = NETWORK_CUTOFF) -> Probe:
         except UnknownNameError as error:
             raise UnknownNameError(f"no architecture '{name}' (known are {', '.join(known)}), and no model: "
                                    f"{error}\nFix: choose an architecture, or a trained model of zoo list") from None
-    taken = inspect.signature(host.factory(name)).parameters
-    depth = next((key for key in _DEPTHS if key in taken), None)
-    config = dict(_NARROW.get(name, known[name].presets.get("small", {})))
-    config |= {key: cutoff for key in ("cutoff", "cutoff_interaction") if key in taken}
-    return Probe(name, depth, config)
+    arch = known[name]
+    config = {**_NARROW.get(name, arch.presets.get("small", {})), **dict.fromkeys(arch.cutoffs, cutoff)}
+    return Probe(name, arch.depth, config)

@@ -106,8 +106,8 @@ def create(
     if preset is not None and preset not in arch.presets:
         raise UnknownNameError(f"{architecture} has no preset '{preset}'{did_you_mean(preset, arch.presets)}")
     config = {**(arch.presets[preset] if preset else {}), **config}
-    if "elements" in inspect.signature(host.factory(arch)).parameters:
-        elements, config = _same_elements(arch, elements, config)
+    if arch.elements is not None:
+        elements, config = _same_elements(arch, arch.elements, elements, config)
     known_physics = {"priors": {key: dict(settings) for key, settings in priors.items()}} if priors else {}
     card = Card.from_dict({
         "schema": 1,
@@ -182,14 +182,14 @@ def _with_error_model(card: Card, source: Path | None, folder: Path) -> Card:
     return card
 
 
-def _same_elements(arch: Architecture, elements: Sequence[str] | None, config: dict[str, Any]
+def _same_elements(arch: Architecture, keyword: str, elements: Sequence[str] | None, config: dict[str, Any]
                    ) -> tuple[Sequence[str], dict[str, Any]]:
     """One list of elements for the domain (symbols) and for a backbone that has weights per element (numbers)."""
     if elements is not None:
-        return elements, {**config, "elements": numbers(elements)}
-    default = inspect.signature(host.factory(arch)).parameters["elements"].default
-    known = config.get("elements", default if default is not inspect.Parameter.empty else numbers(_first_elements()))
-    return [SYMBOLS[z] for z in known], {**config, "elements": list(known)}
+        return elements, {**config, keyword: numbers(elements)}
+    known = {**host.defaults(arch), **config}.get(keyword)
+    known = numbers(_first_elements()) if known is None else known
+    return [SYMBOLS[z] for z in known], {**config, keyword: list(known)}
 
 
 def exact_copy(model: Model, dtype: torch.dtype | str | None = None, *, device: str | torch.device | None = None

@@ -260,6 +260,16 @@ def factory(arch: Architecture | str) -> type:
     return current().factory(arch)
 
 
+def parameters(arch: Architecture | str) -> Mapping[str, inspect.Parameter]:
+    """Keywords of an architecture's constructor. Raises as :meth:`Host.factory`."""
+    return inspect.signature(factory(arch)).parameters
+
+
+def defaults(arch: Architecture | str) -> dict[str, Any]:
+    """The default of every keyword that has one. Raises as :meth:`Host.factory`."""
+    return {name: p.default for name, p in parameters(arch).items() if p.default is not p.empty}
+
+
 def backbone(arch: Architecture | str, config: Mapping[str, Any], where: Callable[[str], str] | None = None) -> Any:
     """See :meth:`Host.backbone`."""
     return current().backbone(arch, config, where)

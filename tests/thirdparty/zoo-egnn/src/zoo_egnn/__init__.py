@@ -18,6 +18,7 @@ def zoo_architectures() -> list[Architecture]:
             upgrade="zoo_egnn.model:upgrade",
             presets={"small": {"cutoff": 5.0, "channels": 48, "num_layers": 3, "num_vectors": 8}},
             readout={"hidden": [32], "activation": "silu", "bias": True},
+            depth="num_layers",
             signature={"body_order": None, "parity": "full", "lmax": 1},
             citation=("V. G. Satorras, E. Hoogeboom, M. Welling. E(n) equivariant graph neural networks. ICML 2021.",),
         )
