@@ -12,7 +12,7 @@ from zoo.errors import MissingExtraError, StructureError
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-__all__ = ["FACTORS", "bonded", "molecule_from_geometry", "same_bonds", "same_stereo", "smiles_of"]
+__all__ = ["FACTORS", "bonded", "matching_order", "molecule_from_geometry", "same_bonds", "same_stereo", "smiles_of"]
 
 FACTORS = (1.2, 1.15, 1.25, 1.3)
 """Two atoms are bonded when they are nearer than a factor times the sum of their covalent radii (Cordero 2008). The
@@ -100,7 +100,31 @@ def same_stereo(molecule: Mol, positions: np.ndarray) -> bool:
     there.RemoveAllConformers()
     there.AddConformer(conformer)
     Chem.AssignStereochemistryFrom3D(there)
-    return bool(there.HasSubstructMatch(molecule, useChirality=True))
+    # Without hydrogens: their permutations would all be tried.
+    return bool(Chem.RemoveHs(there).HasSubstructMatch(Chem.RemoveHs(molecule), useChirality=True))
+
+
+def matching_order(molecule: Mol, other: Mol) -> list[int]:
+    """Index in ``other`` of each atom of ``molecule``, both with explicit hydrogens; empty if they are not the same."""
+    from rdkit import Chem
+
+    if molecule.GetNumAtoms() != other.GetNumAtoms():
+        return []
+    skeletons = []
+    for one in (molecule, other):
+        copy = Chem.Mol(one)
+        for atom in copy.GetAtoms():
+            atom.SetIntProp("index", atom.GetIdx())
+        skeletons.append(Chem.RemoveHs(copy))
+    match = skeletons[1].GetSubstructMatch(skeletons[0], useChirality=True)
+    index = [[atom.GetIntProp("index") for atom in one.GetAtoms()] for one in skeletons]
+    order = {index[0][k]: index[1][at] for k, at in enumerate(match)}
+    for mine, theirs in list(order.items()):
+        hydrogens = [[h.GetIdx() for h in one.GetAtomWithIdx(at).GetNeighbors()
+                      if h.GetAtomicNum() == 1 and h.GetIdx() not in taken]
+                     for one, at, taken in ((molecule, mine, order.keys()), (other, theirs, set(order.values())))]
+        order |= zip(*hydrogens)
+    return [order[k] for k in range(molecule.GetNumAtoms())] if len(order) == molecule.GetNumAtoms() else []
 
 
 def same_bonds(molecule: Mol, positions: np.ndarray) -> bool:

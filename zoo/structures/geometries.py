@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import StructureError
-from zoo.structures.bonds import molecule_from_geometry, same_bonds, same_stereo, smiles_of
+from zoo.structures.bonds import matching_order, molecule_from_geometry, same_bonds, same_stereo, smiles_of
 from zoo.structures.conformers import Minimum, conformers, mmff_minimum
 from zoo.structures.xtb import xtb_minimum
 
@@ -101,8 +101,8 @@ def _checked(gdb: int, molecule: Any, minimum: Minimum, start: np.ndarray, energ
 def _smiles(gdb: int, numbers: np.ndarray, positions: np.ndarray) -> Made:
     molecule = molecule_from_geometry(numbers, positions)
     embedded, minima = conformers(smiles_of(molecule), count=EMBEDDED, seed=gdb)
-    order = list(embedded.GetSubstructMatch(molecule, useChirality=True))
-    if len(order) != len(numbers):
+    order = matching_order(molecule, embedded)
+    if not order:
         return Made(gdb, failure="the molecule of the SMILES is not the molecule the SMILES was written of")
     placed = [Minimum(one.positions[order], one.energy) for one in minima]
     whole = [one for one in placed if same_bonds(molecule, one.positions)]
