@@ -28,6 +28,7 @@ def numbers(symbols: Iterable[str]) -> list[int]:
     found = []
     for symbol in symbols:
         if NUMBERS.get(symbol, 0) == 0:
-            raise StructureError(f"'{symbol}' is no chemical symbol{did_you_mean(symbol, NUMBERS)}")
+            raise StructureError(f"'{symbol}' is no chemical symbol{did_you_mean(symbol, NUMBERS)} "
+                                 "Fix: write it like 'C' or 'Si'.")
         found.append(NUMBERS[symbol])
     return found

@@ -88,7 +88,7 @@ def canonical(unit: str) -> str:
     found = None if powers is None else _canonical_by_powers().get(powers)
     if found is None:
         hint = did_you_mean(str(unit), UNITS)
-        raise DataError(f"unknown unit {unit!r}{hint}" + (f" Units are: {', '.join(UNITS)}" if hint == "." else ""))
+        raise DataError(f"unknown unit {unit!r}{hint}" + f" Fix: use one of {', '.join(UNITS)}.")
     return found
 
 
@@ -99,7 +99,8 @@ def factor(unit: str, to: str) -> float:
         DataError: unknown unit, or the two measure different things.
     """
     if dimension(unit) != dimension(to):
-        raise DataError(f"cannot convert '{canonical(unit)}' to '{canonical(to)}': they measure different things")
+        raise DataError(f"cannot convert '{canonical(unit)}' to '{canonical(to)}': they measure different things. "
+                        f"Fix: name a unit of the same quantity.")
     return 1.0 if canonical(unit) == canonical(to) else _size(unit) / _size(to)
 
 

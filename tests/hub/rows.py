@@ -1,4 +1,4 @@
-"""What the tests prove, in words: each row of the table in `docs/experiments/hub-faults.md` hangs on the test that shows it."""
+"""What the tests prove, in words: each row of the table in `docs/experiments/hub-faults.md` names its test."""
 
 from __future__ import annotations
 

@@ -160,4 +160,4 @@ def save(module: nn.Module, path: Path, *, metadata: Mapping[str, Any]) -> Weigh
 
 
 def _hint(mend: str) -> str:
-    return f"\n  to mend it: {mend}" if mend else ""
+    return f"\n  Fix: {mend}" if mend else ""

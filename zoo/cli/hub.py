@@ -144,7 +144,7 @@ def cache_verify() -> None:
         print(f"{one.address}: {'damaged' if problems else 'intact'}")
         wrong += problems
     if wrong:
-        raise WeightsError("\n".join([*wrong, "  to mend it: zoo cache prune, then zoo pull what is needed"]))
+        raise WeightsError("\n".join([*wrong, "  Fix: zoo cache prune, then zoo pull what is needed"]))
 
 
 @cache.command("prune")

@@ -64,7 +64,8 @@ def gemnet(state: ForeignState) -> Imported:
     key = next((k for k in state.tensors if k.endswith("atom_emb.embeddings.weight")), "")
     state.strip(key.removesuffix("atom_emb.embeddings.weight"))
     if any(".out_forces." in k for k in state.tensors):
-        raise WeightsError("a GemNet with direct_forces=True: the zoo derives forces from the energy")
+        raise WeightsError("a GemNet with direct_forces=True, and the zoo derives forces from the energy. "
+                           "Fix: import a model trained with direct_forces=False.")
     cutoff = float(state.need("cutoff", "6.0"))
     # The output blocks' layers are registered under two names.
     state.drop(r"out_blocks\.\d+\.seq_energy\..*")

@@ -130,8 +130,8 @@ def _layers(state: ForeignState, num_embedded: int) -> list[_Layer]:
     lmax = int(state.given.get("lmax", first // num_embedded - 1))
     per_degree = [features] * (lmax + 1) if isinstance(features, int) else list(features)
     if len(per_degree) != lmax + 1:
-        raise WeightsError(f"nequip: num_features has {len(per_degree)} entries, and these weights have lmax = {lmax}: "
-                           f"give {lmax + 1} numbers, one per degree, or a single one for all")
+        raise WeightsError(f"nequip: num_features has {len(per_degree)} entries, and these weights have lmax = {lmax}. "
+                           f"Fix: give {lmax + 1} numbers, one per degree, or a single one for all.")
     hidden = [_Irrep(l, p) for l in range(lmax + 1) for p in ((1, -1) if parity else ((-1) ** l,))]
     layers: list[_Layer] = []
     held: _Irreps = {_SCALAR: num_embedded}
@@ -209,8 +209,8 @@ def _blocks(flat: Tensor, shapes: Mapping[_Irrep, tuple[int, ...]], what: str) -
 
 
 def _mismatch(what: str, found: int, expected: int) -> WeightsError:
-    return WeightsError(f"nequip: {what} has {found} weights, and the configuration asks for {expected}: check "
-                        "num_features and parity in --set")
+    return WeightsError(f"nequip: {what} has {found} weights, and the configuration asks for {expected}. "
+                        "Fix: check num_features and parity in --set.")
 
 
 def _weights_of(state: ForeignState, prefix: str) -> list[str]:
@@ -232,5 +232,6 @@ def _scale_and_shift(state: ForeignState, num_types: int) -> tuple[float, Tensor
     scales = state.take("per_type_energy_scale_shift.scales").reshape(-1)
     shifts = state.take("per_type_energy_scale_shift.shifts").reshape(-1)
     if scales.numel() and not bool((scales == scales[0]).all()):
-        raise WeightsError("nequip: energy scales that differ from element to element: the zoo has one scale for all")
+        raise WeightsError("nequip: energy scales differ from element to element, and the zoo has one scale for all. "
+                           "Fix: import a model with one scale.")
     return float(scales[0]) if scales.numel() else 1.0, shifts.expand(num_types) if shifts.numel() else None

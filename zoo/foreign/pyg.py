@@ -25,7 +25,7 @@ def schnet(state: ForeignState) -> Imported:
     ``mean`` and ``std`` of the class are Python numbers that no state dict holds: they come in as shift and scale.
     """
     if "atomic_mass" in state.tensors:
-        raise WeightsError("a torch-geometric SchNet with dipole=True: only energy models can be imported")
+        raise WeightsError("a torch-geometric SchNet with dipole=True. Fix: import a model of an energy.")
     offset = state.take("distance_expansion.offset")
     backbone = {"embedding.weight": state.take("embedding.weight")}
     layers = state.count(r"interactions\.(\d+)\.")
@@ -80,7 +80,8 @@ def dimenet(state: ForeignState) -> Imported:
         _rename(state, backbone, f"embedding.{here}", f"emb.{there}")
     blocks = state.count(r"interaction_blocks\.(\d+)\.")
     if "interaction_blocks.0.W" in state.tensors:
-        raise WeightsError("this is the first DimeNet, with a bilinear layer; the zoo's dimenet is DimeNet++")
+        raise WeightsError("this is the first DimeNet, with a bilinear layer; the zoo's dimenet is DimeNet++. "
+                           "Fix: import weights of DimeNetPlusPlus.")
     skips = {}
     for skip in ("before_skip", "after_skip"):
         skips[skip] = state.count(rf"interaction_blocks\.0\.layers_{skip}\.(\d+)\.")
@@ -102,7 +103,7 @@ def dimenet(state: ForeignState) -> Imported:
             _rename(state, backbone, f"{here}.layers.{n}", f"{there}.lins.{n}")
         head.append(state.take(f"{there}.lin.weight"))
     if head[0].shape[0] != 1:
-        raise WeightsError(f"a DimeNet++ with {head[0].shape[0]} outputs: only models of one energy can be imported")
+        raise WeightsError(f"a DimeNet++ with {head[0].shape[0]} outputs. Fix: import a model of one energy.")
     basis = backbone["interactions.0.spherical_down.weight"]
     config = {
         "cutoff": cutoff,

@@ -91,4 +91,5 @@ _Z = 119
 
 def _require(holds: bool, what: str) -> None:
     if not holds:
-        raise WeightsError(f"schnetpack-painn: {what}: the zoo's painn has no such option")
+        raise WeightsError(f"schnetpack-painn: {what}: the zoo's painn has no such option. "
+                           "Fix: import a model without it.")

@@ -68,11 +68,12 @@ class ForeignState:
         """
         if key not in self.tensors:
             some = ", ".join(list(self.tensors)[:4])
-            raise WeightsError(f"no tensor '{key}' in what should be the weights of {self.kind}; there are: {some} …")
+            raise WeightsError(f"no tensor '{key}' in what should be the weights of {self.kind}; there are: {some} … "
+                               f"Fix: name the kind of these weights (zoo import --help lists them).")
         value = self.tensors.pop(key)
         if shape is not None and tuple(value.shape) != tuple(shape):
-            raise WeightsError(f"{self.kind}: tensor '{key}' has shape {tuple(value.shape)}, expected {tuple(shape)}: "
-                               "check what --set says")
+            raise WeightsError(f"{self.kind}: tensor '{key}' has shape {tuple(value.shape)}, expected {tuple(shape)}. "
+                               "Fix: check what --set says.")
         return value
 
     def take_if_any(self, key: str) -> Tensor | None:
@@ -95,8 +96,8 @@ class ForeignState:
     def need(self, key: str, example: str) -> Any:
         """A configuration value that only the user knows."""
         if key not in self.given:
-            raise WeightsError(f"the weights of {self.kind} do not say what '{key}' is: add --set {key}={example} with "
-                               "the value they were trained with")
+            raise WeightsError(f"the weights of {self.kind} do not say what '{key}' is. Fix: add --set {key}={example} "
+                               "with the value they were trained with.")
         return self.given[key]
 
     def finish(self) -> None:
@@ -108,7 +109,8 @@ class ForeignState:
             listed = ", ".join(f"{k} {tuple(v.shape)}" for k, v in list(self.tensors.items())[:6])
             more = f" and {len(self.tensors) - 6} more" if len(self.tensors) > 6 else ""
             raise WeightsError(f"{self.kind}: nothing in the zoo corresponds to {listed}{more}. This is another model, "
-                               "another version, or an option the map does not cover")
+                               "another version, or an option that the conversion does not cover. "
+                               "Fix: import weights of the release named by zoo import --help.")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -120,7 +122,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         WeightsError: no such file, code or objects in a pickle, or no tensors in it.
     """
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
+        raise WeightsError(f"{path}: no such file. Fix: check the path.")
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -131,8 +133,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(
-            f"{path}: holds more than tensors, and a pickle is never run here ({reason}). Where it was made, save the "
-            "weights alone: safetensors.torch.save_file(model.state_dict(), 'w.safetensors')"
+            f"{path}: holds more than tensors, and a pickle is never run here ({reason}). Fix: where it was made, save "
+            "the weights alone: safetensors.torch.save_file(model.state_dict(), 'w.safetensors')."
         ) from error
     while isinstance(content, Mapping):
         if content and all(isinstance(v, Tensor) for v in content.values()):
@@ -141,4 +143,5 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if nested is None:
             break
         content = nested
-    raise WeightsError(f"{path}: no state dict found: expected tensors by name, or such a mapping under 'state_dict'")
+    raise WeightsError(f"{path}: no state dict found: expected tensors by name, or such a mapping "
+                       "under 'state_dict'. Fix: save model.state_dict().")

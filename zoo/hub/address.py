@@ -57,11 +57,12 @@ class Address:
         well_formed = len(parts) == 2 and all(_NAME.fullmatch(p) and "--" not in p and ".." not in p for p in parts)
         if not well_formed or repo.endswith(".git"):
             raise HubError(
-                f"{text!r} does not name a repository of the Hub: write hf:organisation/name, "
-                "or hf:organisation/name@revision with a tag, a branch or a commit"
+                f"{text!r} does not name a repository of the Hub. Fix: write hf:organisation/name, "
+                "or hf:organisation/name@revision with a tag, a branch or a commit."
             )
         if "@" in text and not (_REVISION.fullmatch(revision) and ".." not in revision and "//" not in revision):
-            raise HubError(f"{text!r}: {revision!r} is not a revision: use a tag, a branch or a 40-digit commit")
+            raise HubError(f"{text!r}: {revision!r} is not a revision. "
+                           "Fix: use a tag, a branch or a 40-digit commit.")
         return cls(repo, revision or "main", kind)
 
     @property
@@ -92,9 +93,10 @@ def safe_path(name: str, owner: str) -> str:
     """
     parts = name.split("/")
     if not parts or not all(_PART.fullmatch(part) and not part.endswith((".", " ")) for part in parts):
-        raise HubError(f"{owner}: {name!r} is not a plain file name inside the folder, and is refused")
+        raise HubError(f"{owner}: {name!r} is not a plain file name inside the folder, and is refused. "
+                       "Fix: report it to whoever published it.")
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in UNSAFE:
         raise HubError(f"{owner}: {name!r} is {UNSAFE[suffix]}, which can run anything when opened; "
-                       "only safetensors are read")
+                       "only safetensors are read. Fix: ask its authors for safetensors.")
     return name

@@ -128,7 +128,7 @@ def discard(path: Path) -> None:
             step = target
     except OSError as error:
         raise HubError(f"{path} is damaged and cannot be removed ({error.strerror})\n"
-                       "  to mend it: remove it, or set HF_HOME to a folder of your own") from None
+                       "  Fix: remove it, or set HF_HOME to a folder of your own") from None
 
 
 class Verdicts:

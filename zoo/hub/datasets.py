@@ -53,9 +53,11 @@ def _read_header(path: Path) -> dict[str, Any]:
             if not isinstance(promised["sha256"], str) or not isinstance(promised["bytes"], int):
                 raise TypeError("sha256 or bytes")
             if not promised["file"].endswith(".safetensors"):
-                raise DataError(f"{path}: {promised['file']!r} is no safetensors file, and nothing else is opened")
+                raise DataError(f"{path}: {promised['file']!r} is no safetensors file, and nothing else is opened. "
+                                "Fix: ask its authors for safetensors.")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not the header of a saved store ({type(error).__name__}: {error})") from None
+        raise DataError(f"{path}: not the header of a saved store ({type(error).__name__}: {error}). "
+                        "Fix: push a folder that store.save wrote.") from None
     return header
 
 
@@ -84,11 +86,11 @@ def dataset_contents(folder: Path, *, license: str | None = None) -> Contents:
         weights.check_hash(tensors, sha256=header["tensors"]["sha256"], size=header["tensors"]["bytes"])
         weights.read_header(tensors)
     except WeightsError as error:
-        raise DataError(f"{error}\n  to mend it: make the store again") from None
+        raise DataError(f"{error}\n  Fix: make the store again") from None
     meta = {**header.get("meta", {}), **({"license": license} if license else {})}
     if not meta.get("license"):
         raise DataError(f"{folder}: says no licence, and nobody can use data without one\n"
-                        "  to mend it: give --license, such as cc-by-4.0")
+                        "  Fix: give --license, such as cc-by-4.0")
     header = {**header, "meta": meta}
     files: dict[str, bytes | Path] = {tensors.name: tensors}
     split = folder / SPLIT_FILE

@@ -47,7 +47,8 @@ def fetch(text: str, expected: Card | None = None, *, thorough: bool = False) ->
     address = pin(Address.parse(text), CARD_FILE)
     card = expected or _card(address)
     if card.weights is None:
-        raise WeightsError(f"{address}: its card describes a model without weights")
+        raise WeightsError(f"{address}: its card describes a model without weights. "
+                           "Fix: train it, zoo train {address}.")
     promised = card.weights
     _unsafe_format(promised.file, str(address))
     fresh = locate(address, promised.file) is None
@@ -110,7 +111,7 @@ def pin(address: Address, file: str) -> Address:
     if is_offline():
         if known is None:
             raise HubError(f"{address}: offline, and {cached.folder} does not know what {address.revision!r} means\n"
-                           f"  to mend it: run zoo pull {address} with network, or give the 40-digit commit")
+                           f"  Fix: run zoo pull {address} with network, or give the 40-digit commit")
         return address.at(known)
     try:
         commit = head(address, file).commit
@@ -132,7 +133,8 @@ def pin(address: Address, file: str) -> Address:
 def _refused(error: AccessError, address: Address, known: str | None, file: str) -> HubError:
     """The same refusal, with what is still at hand, or with what the repository holds instead of a model."""
     if "no such file" in str(error):
-        return HubError(f"{address}: not a repository of the zoo: it holds no {file}{_what_else(address)}")
+        return HubError(f"{address}: not a repository of the zoo: it holds no {file}{_what_else(address)} "
+                       "Fix: check the name of the repository.")
     if known is not None:
         return AccessError(f"{error}\n  what was downloaded before is at hand: {address.at(known)}")
     return error
@@ -154,7 +156,8 @@ def _what_else(address: Address) -> str:
 def _unsafe_format(file: str, owner: str) -> None:
     safe_path(file, owner)
     if not file.endswith(".safetensors"):
-        raise WeightsError(f"{owner}: the weights file {file!r} is no safetensors file, and nothing else is opened")
+        raise WeightsError(f"{owner}: the weights file {file!r} is no safetensors file, and nothing else is opened. "
+                           "Fix: ask its authors for safetensors.")
 
 
 def _card(address: Address) -> Card:
@@ -177,7 +180,7 @@ def _check_config(address: Address, sha256: str | None) -> None:
     if sha256 is not None and promised != sha256:
         raise WeightsError(f"{address}: {CARD_FILE} promises weights of sha256 {sha256}, {CONFIG_FILE} of {promised}: "
                            "the repository contradicts itself\n"
-                           "  to mend it: its owner pushes the model again with zoo push")
+                           "  Fix: its owner pushes the model again with zoo push")
 
 
 def fetch_file(address: Address, name: str, check: Check, sha256: str | None = None) -> Path:
@@ -199,12 +202,12 @@ def fetch_file(address: Address, name: str, check: Check, sha256: str | None = N
             return cached
         except WeightsError as error:
             if offline:
-                raise WeightsError(f"{error}\n  to mend it: zoo pull {address}, with network") from None
+                raise WeightsError(f"{error}\n  Fix: zoo pull {address}, with network") from None
             say(f"zoo: {str(error).splitlines()[0]}; downloading it again")
             discard(cached)
     if offline:
         raise HubError(f"{address}: offline, and {name} of it is not in {cache_folder()}\n"
-                       f"  to mend it: zoo pull {address}, with network")
+                       f"  Fix: zoo pull {address}, with network")
     return _download(address, name, check, sha256)
 
 
@@ -245,16 +248,17 @@ def _download(address: Address, name: str, check: Check, sha256: str | None) -> 
         if attempt < TRIES:
             wait_before(attempt, error)
     raise WeightsError(f"{error}\n  downloaded {TRIES} times from {address}, each time damaged: something between here "
-                       f"and the Hub alters files\n  to mend it: zoo pull {address} over another network")
+                       f"and the Hub alters files\n  Fix: zoo pull {address} over another network")
 
 
 def _check_remote(address: Address, name: str, remote: Remote, sha256: str | None) -> None:
     if remote.commit != address.revision:
-        raise HubError(f"{address}: the Hub answers for commit {remote.commit}")
+        raise HubError(f"{address}: the Hub answers for commit {remote.commit}. "
+                       "Fix: pin a commit that exists.")
     if sha256 is not None and len(remote.etag) == 64 and remote.etag != sha256:
         raise WeightsError(f"{address}: the repository's {name} has sha256 {remote.etag}, the card promises {sha256}: "
                            "these are other weights, and they were not downloaded\n"
-                           f"  to mend it: load hf:{address.repo} to use the repository's own card, or pin the commit "
+                           f"  Fix: load hf:{address.repo} to use the repository's own card, or pin the commit "
                            "that holds the promised weights")
 
 
@@ -272,4 +276,5 @@ def inside_cache(path: Path) -> None:
         WeightsError: it leads out of the cache.
     """
     if not path.resolve().is_relative_to(cache_folder().resolve()):
-        raise WeightsError(f"{path}: a link that leads out of the cache, to {path.resolve()}")
+        raise WeightsError(f"{path}: a link that leads out of the cache, to {path.resolve()}. "
+                           "Fix: zoo cache clean, then load it again.")

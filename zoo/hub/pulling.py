@@ -61,7 +61,7 @@ def pull(name: str, to: str | Path | None = None, *, force: bool = False) -> Pul
             return Pulled(Card.load(folder), folder, None, {})
         if entry.hub is None:
             raise HubError(f"'{name}' has no pin in {entry.registry}: it is not on the Hub\n"
-                           f"  to mend it: zoo push {name} ORGANISATION/{name}, or give hf:organisation/name")
+                           f"  Fix: zoo push {name} ORGANISATION/{name}, or give hf:organisation/name")
         found = fetch(f"{PREFIX}{entry.hub}", card, thorough=True)
     if to is None:
         return Pulled(found.card, found.weights.parent, found.address, {})
@@ -128,7 +128,7 @@ def _place(files: dict[str, Path], folder: Path, force: bool) -> Path:
             return folder
         if not force:
             raise HubError(f"{folder} exists and holds something else\n"
-                           "  to mend it: give another folder, or --force to replace it")
+                           "  Fix: give another folder, or --force to replace it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
@@ -139,7 +139,7 @@ def _place(files: dict[str, Path], folder: Path, force: bool) -> Path:
         _swap(partial, folder)
     except OSError as error:
         raise HubError(f"{folder} cannot be written: {error.strerror or error}\n"
-                       "  to mend it: give a folder with space that is yours") from error
+                       "  Fix: give a folder with space that is yours") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder

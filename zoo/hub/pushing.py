@@ -68,11 +68,12 @@ def push_contents(
             means another commit.
     """
     if is_offline():
-        raise HubError(f"{address.repo}: offline (ZOO_OFFLINE or HF_HUB_OFFLINE is set), and a push needs the network")
+        raise HubError(f"{address.repo}: offline (ZOO_OFFLINE or HF_HUB_OFFLINE is set), and a push needs the network. "
+                       "Fix: unset it.")
     first = _state_or_new(address, private)
     if private and not first.private:
         raise HubError(f"{address.repo} is public already, and --private was asked for: nothing was pushed\n"
-                       "  to mend it: make it private in its settings, or push without --private")
+                       "  Fix: make it private in its settings, or push without --private")
     kept = _handwritten(contents, address, first)
     wanted = {path: contents.read(path) for path in contents.files if path not in kept}
     if pinned is not None and pinned != first.commit and not replace:
@@ -173,12 +174,12 @@ def _check_not_moved(wanted: Mapping[str, bytes], address: Address, now: _State,
     if moved:
         raise HubError(f"{address.repo}: {', '.join(moved)} changed there since the pinned commit {pinned}; the "
                        f"repository is now at {now.commit}. Nothing was overwritten\n"
-                       f"  to mend it: look at hf:{address.repo}@{now.commit}, then push with --replace")
+                       f"  Fix: look at hf:{address.repo}@{now.commit}, then push with --replace")
 
 
 def _stale(address: Address, seen: str, now: str) -> HubError:
     return HubError(f"{address.repo}: somebody else pushed at the same time (from commit {seen} to {now}); nothing was "
-                    "overwritten\n  to mend it: look at what changed there, then push again")
+                    "overwritten\n  Fix: look at what changed there, then push again")
 
 
 def _commit(contents: Contents, changed: tuple[str, ...], address: Address, title: str, parent: str) -> str:
@@ -197,4 +198,4 @@ def _tag(address: Address, tag: str) -> None:
         api().create_tag(address.repo, repo_type=address.kind, tag=tag, revision=address.revision, exist_ok=True)
     elif known[tag] != address.revision:
         raise HubError(f"{address.repo}: the tag {tag!r} means commit {known[tag]}, and this push made "
-                       f"{address.revision}\n  to mend it: choose another tag; one that moves helps nobody")
+                       f"{address.revision}\n  Fix: choose another tag; one that moves helps nobody")

@@ -77,7 +77,8 @@ def remove(source: str) -> None:
     user = registry.user_registry()
     gone = [i for i in read_registry(user).include if matches(i)] if user.is_file() else []
     if not gone:
-        raise UnknownNameError(f"no registry '{source}' was added; there are: {', '.join(known) or 'none'}")
+        raise UnknownNameError(f"no registry '{source}' was added; there are: {', '.join(known) or 'none'}. "
+                               "Fix: zoo registry list shows them.")
     write_include(user, None, matches)
     for include in gone:
         if include.hub is not None:
@@ -92,7 +93,8 @@ def _file(source: str, missing_ok: bool = False) -> Path:
     path = Path(source).expanduser().resolve()
     path = path / REGISTRY_FILE if path.is_dir() else path
     if not missing_ok and not path.is_file():
-        raise CardError(f"{path}: no such registry; one on the Hub is written hf:organisation/name")
+        raise CardError(f"{path}: no such registry. "
+                        "Fix: check the path; one on the Hub is written hf:organisation/name.")
     return path
 
 
@@ -121,8 +123,8 @@ def _copy(address: Address) -> Path:
 def _check_pins(listed: RegistryFile, address: Address) -> None:
     bare = [name for name, (_, hub) in listed.models.items() if hub is None]
     if bare:
-        raise CardError(f"{address}: pins no weights for {', '.join(bare)}: a registry on the Hub needs 'hub: "
-                        "organisation/name@commit' for each of its models")
+        raise CardError(f"{address}: pins no weights for {', '.join(bare)}. Fix: give each of its models 'hub: "
+                        "organisation/name@commit'.")
 
 
 def _copy_card(address: Address, text: Path, card: Path, folder: Path) -> None:
@@ -130,7 +132,7 @@ def _copy_card(address: Address, text: Path, card: Path, folder: Path) -> None:
     try:
         name = card.relative_to(text.parent).as_posix()
     except ValueError:
-        raise CardError(f"{address}: the card {card} lies outside the repository") from None
+        raise CardError(f"{address}: the card {card} is outside the repository. Fix: move it inside.") from None
     safe_path(name, str(address))
     try:
         source = fetch_file(address, name, inside_cache)

@@ -90,11 +90,11 @@ def publish(
     listed = read_registry(path).models
     for name in names or []:
         if name not in listed:
-            raise UnknownNameError(f"{path} lists no '{name}': it lists {', '.join(listed)}")
+            raise UnknownNameError(f"{path} lists no '{name}': it lists {', '.join(listed)}. Fix: name one of these.")
     ready = [prepare(card.parent, f"{organisation}/{name}", path) for name, (card, _) in listed.items()
              if card is not None and card.is_file() and name in (names or listed)]
     if not ready:
-        raise HubError(f"{path} lists no card folders to publish")
+        raise HubError(f"{path} lists no card folders to publish. Fix: add models with 'card:' to it.")
     if dry_run:
         return ready
     done = [_push(one, private=private, tag=tag, replace=replace) for one in ready]
@@ -132,5 +132,6 @@ def _folder(model: str | Path) -> Path:
         return path
     entry = registry.entry(str(model))
     if entry.card_path is None:
-        raise HubError(f"'{model}' is on the Hub only, as {entry.hub}: there is nothing here to push")
+        raise HubError(f"'{model}' is on the Hub only, as {entry.hub}: there is nothing here to push. "
+                       "Fix: zoo pull it first.")
     return entry.card_path.parent

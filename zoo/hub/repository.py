@@ -53,11 +53,12 @@ def contents_of(folder: Path, card: Card, repo: str) -> Contents:
         HubError: a text among them holds a token or a path of this machine.
     """
     if card.weights is None:
-        raise WeightsError(f"{card.path}: describes a model without weights; train it first: zoo train {card.path}")
+        raise WeightsError(f"{card.path}: describes a model without weights. "
+                           f"Fix: train it first, zoo train {card.path}.")
     file = folder / card.weights.file
     _regular(file)
     if file.suffix != ".safetensors":
-        raise WeightsError(f"{file}: only safetensors are pushed")
+        raise WeightsError(f"{file}: only safetensors are pushed. Fix: save the weights with zoo.save.")
     check_hash(file, sha256=card.weights.sha256, size=card.weights.bytes,
                mend=f"save the model again with zoo.save, which writes {CARD_FILE} too")
     _, metadata = read_header(file)
@@ -94,16 +95,17 @@ def _reason_to_leave(path: Path) -> str | None:
 
 def _regular(file: Path) -> None:
     if file.is_symlink():
-        raise HubError(f"{file}: a link; put the file itself beside the card")
+        raise HubError(f"{file}: a link. Fix: put the file itself next to the card.")
 
 
 def refuse_secrets(text: str, where: str) -> None:
     """Refuse what should not leave this machine."""
     for number, line in enumerate(text.splitlines(), 1):
         if _TOKEN.search(line):
-            raise HubError(f"{where}:{number}: holds what looks like a token or a key; take it out (and revoke it)")
+            raise HubError(f"{where}:{number}: holds what looks like a token or a key. "
+                           "Fix: take it out, and revoke it.")
         if found := _ABSOLUTE.search(line):
-            raise HubError(f"{where}:{number}: holds a path of this machine, {found[0]}; take it out")
+            raise HubError(f"{where}:{number}: holds a path of this machine, {found[0]}. Fix: take it out.")
 
 
 # --- config.json ------------------------------------------------------------------------------------------------------

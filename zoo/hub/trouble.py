@@ -75,7 +75,7 @@ def explain(error: BaseException, address: Address, doing: str) -> HubError:
         return _disk(error, number, what, constants.HF_HUB_CACHE)
     return _answer(error, address, what, constants.ENDPOINT) or UnreachableError(
         f"{what}: {constants.ENDPOINT} gives no usable answer: {_short(error)}\n"
-        "  to mend it: check the network and HF_ENDPOINT, then run it again; "
+        "  Fix: check the network and HF_ENDPOINT, then run it again; "
         "ZOO_OFFLINE=1 uses only what is on this machine"
     )
 
@@ -83,9 +83,9 @@ def explain(error: BaseException, address: Address, doing: str) -> HubError:
 def _disk(error: BaseException, number: int, what: str, cache: str) -> HubError:
     if number in _FULL:
         return HubError(f"{what}: no space left for it in {cache}\n"
-                        "  to mend it: free space (zoo cache prune), or set HF_HOME to another disk")
+                        "  Fix: free space (zoo cache prune), or set HF_HOME to another disk")
     return HubError(f"{what}: {cache} cannot be written ({_short(error)})\n"
-                    "  to mend it: set HF_HOME to a folder of your own")
+                    "  Fix: set HF_HOME to a folder of your own")
 
 
 def _answer(error: BaseException, address: Address, what: str, endpoint: str) -> HubError | None:
@@ -95,27 +95,27 @@ def _answer(error: BaseException, address: Address, what: str, endpoint: str) ->
     page = f"{endpoint}/{'datasets/' if address.kind == 'dataset' else ''}{address.repo}"
     if "GatedRepoError" in names:
         return AccessError(f"{what}: gated, and access is not granted to you\n"
-                           f"  to mend it: ask for access at {page}, then {login}")
+                           f"  Fix: ask for access at {page}, then {login}")
     if "RevisionNotFoundError" in names:
         return AccessError(f"{what}: the repository has no revision {address.revision!r}\n"
-                           f"  to mend it: leave the revision out, or see {page}/tree/main")
+                           f"  Fix: leave the revision out, or see {page}/tree/main")
     if "RepositoryNotFoundError" in names:
         return AccessError(f"{what}: {endpoint} has no such repository, or does not show it to you\n"
-                           f"  to mend it: check the name; for a private one, {login}")
+                           f"  Fix: check the name; for a private one, {login}")
     if "RemoteEntryNotFoundError" in names:
         return AccessError(f"{what}: the repository has no such file")
     if status == 401:
         return AccessError(f"{what}: {endpoint} does not accept the token\n"
-                           f"  to mend it: {login}; `hf auth logout` and no HF_TOKEN for public models")
+                           f"  Fix: {login}; `hf auth logout` and no HF_TOKEN for public models")
     if status == 403:
         return AccessError(f"{what}: refused ({_short(error)})\n"
-                           "  to mend it: use a token with the role 'write' and rights to this organisation")
+                           "  Fix: use a token with the role 'write' and rights to this organisation")
     if status == 429:
         wait = retry_after(error)
         return UnreachableError(f"{what}: {endpoint} answers that there were too many requests"
                                 f"{f'; it asks to wait {wait:.0f} s' if wait else ''}")
     if status is not None and status >= 500:
-        return UnreachableError(f"{what}: {endpoint} is in trouble (status {status})\n  to mend it: try again later")
+        return UnreachableError(f"{what}: {endpoint} is in trouble (status {status})\n  Fix: try again later")
     return None
 
 

@@ -105,7 +105,7 @@ class Host:
         cls = resolve(offer.value.factory, f"architecture '{name}' of {offer.plugin.package}")
         if not inspect.isclass(cls):
             raise PluginError(f"architecture '{name}' of {offer.plugin.package}: factory '{offer.value.factory}' is "
-                              f"no class but {type(cls).__name__}")
+                              f"no class but {type(cls).__name__}. Fix: name the class of the backbone.")
         return cls
 
     def backbone(self, arch: Architecture | str, config: Mapping[str, Any],
@@ -127,11 +127,12 @@ class Host:
             for key in config:
                 if key not in parameters:
                     raise ZooError(f"{place(key)}: '{name}' takes no keyword '{key}'"
-                                   f"{did_you_mean(key, parameters)} It takes: {', '.join(parameters)}")
+                                   f"{did_you_mean(key, parameters)} Fix: use one of {', '.join(parameters)}.")
         required = [n for n, p in parameters.items() if p.default is p.empty and p.kind in
                     (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and n not in config]
         if required:
-            raise ZooError(f"{place(required[0])}: is missing; '{name}' cannot be made without {', '.join(required)}")
+            raise ZooError(f"{place(required[0])}: is missing; '{name}' cannot be made without {', '.join(required)}. "
+                           "Fix: add it.")
         return cls(**config)
 
     def emit(self, event: str, state: Mapping[str, Any]) -> None:
@@ -169,7 +170,8 @@ def resolve(reference: str, what: str) -> Any:
     """
     module_name, colon, attribute = reference.partition(":")
     if not (module_name and colon and attribute):
-        raise PluginError(f"{what}: '{reference}' is not of the form 'package.module:attribute'")
+        raise PluginError(f"{what}: '{reference}' is not of the form 'package.module:attribute'. "
+                          "Fix: correct it in the plugin.")
     try:
         value = importlib.import_module(module_name)
         for part in attribute.split("."):
@@ -177,10 +179,12 @@ def resolve(reference: str, what: str) -> Any:
     except ZooError:
         raise
     except ModuleNotFoundError as error:
-        raise PluginError(f"{what}: cannot import '{reference}': no module named '{error.name}'") from error
+        raise PluginError(f"{what}: cannot import '{reference}': no module named '{error.name}'. "
+                              "Fix: install it, or correct the reference in the plugin.") from error
     except AttributeError as error:
         known = [n for n in vars(value) if not n.startswith("_")] if inspect.ismodule(value) else []
-        raise PluginError(f"{what}: cannot import '{reference}': {error}{did_you_mean(attribute, known)}") from error
+        raise PluginError(f"{what}: cannot import '{reference}': {error}{did_you_mean(attribute, known)} "
+                              "Fix: correct the reference in the plugin.") from error
     except (Exception, SystemExit) as error:
         raise PluginError(f"{what}: cannot import '{reference}': {type(error).__name__}: {error}") from error
     return value

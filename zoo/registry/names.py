@@ -48,12 +48,12 @@ class Entry:
             CardError: missing, malformed, of another name, or not on this machine.
         """
         if self.card_path is None:
-            raise CardError(f"'{self.name}' is known by its pin {self.hub} only, its card is not on this machine: "
-                            f"zoo pull {self.name}")
+            raise CardError(f"'{self.name}' is known by its pin {self.hub} only, its card is not on this machine. "
+                            f"Fix: zoo pull {self.name}.")
         card = Card.load(self.card_path)
         if card.name != self.name:
             raise CardError(f"{card.where('name')}: '{card.name}', but {self.registry} lists this card as "
-                            f"'{self.name}'")
+                            f"'{self.name}'. Fix: use one name in both.")
         return card
 
     def card_at_hand(self) -> Card | None:
@@ -106,7 +106,7 @@ class Registry:
             targets = self.aliases[name]
             if len(set(targets.values())) > 1:
                 meanings = ", ".join(f"'{target}' in {origin}" for origin, target in targets.items())
-                raise CardError(f"alias '{name}' has several meanings: {meanings}; use the full name")
+                raise CardError(f"alias '{name}' has several meanings: {meanings}. Fix: use the full name.")
             name = next(iter(targets.values()))
         found = self.entries.get(name, [])
         if len(found) > 1:
@@ -224,7 +224,7 @@ def show(name: str | Path) -> Card:
     if str(name).startswith("dir:") or path.is_file() or (path / CARD_FILE).is_file():
         return Card.load(path)
     if isinstance(name, Path) or path.suffix in (".yaml", ".yml"):
-        raise UnknownNameError(f"{path}: no such card")
+        raise UnknownNameError(f"{path}: no such card. Fix: check the path; zoo list shows the names.")
     return entry(name).card()
 
 
@@ -263,9 +263,9 @@ def registry_of(card_folder: Path, name: str) -> tuple[Path, str]:
         # An entry of the user's own whose card is gone may be written over.
         stale = other.registry == path and other.card_path is not None and not other.card_path.is_file()
         if not stale and (not own or (other.registry != path and _installed(card))):
-            raise CardError(f"'{name}' is a model of {other.origin} ({other.registry}) already. If that package is "
-                            "yours, copy card and weights into its source tree, over the card registered there, and "
-                            "push that folder; else copy the card folder, give the copy another name and push that")
+            raise CardError(f"'{name}' is a model of {other.origin} ({other.registry}) already. Fix: if that package "
+                            "is yours, copy card and weights into its source tree, over the card registered there, and "
+                            "push that folder; else copy the card folder, give the copy another name and push that.")
     return path, card.as_posix()
 
 

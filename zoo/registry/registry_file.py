@@ -38,7 +38,8 @@ def parse_pin(pin: str) -> tuple[str, str]:
     """
     match = _PIN.fullmatch(pin)
     if match is None:
-        raise CardError(f"'{pin}' is no pin: expected 'org/repo@<commit>' with all 40 hexadecimal digits of the commit")
+        raise CardError(f"'{pin}' is no pin. "
+                        "Fix: write 'org/repo@<commit>' with all 40 hexadecimal digits of the commit.")
     return match[1], match[2]
 
 
@@ -106,11 +107,11 @@ def read_registry(path: Path) -> RegistryFile:
 def _checked(document: Document, path: Path) -> RegistryFile:
     data = document.data
     if not isinstance(data, dict):
-        raise CardError(f"{path}: is no registry: expected 'schema: {SCHEMA}', 'models: …', 'aliases: …'")
+        raise CardError(f"{path}: is no registry. Fix: give it the keys 'schema: {SCHEMA}', 'models: …', 'aliases: …'.")
     version = data.get("schema")
     if type(version) is int and version > SCHEMA:
-        raise CardError(f"{document.where('schema')}: written for schema {version}, this zoo knows up to {SCHEMA}: "
-                        f"pip install -U geometric-zoo")
+        raise CardError(f"{document.where('schema')}: written for schema {version}, this zoo knows up to {SCHEMA}. "
+                        f"Fix: pip install -U geometric-zoo.")
     try:
         content = _Content.model_validate(data)
     except ValidationError as error:
@@ -181,7 +182,7 @@ def _locked(path: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise CardError(f"{path}: another process has held its lock {lock} for {LOCK_SECONDS} s; nothing was "
-                        f"written") from None
+                        f"written. Fix: wait for it, or end it, and run this again.") from None
 
 
 def _with_pin(document: Document, path: Path, name: str, pin: str, card: str | None) -> str:
@@ -201,7 +202,7 @@ def _with_pin(document: Document, path: Path, name: str, pin: str, card: str | N
         except CardError:
             if text.endswith(dump_yaml(wanted)):
                 raise
-    raise CardError(f"{path}: cannot be changed; add 'hub: {pin}' to '{name}' by hand")
+    raise CardError(f"{path}: cannot be changed. Fix: add 'hub: {pin}' to '{name}' by hand.")
 
 
 def _spliced(document: Document, name: str, new_lines: list[str]) -> str | None:

@@ -39,7 +39,7 @@ def read_structures(paths: Iterable[Path]) -> Iterator[Read]:
 
 def _read_file(path: Path) -> Iterator[Read]:
     if not path.is_file():
-        yield Read(path.name, None, StructureError(f"{path}: no such file"))
+        yield Read(path.name, None, StructureError(f"{path}: no such file. Fix: check the path."))
         return
     frames: list[ase.Atoms] = []
     error = None
@@ -55,7 +55,7 @@ def _read_file(path: Path) -> Iterator[Read]:
     for index, atoms in enumerate(frames):
         yield Read(path.name if single else f"{path.name}#{index}", atoms)
     if error is None and not frames:
-        error = StructureError(f"{path}: holds no structure")
+        error = StructureError(f"{path}: holds no structure. Fix: check that it is the right file.")
     if error is not None:
         yield Read(f"{path.name}#{len(frames)}" if frames else path.name, None, error)
 
@@ -84,12 +84,13 @@ def from_smiles(smiles: str, *, seed: int = 0) -> ase.Atoms:
     rdBase.DisableLog("rdApp.*")
     molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or molecule.GetNumAtoms() == 0:
-        raise StructureError(f"'{smiles}' is no SMILES that RDKit can parse")
+        raise StructureError(f"'{smiles}' is no SMILES that RDKit can parse. Fix: correct it.")
     molecule = Chem.AddHs(molecule)
     parameters = rdDistGeom.ETKDGv3()
     parameters.randomSeed = seed  # type: ignore[assignment]  # an int, which RDKit's stubs do not know
     if rdDistGeom.EmbedMolecule(molecule, parameters) != 0:
-        raise StructureError(f"RDKit finds no three-dimensional structure for '{smiles}'")
+        raise StructureError(f"RDKit finds no three-dimensional structure for '{smiles}'. "
+                             "Fix: give a file with a geometry.")
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
         rdForceFieldHelpers.MMFFOptimizeMolecule(molecule, maxIters=1000)
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
