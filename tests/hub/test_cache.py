@@ -28,7 +28,7 @@ def test_a_flipped_bit_in_the_cache_is_seen_and_mended(client: Client, hub: HubS
     assert len(hub.asked("GET", host="cdn")) == 1
 
 
-@row("machine", "a damaged file in the cache, offline", "an error with the path and the command that mends it")
+@row("machine", "a damaged file in the cache, offline", "an error with the path and the command that fixes it")
 @pytest.mark.parametrize("name", ["model.safetensors", "card.yaml"])
 def test_damage_is_said_when_it_cannot_be_mended(newest: Client, commit: str, name: str) -> None:
     path = Path(newest.run(FETCH, f"hf:zoo-org/tiny@{commit}").ok()[0]).parent / name

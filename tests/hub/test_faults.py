@@ -128,7 +128,7 @@ def test_a_pull_under_faults(client: Client, hub: HubServer, case: Case) -> None
         assert outcome.error is not None, "wrong bytes were taken"
         assert "ZooError" in outcome.error and case.error in outcome.error, outcome.output
         assert case.says in outcome.message, outcome.message
-        assert "to mend it" in outcome.message or "wait" in outcome.message or "later" in outcome.message
+        assert "Fix: " in outcome.message or "wait" in outcome.message or "later" in outcome.message
         assert "hf_writer" not in outcome.output
     if case.error is not None:
         hub.faults.clear()

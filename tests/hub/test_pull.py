@@ -142,7 +142,7 @@ def test_a_private_repository(client: Client, hub: HubServer, commit: str, token
         assert to_cdn and all(one.authorization is None for one in to_cdn), "the token stays at the Hub"
         assert all(one.authorization for one in hub.asked(host="hub"))
     else:
-        assert error in outcome.error and says in outcome.message and "to mend it" in outcome.message
+        assert error in outcome.error and says in outcome.message and "Fix: " in outcome.message
         assert outcome.seconds < 15
         assert not token or token not in outcome.output
 
@@ -224,7 +224,7 @@ def test_show_reads_the_card_and_leaves_the_weights(newest: Client, hub: HubServ
 def test_errors_of_the_command_have_no_traceback(newest: Client) -> None:
     newest.endpoint = "http://127.0.0.1:9"
     outcome = newest.zoo("pull", "hf:zoo-org/tiny")
-    assert outcome.code == 2 and "Traceback" not in outcome.output and "to mend it" in outcome.output
+    assert outcome.code == 2 and "Traceback" not in outcome.output and "Fix: " in outcome.output
 
 
 def test_cache_list_verify_prune(newest: Client, hub: HubServer, commit: str) -> None:

@@ -164,7 +164,7 @@ def test_tokens_that_may_not(client: Client, hub: HubServer, folder: Path, token
     assert not (client.home / "zoo" / "registry.yaml").exists()
     hub.state.create("models", "zoo-org/tiny")
     outcome = client.push()
-    assert outcome.code == 2 and "to mend it" in outcome.output
+    assert outcome.code == 2 and "Fix: " in outcome.output
     assert hub.state.there() == {}
 
 

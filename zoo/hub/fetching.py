@@ -40,7 +40,7 @@ def fetch(text: str, expected: Card | None = None, *, thorough: bool = False) ->
         thorough: hash cached weights even if they have not been touched since they were hashed last.
 
     Raises:
-        HubError: it cannot be reached, or is not handed out; says what mends it.
+        HubError: it cannot be reached, or is not handed out; says what to do.
         WeightsError: the bytes are not those promised, after three downloads.
         CardError: the repository's card cannot be read.
     """

@@ -103,7 +103,8 @@ def _answer(error: BaseException, address: Address, what: str, endpoint: str) ->
         return AccessError(f"{what}: {endpoint} has no such repository, or does not show it to you\n"
                            f"  Fix: check the name; for a private one, {login}")
     if "RemoteEntryNotFoundError" in names:
-        return AccessError(f"{what}: the repository has no such file")
+        return AccessError(f"{what}: the repository has no such file\n"
+                           f"  Fix: see what it has at {page}/tree/main")
     if status == 401:
         return AccessError(f"{what}: {endpoint} does not accept the token\n"
                            f"  Fix: {login}; `hf auth logout` and no HF_TOKEN for public models")
@@ -113,7 +114,7 @@ def _answer(error: BaseException, address: Address, what: str, endpoint: str) ->
     if status == 429:
         wait = retry_after(error)
         return UnreachableError(f"{what}: {endpoint} answers that there were too many requests"
-                                f"{f'; it asks to wait {wait:.0f} s' if wait else ''}")
+                                f"{f'; it asks to wait {wait:.0f} s' if wait else ''}\n  Fix: wait, then run it again")
     if status is not None and status >= 500:
         return UnreachableError(f"{what}: {endpoint} is in trouble (status {status})\n  Fix: try again later")
     return None
