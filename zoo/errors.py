@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class ZooError(Exception):
-    """Says what was found, where, and the command or edit that mends it. The CLI prints it and exits with status 2."""
+    """Says what was found, where, and ends in "Fix: " with the command or edit that helps. The CLI prints it and exits with status 2."""
 
 
 class UnknownNameError(ZooError):
@@ -58,7 +58,7 @@ class MissingExtraError(ZooError):
     """An optional dependency is not installed; the message holds the exact `pip install` line."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional dependency: pip install 'geometric-zoo[{extra}]'")
+        super().__init__(f"{what} needs an optional dependency. Fix: pip install 'geometric-zoo[{extra}]'")
 
 
 
