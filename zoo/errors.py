@@ -7,7 +7,10 @@ from collections.abc import Iterable
 
 
 class ZooError(Exception):
-    """Says what was found, where, and ends in "Fix: " with the command or edit that helps. The CLI prints it and exits with status 2."""
+    """Says what was found, where, and ends in "Fix: " with the command or edit that helps.
+
+    The command line prints it and exits with status 2.
+    """
 
 
 class UnknownNameError(ZooError):

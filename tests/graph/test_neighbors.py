@@ -132,3 +132,48 @@ def test_large_systems_scale_linearly_in_edges(method):
     atoms = ase.build.bulk("Cu", cubic=True).repeat(14)
     graph = add_edges(Graph.from_atoms(atoms, dtype=torch.float64), 4.0, method=method)
     assert graph.num_edges == len(atoms) * 18  # the two nearest shells of fcc
+
+EXTENTS = {
+    "sheet": ([3e3, 3e3, 5.43], (True, True, True)), "wide sheet": ([1e6, 1e6, 5.43], (True, True, True)),
+    "needle": ([3.84, 3.84, 1e6], (True, True, True)), "cube": ([1e6, 1e6, 1e6], (True, True, True)),
+    "slab in vacuum": ([1e4, 5.43, 1e8], (True, True, False)),
+}
+
+
+@pytest.mark.parametrize("name", EXTENTS)
+def test_wide_structures_have_the_edges_of_the_linked_cells(name):
+    """vesin ends the process with a floating-point exception on these, unless it is not asked."""
+    cell, pbc = EXTENTS[name]
+    atoms = ase.Atoms("Si3", positions=[[0, 0, 0], [1.35, 1.35, 1.35], [2.0, 1.0, 4.0]], cell=cell, pbc=pbc)
+    found = add_edges(Graph.from_atoms(atoms, dtype=torch.float64), 5.0)
+    expected = add_edges(Graph.from_atoms(atoms, dtype=torch.float64), 5.0, method="cells")
+    assert found.num_edges >= 6 and edge_set(found) == edge_set(expected)
+
+
+@pytest.mark.parametrize("extent", [1e7, 1e9, 1e12])
+def test_an_atom_that_flew_off_is_alone(extent):
+    positions = np.random.default_rng(0).uniform(0, 8, (300, 3))
+    bound = add_edges(Graph.from_atoms(ase.Atoms("C300", positions=positions), dtype=torch.float64), 3.0).num_edges
+    positions = np.vstack([positions, [extent, 0, 0]])
+    flown = ase.Atoms("C301", positions=positions)
+    assert add_edges(Graph.from_atoms(flown, dtype=torch.float64), 3.0).num_edges == bound
+
+
+
+@pytest.mark.parametrize(("cell", "pbc", "says"), [
+    (None, True, "periodic along a, b, c and has no lattice vector"),
+    ([[3, 0, 0], [0, 3, 0], [0, 0, 0]], True, "periodic along c and has no"),
+    ([[3, 0, 0], [0, 0, 0], [0, 0, 0]], (True, True, False), "periodic along b and has no"),
+    ([[3, 0, 0], [6, 0, 0], [0, 0, 9]], True, "span no volume"),
+    ([[3, 0, 0], [-3, 1e-5, 0], [0, 0, 0]], (True, True, False), "span no volume"),
+    ([[3, 0, 0], [0, np.nan, 0], [0, 0, 3]], True, "not finite"),
+], ids=["none", "no c", "no b", "parallel", "parallel in a slab", "nan"])
+def test_a_periodic_direction_needs_a_lattice_vector(cell, pbc, says):
+    atoms = ase.Atoms("Si2", positions=[[0, 0, 0], [0, 0, 2.3]], cell=cell, pbc=pbc)
+    with pytest.raises(StructureError, match=f"structure 1.*{says}.* Fix: "):
+        Graph.from_atoms([ase.build.bulk("Si"), atoms])
+
+
+def test_directions_that_are_not_periodic_need_no_lattice_vector():
+    chain = ase.Atoms("C2", positions=[[0, 0, 0], [1.3, 0, 0]], cell=[2.6, 0, 0], pbc=(True, False, False))
+    assert add_edges(Graph.from_atoms(chain), 3.0).num_edges == 8

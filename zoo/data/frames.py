@@ -10,6 +10,7 @@ import torch
 
 from zoo.data.store import Store
 from zoo.errors import DataError
+from zoo.graph.cells import cells_and_pbc
 from zoo.units import canonical, dimension, factor
 
 if TYPE_CHECKING:
@@ -189,12 +190,8 @@ def _full_stress(value: np.ndarray, index: int, key: str) -> np.ndarray:
 
 
 def _cells(frames: list[ase.Atoms]) -> dict[str, torch.Tensor]:
-    if not any(atoms.pbc.any() for atoms in frames):
-        return {}
-    return {
-        "cell": torch.from_numpy(np.stack([np.asarray(atoms.cell.complete()) for atoms in frames])),
-        "pbc": torch.from_numpy(np.stack([np.asarray(atoms.pbc, dtype=bool) for atoms in frames])),
-    }
+    periodic = cells_and_pbc(frames)
+    return {} if periodic is None else dict(zip(("cell", "pbc"), periodic))
 
 
 def _input(frames: list[ase.Atoms], name: str) -> np.ndarray:

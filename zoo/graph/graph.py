@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import StructureError
+from zoo.graph.cells import cells_and_pbc
 from zoo.graph.tracing import is_traced
 
 if TYPE_CHECKING:
@@ -196,9 +197,9 @@ class Graph:
         z = torch.from_numpy(np.concatenate([a.numbers for a in frames]).astype(np.int64))
         pos = torch.from_numpy(np.concatenate([np.asarray(a.positions, dtype=np.float64) for a in frames]))
         optional: dict[str, Tensor | None] = {name: _read_input(frames, name) for name in inputs}
-        if any(a.pbc.any() for a in frames):
-            optional["cell"] = torch.from_numpy(np.stack([np.asarray(a.cell.complete()) for a in frames]))
-            optional["pbc"] = torch.from_numpy(np.stack([np.asarray(a.pbc, dtype=bool) for a in frames]))
+        periodic = cells_and_pbc(frames)
+        if periodic is not None:
+            optional["cell"], optional["pbc"] = periodic
         n_atoms = torch.tensor([len(a) for a in frames])
         return cls.from_tensors(z, pos, n_atoms=n_atoms, **optional).to(device, dtype)
 

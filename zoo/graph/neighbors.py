@@ -22,6 +22,7 @@ Method = Literal["auto", "pairs", "vesin", "cells"]
 
 _MAX_ATOMS_FOR_PAIRS = 200
 _MAX_IMAGES = 10_000
+_VESIN_BINS = 4e4  # less than half of vesin's own bound
 
 
 def add_edges(graph: Graph, cutoff: float, *, method: Method = "auto") -> Graph:
@@ -172,12 +173,29 @@ def _heights(cell: Tensor) -> Tensor:
 def _vesin(pos: Tensor, cell: Tensor | None, pbc: Tensor | None, cutoff: float) -> tuple[Tensor, Tensor]:
     from vesin import NeighborList
 
+    if not _fits_vesin(pos, cell, pbc, cutoff):
+        return _linked_cells(pos, cell, pbc, cutoff)
     box = pos.new_zeros(3, 3) if cell is None else cell
     periodic = False if pbc is None else pbc.cpu().numpy()
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
     i, j, shift = search.compute(pos.cpu().numpy(), box.cpu().numpy(), periodic, quantities="ijS")
     target, source = (torch.from_numpy(x.astype("int64")) for x in (i, j))
     return torch.stack([source, target]), torch.from_numpy(shift.astype("float64"))
+
+
+def _fits_vesin(pos: Tensor, cell: Tensor | None, pbc: Tensor | None, cutoff: float) -> bool:
+    """Whether vesin can bin the structure. It makes at most 10⁵ bins and widens them by one factor in all directions:
+    a wide sheet or a needle is left with no bin at all in its short directions, and the process dies of a division by
+    zero (vesin 0.6.2).
+    """
+    if not len(pos):
+        return True
+    periodic = torch.zeros(3, dtype=torch.bool, device=pos.device) if pbc is None else pbc
+    box, _ = _bounding_cell(pos, cell, periodic, cutoff)
+    bins = (_heights(box) / cutoff).clamp(min=1.0)
+    total = float(bins.prod())
+    widened = (total / _VESIN_BINS) ** (1 / 3)
+    return total < _VESIN_BINS or (total < 1e15 and float(bins.min()) > widened)
 
 
 def _linked_cells(pos: Tensor, cell: Tensor | None, pbc: Tensor | None, cutoff: float) -> tuple[Tensor, Tensor]:

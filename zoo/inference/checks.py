@@ -8,6 +8,7 @@ import ase.data
 import torch
 
 from zoo.errors import StructureError
+from zoo.graph.cells import check_cell
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
 from zoo.model.model import Model
@@ -33,8 +34,8 @@ def check_structure(model: Model, graph: Graph, name: str) -> None:
     if broken:
         raise StructureError(f"{name}: positions of atom {_list(broken)} are not finite. "
                              "Fix: correct these coordinates in the input.")
-    if graph.cell is not None and not bool(graph.cell.isfinite().all()):
-        raise StructureError(f"{name}: its cell is not finite. Fix: correct the cell, or set atoms.pbc = False.")
+    if graph.cell is not None and graph.pbc is not None:
+        check_cell(graph.cell[0].cpu().numpy(), graph.pbc[0].cpu().numpy(), name)
     _check_inputs(model, graph, name)
     _check_elements(model, graph, name)
     if graph.pbc is not None and bool(graph.pbc.any()) and model.card is not None and not model.card.domain.pbc:
