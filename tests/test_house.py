@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,11 @@ def test_importing_zoo_changes_nothing_global():
         "assert before[:-1] == after, (before, after); x = torch.tensor([1e-40]) * 1.0; assert x.item() != 0"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("room", sorted(p.parent.name for p in ROOT.glob("zoo/*/__init__.py")))
+def test_no_exported_name_is_also_the_name_of_a_module(room):
+    # Importing the module would put it in the place of the function.
+    folder = ROOT / "zoo" / room
+    modules = {p.stem for p in folder.glob("*.py")} | {p.parent.name for p in folder.glob("*/__init__.py")}
+    assert set(getattr(import_module(f"zoo.{room}"), "__all__", ())) & modules == set()

@@ -47,7 +47,7 @@ def uncompiled(monkeypatch, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"a library")
         path.with_name(f"{path.name}.json").write_text(json.dumps({
-            "file_sha256": zoo.cards.weights.sha256_of(path), "format": "aoti", "cutoff": 5.0, "device": "cpu",
+            "file_sha256": zoo.files.hashing.sha256_of(path), "format": "aoti", "cutoff": 5.0, "device": "cpu",
             "elements": []}))
         functions[path] = potential_function(copy.deepcopy(model), stress=stress)
 

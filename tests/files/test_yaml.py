@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from zoo.errors import CardError
 from zoo.files import yaml_loader
-from zoo.files.replacing import write_text
+from zoo.files.atomic_writes import write_text
 from zoo.files.yaml_loader import load_yaml, parse_yaml
 from zoo.files.yaml_writer import dump_yaml
 

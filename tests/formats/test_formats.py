@@ -36,7 +36,7 @@ def test_other_numbers_would_be_seen(tmp_path):
     from safetensors.torch import load_file, save_file
 
     from zoo.cards.card import Card
-    from zoo.cards.weights import sha256_of
+    from zoo.files.hashing import sha256_of
 
     folder = shutil.copytree(HERE / "painn-1", tmp_path / "painn")
     file = folder / "model.safetensors"

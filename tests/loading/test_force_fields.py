@@ -13,9 +13,9 @@ import torch
 
 import zoo
 from zoo.cards.card import Card
-from zoo.cards.weights import sha256_of
 from zoo.data.of_card import open_for_card
 from zoo.evaluation.evaluation import evaluate
+from zoo.files.hashing import sha256_of
 
 CARDS = Path(__file__).resolve().parents[2] / "cards"
 SAMPLES = Path(str(files("zoo.data"))) / "samples"

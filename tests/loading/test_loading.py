@@ -37,7 +37,7 @@ def rewrite_weights(folder: Path, change) -> None:
     """Change the tensors and keep the card honest about size and hash."""
     from safetensors.torch import load_file, save_file
 
-    from zoo.cards.weights import sha256_of
+    from zoo.files.hashing import sha256_of
 
     path = folder / "model.safetensors"
     state = load_file(path)

@@ -12,7 +12,7 @@ from springs import Morse, morse_model
 import zoo
 from zoo.errors import StructureError, ZooError
 from zoo.properties import Phonons, equation_of_state, phonons, primitive_cell
-from zoo.properties.phonons import displaced
+from zoo.properties.lattice_dynamics import displaced
 from zoo.simulation import relax
 
 SOME = [[0.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.5, 0.5, 0.5], [0.17, -0.31, 0.08], [0.4, 0.1, 0.22]]

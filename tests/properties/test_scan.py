@@ -10,7 +10,7 @@ from springs import Morse, morse_model, spoilt, spring_model
 
 from zoo.errors import StructureError
 from zoo.properties import scan
-from zoo.properties.scan import Curve
+from zoo.properties.energy_scan import Curve
 
 
 class Pit(torch.nn.Module):

@@ -32,7 +32,7 @@ from zoo.cards.sections import (
     Weights,
 )
 from zoo.errors import CardError, WeightsError
-from zoo.files.replacing import write_text
+from zoo.files.atomic_writes import write_text
 from zoo.files.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.files.yaml_writer import dump_yaml
 

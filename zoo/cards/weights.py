@@ -5,7 +5,6 @@ Verifying imports no torch: a download is checked, and refused, without it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -14,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import WeightsError
-from zoo.files.replacing import replacing
+from zoo.files.atomic_writes import replacing
+from zoo.files.hashing import sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["WeightsFile", "check_hash", "load_into", "read_header", "save", "sha256_of"]
+__all__ = ["WeightsFile", "check_hash", "load_into", "read_header", "save"]
 
 # Several metadata keys would make the bytes differ from save to save: safetensors writes them in hash order.
 METADATA_KEY = "zoo"
@@ -35,12 +35,6 @@ class WeightsFile:
     sha256: str
     bytes: int
     parameters: int
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def check_hash(path: Path, *, sha256: str, size: int | None = None, mend: str = "") -> None:

@@ -44,7 +44,7 @@ def evaluate(
     """Measure a model on the test split of its data (or on other data): MAE, RMSE, largest error and R²."""
     from zoo.errors import EvaluationError
     from zoo.evaluation.evaluation import evaluate as measure
-    from zoo.files.replacing import write_text
+    from zoo.files.atomic_writes import write_text
     from zoo.files.yaml_writer import dump_yaml
     from zoo.loading import models as loading
     from zoo.process import machine

@@ -262,7 +262,7 @@ def data_make(
                                "Fix: zoo data make qm9-geometries.")
     from zoo.data.qm9 import open_qm9
     from zoo.data.qm9_geometries import SPLITS, make
-    from zoo.files.home import home
+    from zoo.files.zoo_home import home
     from zoo.structures.geometries import KINDS
 
     for chosen, known in ((only, KINDS), (split, SPLITS)):

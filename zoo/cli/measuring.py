@@ -136,7 +136,7 @@ def phonons(
 
 def _displaced(model: Model, found: Phonons, delta: float) -> dict[str, Any]:
     """How far frequencies are from those by finite displacement, where both are exact; the zeros at Γ are left out."""
-    from zoo.properties.phonons import IMAGINARY, displaced
+    from zoo.properties.lattice_dynamics import IMAGINARY, displaced
 
     path = found.path()
     fitting = {label: q for label, q in path.special_points.items() if found.fits(q)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from zoo.comparison.pictures import draw
 from zoo.comparison.result import Comparison
 from zoo.comparison.tables import caption, failures, tables
-from zoo.files.replacing import write_text
+from zoo.files.atomic_writes import write_text
 
 __all__ = ["latex", "markdown", "write"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.conformance.report import Report, Row
-from zoo.files.replacing import write_text
+from zoo.files.atomic_writes import write_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

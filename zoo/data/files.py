@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,8 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.errors import DataError
+from zoo.files.hashing import sha256_of
 
-__all__ = ["HEADER", "TENSORS", "read_columns", "replace_folder", "sha256_of", "write_columns"]
+__all__ = ["HEADER", "TENSORS", "read_columns", "replace_folder", "write_columns"]
 
 FORMAT = 1
 HEADER = "store.json"
@@ -80,12 +80,6 @@ def read_columns(folder: Path, *, verify: bool | None = None) -> tuple[dict[str,
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
     except SafetensorError as error:
         raise DataError(f"{path} is no readable safetensors file: {error}") from error
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def replace_folder(staging: Path, folder: Path, *, overwrite: bool) -> None:

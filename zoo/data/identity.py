@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.data.store import Store
 from zoo.errors import DataError
-from zoo.files.replacing import replacing
+from zoo.files.atomic_writes import replacing
 
 __all__ = ["SPLIT_FILE", "fingerprints", "read_split", "write_split"]
 

@@ -25,7 +25,7 @@ from zoo.data.qm9_sources import read, read_package
 from zoo.data.splits import QM9_SIZES, QM9_TEST_SHA256
 from zoo.data.store import Store
 from zoo.errors import DataError
-from zoo.files.home import home
+from zoo.files.zoo_home import home
 from zoo.units import factor
 
 __all__ = ["check_whole", "open_qm9", "to_store"]

@@ -33,7 +33,7 @@ from zoo.data.qm9_published import CITATION, LICENSE
 from zoo.data.splits import QM9_SIZES, QM9_TEST_SHA256, by_hash, qm9_ids
 from zoo.data.store import Store
 from zoo.errors import DataError, MissingExtraError
-from zoo.files.replacing import write_text
+from zoo.files.atomic_writes import write_text
 from zoo.process.progress import progress
 from zoo.structures.geometries import KINDS, LABELS, METHODS, Made, molecule_geometries
 

@@ -20,7 +20,7 @@ from zoo.exporting.loaded import load_exported, load_function
 from zoo.exporting.package import describe, export
 from zoo.exporting.parity import measure
 from zoo.exporting.signature import Arguments, arguments, pad, unpad
-from zoo.files.home import home
+from zoo.files.zoo_home import home
 from zoo.graph.graph import Graph
 from zoo.model.model import Model
 from zoo.nn import sum_by

@@ -14,10 +14,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
-from zoo.cards import weights
 from zoo.elements import SYMBOLS
 from zoo.errors import ExportError, StructureError
 from zoo.exporting.signature import arguments, pad, unpad
+from zoo.files.hashing import sha256_of
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
 
@@ -37,7 +37,7 @@ def load_exported(path: str | Path) -> ExportedModel:
             raise ExportError(f"{file}: no such file. "
                               "Fix: copy the .pt2 file and its .pt2.json description into one folder.")
     description = json.loads(sidecar.read_text(encoding="utf-8"))
-    found = weights.sha256_of(path)
+    found = sha256_of(path)
     if found != description.get("file_sha256"):
         raise ExportError(f"{path} has sha256 {found}, and {sidecar.name} describes a file with "
                           f"{description.get('file_sha256')}. Fix: export it again, or copy both files together.")

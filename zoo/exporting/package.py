@@ -19,13 +19,13 @@ import ase
 import torch
 from torch.export import ExportedProgram
 
-from zoo.cards import weights
 from zoo.elements import NUMBERS, SYMBOLS
 from zoo.errors import ExportError
 from zoo.exporting.loaded import load_function
 from zoo.exporting.parity import Parity, example, measure
 from zoo.exporting.record import record
 from zoo.exporting.signature import INPUTS, MINIMUM, OUTPUTS, STRESS, arguments
+from zoo.files.hashing import sha256_of
 from zoo.loading.models import exact_copy, load
 from zoo.model.model import Model
 
@@ -160,7 +160,7 @@ def describe(model: Model, format: Format, stress: bool) -> dict[str, Any]:
 
 def _measured(parity: Sequence[Parity], seconds: Mapping[str, float], file: Path) -> dict[str, Any]:
     return {
-        "file_sha256": weights.sha256_of(file),
+        "file_sha256": sha256_of(file),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "parity": [p.to_dict() for p in parity],
     }

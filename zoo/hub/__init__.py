@@ -7,7 +7,9 @@ Start with ``pulling.py`` and ``pushing.py``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zoo import lazy_names
 
 if TYPE_CHECKING:
     from zoo.hub.address import Address
@@ -18,15 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Address", "Fetched", "Pulled", "Pushed", "card_of", "fetch", "publish", "pull", "push"]
 
-_HOME = {
+__getattr__ = lazy_names(__name__, {
     "Address": "address", "Fetched": "fetching", "card_of": "fetching", "fetch": "fetching", "Pulled": "pulling",
     "pull": "pulling", "Pushed": "pushing", "publish": "release", "push": "release",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'zoo.hub' has no attribute '{name}'")
-    from importlib import import_module
-
-    return getattr(import_module(f"zoo.hub.{_HOME[name]}"), name)
+})

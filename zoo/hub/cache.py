@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import HubError, WeightsError
-from zoo.files.home import home
-from zoo.files.replacing import write_text
+from zoo.files.atomic_writes import write_text
+from zoo.files.zoo_home import home
 from zoo.hub.address import Address
 
 __all__ = ["CachedRepository", "Verdicts", "cache_folder", "check_etag", "discard", "etag_of", "repositories"]

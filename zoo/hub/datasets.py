@@ -9,6 +9,7 @@ from typing import Any
 
 from zoo.cards import weights
 from zoo.errors import DataError, WeightsError
+from zoo.files.hashing import sha256_of
 from zoo.files.markdown import markdown_table
 from zoo.files.yaml_writer import dump_yaml
 from zoo.hub.address import Address, safe_path
@@ -97,7 +98,7 @@ def dataset_contents(folder: Path, *, license: str | None = None) -> Contents:
     if split.is_file():
         weights.read_header(split)
         files[SPLIT_FILE] = split
-        header["split"] = {"file": SPLIT_FILE, "sha256": weights.sha256_of(split), "bytes": split.stat().st_size}
+        header["split"] = {"file": SPLIT_FILE, "sha256": sha256_of(split), "bytes": split.stat().st_size}
     files[HEADER] = (json.dumps(header, indent=2, ensure_ascii=False) + "\n").encode()
     files["README.md"] = "".join(_readme(header)).encode()
     contents = Contents(files)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import CardError, HubError, UnknownNameError
-from zoo.files.home import home
+from zoo.files.zoo_home import home
 from zoo.hub.address import PREFIX, Address, safe_path
 from zoo.hub.fetching import fetch_file, inside_cache, pin
 from zoo.hub.trouble import AccessError

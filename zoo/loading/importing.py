@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.cards import weights
 from zoo.cards.card import SCHEMA, Card
 from zoo.elements import numbers
 from zoo.errors import UnknownNameError, WeightsError, did_you_mean
+from zoo.files.hashing import sha256_of
 from zoo.foreign import IMPORTERS
 from zoo.foreign.state import ForeignState, Imported, read_state
 from zoo.loading import models as loading
@@ -56,7 +56,7 @@ def import_model(
     path = Path(file)
     model = import_state(kind, read_state(path), elements=elements, target=target, unit=unit, name=name, scale=scale,
                          shift=shift, pbc=pbc, config=config)
-    note = f"Imported by `zoo import {kind}` from a file with sha256 {weights.sha256_of(path)}."
+    note = f"Imported by `zoo import {kind}` from a file with sha256 {sha256_of(path)}."
     model.card = model.required_card.replace(notes=note)
     return model
 

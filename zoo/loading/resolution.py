@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zoo.cards.card import CARD_FILE, Card, Weights
 from zoo.errors import HubError, PluginError, UnknownNameError, WeightsError, ZooError
-from zoo.files.home import home
+from zoo.files.zoo_home import home
 from zoo.registry import host
 from zoo.registry import names as registry
 

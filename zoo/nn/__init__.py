@@ -4,7 +4,7 @@ Start with ``scalar_vector.py``, a layer made of the other parts.
 """
 
 from zoo.graph.tracing import is_recorded, is_traced
-from zoo.nn.activation import (
+from zoo.nn.activations import (
     ScaledSiLU,
     ShiftedSoftplus,
     SiLU,
@@ -12,7 +12,8 @@ from zoo.nn.activation import (
     shifted_softplus,
     silu,
 )
-from zoo.nn.dense import MLP, dense
+from zoo.nn.adjacency import CSRAdjacency, EdgeBlock, Pairs, pairs
+from zoo.nn.dense_layers import MLP, dense
 from zoo.nn.fused.blockwise import blockwise
 from zoo.nn.fused.neighbor_sums import Filtered, FilteredSum, sum_runs
 from zoo.nn.fused.operation import FusedOperation, Use, force
@@ -22,7 +23,6 @@ from zoo.nn.fused.recomputed import Recomputed
 from zoo.nn.fused.scratch import Scratch
 from zoo.nn.fused.table_sum import TableSum
 from zoo.nn.fused.torch_kernels import leads_on
-from zoo.nn.pairs import CSRAdjacency, EdgeBlock, Pairs, pairs
 from zoo.nn.radial import BesselBasis, CosineCutoff, GaussianBasis, PolynomialEnvelope
 from zoo.nn.scalar_vector import ScalarVectorLayer, safe_norm
 from zoo.nn.scatter import gather, sum_by

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.graph.graph import Graph
-from zoo.nn.dense import MLP
+from zoo.nn.dense_layers import MLP
 from zoo.nn.radial import BesselBasis, PolynomialEnvelope
 from zoo.nn.scatter import gather, sum_by
 

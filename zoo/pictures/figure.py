@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.files.replacing import replacing
+from zoo.files.atomic_writes import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

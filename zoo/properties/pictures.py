@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoo.pictures.figure import grid, write
-from zoo.properties.phonons import Phonons
-from zoo.properties.scan import Scan
+from zoo.properties.energy_scan import Scan
+from zoo.properties.lattice_dynamics import Phonons
 
 __all__ = ["draw_bands", "draw_scan"]
 

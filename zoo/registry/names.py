@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zoo.cards.card import CARD_FILE, Card
 from zoo.errors import CardError, UnknownNameError, ZooError, did_you_mean
-from zoo.files.home import home
+from zoo.files.zoo_home import home
 from zoo.registry import host
 from zoo.registry.registry_file import REGISTRY_FILE, RegistryFile, parse_pin, read_registry, write_pin
 

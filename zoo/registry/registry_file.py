@@ -15,10 +15,10 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from zoo.cards.card import CARD_FILE, Name
 from zoo.cards.section import Section, explain
 from zoo.errors import CardError
-from zoo.files.home import home
-from zoo.files.replacing import write_text
+from zoo.files.atomic_writes import write_text
 from zoo.files.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.files.yaml_writer import dump_yaml
+from zoo.files.zoo_home import home
 
 __all__ = ["REGISTRY_FILE", "Include", "RegistryFile", "parse_pin", "read_registry", "write_include",
            "write_pin", "write_pins"]

@@ -16,7 +16,7 @@ import ase.io
 import numpy as np
 
 from zoo.errors import ZooError
-from zoo.files.replacing import replacing
+from zoo.files.atomic_writes import replacing
 from zoo.simulation.dynamics import Dynamics
 
 __all__ = ["COLUMNS", "Recorder", "Restart", "files_of", "read_log"]

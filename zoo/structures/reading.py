@@ -10,7 +10,7 @@ import ase
 import ase.io
 
 from zoo.errors import MissingExtraError, StructureError, ZooError
-from zoo.files.replacing import replacing
+from zoo.files.atomic_writes import replacing
 from zoo.files.unpack import unpacked
 
 __all__ = ["Read", "from_smiles", "read_structures", "write_structures"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from zoo.errors import DataError
 from zoo.evaluation.leaderboard import CURVE_FILE
-from zoo.files.replacing import write_text
+from zoo.files.atomic_writes import write_text
 
 __all__ = ["draw_curves", "write_curve"]
 

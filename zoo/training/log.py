@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.files.replacing import write_text
+from zoo.files.atomic_writes import write_text
 from zoo.registry.host import emit
 
 if TYPE_CHECKING:

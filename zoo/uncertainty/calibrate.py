@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from zoo.cards.card import Card
-from zoo.cards.weights import sha256_of
 from zoo.data.batches import plan
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.elements import SYMBOLS
 from zoo.errors import CalibrationError
+from zoo.files.hashing import sha256_of
 from zoo.uncertainty.descriptors import Description, FeatureHook, describe
 from zoo.uncertainty.error_model import FILE, ErrorModel, Facts, atom_distance, inputs, pooled_distance
 from zoo.uncertainty.fit import Geometry, Sample, fit, whitening

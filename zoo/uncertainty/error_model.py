@@ -14,7 +14,7 @@ from torch import Tensor
 from zoo.cards.weights import METADATA_KEY, read_header
 from zoo.elements import SYMBOLS
 from zoo.errors import WeightsError
-from zoo.files.replacing import replacing
+from zoo.files.atomic_writes import replacing
 from zoo.uncertainty.descriptors import Description
 
 __all__ = ["FILE", "ErrorModel", "Estimate", "Facts"]

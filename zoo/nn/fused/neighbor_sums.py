@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from zoo.nn.adjacency import CSRAdjacency, EdgeBlock, Pairs
 from zoo.nn.fused import thresholds
 from zoo.nn.fused.multilinear import MultilinearForm
 from zoo.nn.fused.scratch import Scratch
-from zoo.nn.pairs import CSRAdjacency, EdgeBlock, Pairs
 from zoo.nn.scatter import gather, sum_by
 
 __all__ = ["Filtered", "FilteredSum", "blocks_of", "slices", "sum_every", "sum_runs"]

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.nn.adjacency import CSRAdjacency, Pairs
 from zoo.nn.fused.neighbor_sums import FilteredSum, blocks_of, slices, sum_every, sum_runs
 from zoo.nn.fused.radial_table import RadialLookup
 from zoo.nn.fused.recomputed import Recomputed
 from zoo.nn.fused.scratch import Scratch
 from zoo.nn.fused.torch_kernels import row_products
-from zoo.nn.pairs import CSRAdjacency, Pairs
 
 __all__ = ["TableSum"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from zoo.nn.activation import activation as make_activation
+from zoo.nn.activations import activation as make_activation
 
 __all__ = ["MLP", "dense"]
 
@@ -23,7 +23,7 @@ def dense(n_in: int, n_out: int, *, bias: bool = True) -> nn.Linear:
 class MLP(nn.Sequential):
     """Dense layers of the given ``widths`` with an activation between them (and after the last one if asked).
 
-    Maps (…, widths[0]) to (…, widths[-1]); ``activation`` is a name of :func:`zoo.nn.activation.activation`.
+    Maps (…, widths[0]) to (…, widths[-1]); ``activation`` is a name of :func:`zoo.nn.activations.activation`.
     """
 
     def __init__(

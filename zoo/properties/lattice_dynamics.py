@@ -16,8 +16,8 @@ from ase.geometry import minkowski_reduce
 
 from zoo.errors import StructureError, ZooError
 from zoo.model.model import Model
+from zoo.properties.normal_modes import hessian_rows
 from zoo.properties.primitive import primitive_cell
-from zoo.properties.vibrations import hessian_rows
 from zoo.simulation.relaxation import relax as relaxed
 
 __all__ = ["IMAGINARY", "Phonons", "displaced", "phonons"]
