@@ -54,7 +54,7 @@ def test_a_subset_of_a_data_set_and_a_single_entry():
 
 def test_sizes_that_leave_it_open_are_asked_about():
     three = [entries()[0], entries()[0]]
-    with pytest.raises(DataError, match=r"'moment' has as many rows as each structure has atoms, 3: say"):
+    with pytest.raises(DataError, match=r"'moment' has as many rows as each structure has atoms, 3. Fix: say"):
         from_pyg(three, labels={"mu": "moment"}, units={"mu": "D"})
     dipole = from_pyg(three, labels={"mu": "moment"}, units={"mu": "D"}, per_atom=[])
     assert dipole.labels["mu"].shape == (2, 3)

@@ -30,7 +30,7 @@ def with_edges(store: Store, cutoff: float, *, progress: bool = False) -> Store:
         DataError: two atoms of a structure coincide; the structure is named.
     """
     if not cutoff > 0:
-        raise DataError(f"the cut-off is {cutoff} Å; it must be positive")
+        raise DataError(f"the cut-off is {cutoff} Å; it must be positive. Fix: give a cut-off above 0 Å.")
     index_dtype = _smallest(int(store.n_atoms.max()) if len(store) else 1)
     counts, indices, shifts, shifted = [], [], [], False
     bare = replace(store, edges=None)
@@ -45,7 +45,7 @@ def with_edges(store: Store, cutoff: float, *, progress: bool = False) -> Store:
             shifts.append(torch.zeros(len(owner), 3, dtype=torch.int8, device=store.device))
         else:
             if len(owner) and float(graph.edge_shift.abs().max()) > 127:
-                raise DataError(f"a cut-off of {cutoff} Å reaches over more than 127 cells; choose a smaller one")
+                raise DataError(f"a cut-off of {cutoff} Å reaches over more than 127 cells. Fix: choose a smaller one.")
             shifts.append(graph.edge_shift.round().to(torch.int8))
             shifted = True
     count = torch.cat(counts) if counts else store.ptr.new_zeros(0)
@@ -68,15 +68,18 @@ def given_edges(counts: Tensor, index: Tensor, n_atoms: Tensor, attrs: Tensor | 
         DataError: an edge ends at an atom that the structure does not have, or shapes disagree.
     """
     if index.dim() != 2 or index.shape[0] != 2 or index.shape[1] != int(counts.sum()):
-        raise DataError(f"edge_index has shape {tuple(index.shape)}; expected (2, {int(counts.sum())})")
+        raise DataError(f"edge_index has shape {tuple(index.shape)}; expected (2, {int(counts.sum())}). "
+                        "Fix: give one column of two atom indices for every edge.")
     if attrs is not None and attrs.shape[0] != index.shape[1]:
-        raise DataError(f"edge_attrs has {attrs.shape[0]} rows for {index.shape[1]} edges")
+        raise DataError(f"edge_attrs has {attrs.shape[0]} rows for {index.shape[1]} edges. "
+                        "Fix: give one row for every edge.")
     owner = torch.repeat_interleave(torch.arange(len(counts)), counts)
     outside = ((index < 0) | (index >= n_atoms[owner])).any(0).nonzero()
     if len(outside):
         edge, row = int(outside[0, 0]), int(owner[outside[0, 0]])
         raise DataError(f"structure {row} has {int(n_atoms[row])} atoms but an edge {index[:, edge].tolist()}; indices "
-                        "are local to the structure and begin at 0")
+                        "are local to the structure and begin at 0. "
+                        "Fix: subtract the index of the structure's first atom.")
     largest = int(n_atoms.max()) if len(n_atoms) else 1
     order = torch.argsort(owner * largest + index[1].long(), stable=True)
     ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).long()
@@ -109,4 +112,5 @@ def _refuse_coinciding(graph: Graph, store: Store, rows: Tensor) -> None:
         b = int(graph.batch[i])
         row = int(rows[b])
         raise DataError(f"structure {row} (id {int(store.ids[row])}): atoms {int(j - graph.ptr[b])} and "
-                        f"{int(i - graph.ptr[b])} are less than 0.001 Å apart; mend or leave out this structure")
+                        f"{int(i - graph.ptr[b])} are less than 0.001 Å apart. "
+                        "Fix: correct this structure or leave it out.")

@@ -65,16 +65,17 @@ def read_columns(folder: Path, *, verify: bool | None = None) -> tuple[dict[str,
     promised = header["tensors"]
     path = folder / promised["file"]
     if not path.is_file():
-        raise DataError(f"{folder} has a header but no {promised['file']}: the store is incomplete, make it again")
+        raise DataError(f"{folder} has a header but no {promised['file']}: the store is incomplete. "
+                        "Fix: make it again.")
     size = path.stat().st_size
     if size != promised["bytes"]:
-        raise DataError(f"{path} has {size} bytes; its header promises {promised['bytes']}: truncated or altered, "
-                        "make the store again")
+        raise DataError(f"{path} has {size} bytes; its header promises {promised['bytes']}: truncated or altered. "
+                        "Fix: make the store again.")
     if verify or (verify is None and size <= ALWAYS_VERIFIED):
         found = sha256_of(path)
         if found != promised["sha256"]:
-            raise DataError(f"{path} has sha256 {found}; its header promises {promised['sha256']}: altered, "
-                            "make the store again")
+            raise DataError(f"{path} has sha256 {found}; its header promises {promised['sha256']}: altered. "
+                            "Fix: make the store again.")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
@@ -88,7 +89,8 @@ def replace_folder(staging: Path, folder: Path, *, overwrite: bool) -> None:
         os.rename(staging, folder)
         return
     if not overwrite:
-        raise DataError(f"{folder} appeared while it was being made: it is left as it is")
+        raise DataError(f"{folder} appeared while it was being made: it is left as it is. "
+                        "Fix: open that store, or choose another folder.")
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
     os.rename(folder, aside / folder.name)
     try:
@@ -103,15 +105,15 @@ def replace_folder(staging: Path, folder: Path, *, overwrite: bool) -> None:
 def _read_header(folder: Path) -> dict[str, Any]:
     path = folder / HEADER
     if not path.is_file():
-        raise DataError(f"{folder} holds no store: there is no {HEADER}")
+        raise DataError(f"{folder} holds no store: there is no {HEADER}. Fix: give the folder of a saved store.")
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
         version = header["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no store header ({error}): make the store again") from error
+        raise DataError(f"{path} is no store header ({error}). Fix: make the store again.") from error
     if version > FORMAT:
-        raise DataError(f"{folder} has store format {version}, this zoo reads up to {FORMAT}: "
-                        "pip install -U geometric-zoo")
+        raise DataError(f"{folder} has store format {version}, this zoo reads up to {FORMAT}. "
+                        "Fix: pip install -U geometric-zoo")
     return header
 
 

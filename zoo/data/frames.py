@@ -49,17 +49,18 @@ def from_atoms(
     """
     frames = list(frames)
     if not frames:
-        raise DataError("no structures given: the file or list is empty")
+        raise DataError("no structures given: the file or list is empty. Fix: give at least one structure.")
     units = {label: _declared(label, units) for label in properties}
     optional = set(optional)
     if unknown := optional - set(properties):
-        raise DataError(f"optional labels that are not among the properties: {', '.join(sorted(unknown))}")
+        raise DataError(f"optional labels that are not among the properties: {', '.join(sorted(unknown))}. "
+                        "Fix: add them to properties, or remove them from optional.")
     for index, atoms in enumerate(frames):
         if not len(atoms):
-            raise DataError(f"frame {index} has no atoms")
+            raise DataError(f"frame {index} has no atoms. Fix: leave it out.")
         if not np.isfinite(atoms.positions).all():
             raise DataError(f"frame {index}: position of atom {int(np.argwhere(~np.isfinite(atoms.positions))[0, 0])} "
-                            "is not finite")
+                            "is not finite. Fix: correct the frame or leave it out.")
     labels, per_atom = {}, set()
     for label, key in properties.items():
         values, atomic = _column(frames, label, key, units[label], label in optional)
@@ -67,7 +68,7 @@ def from_atoms(
         if atomic:
             per_atom.add(label)
     if ids is not None and len(ids) != len(frames):
-        raise DataError(f"{len(ids)} ids for {len(frames)} frames")
+        raise DataError(f"{len(ids)} ids for {len(frames)} frames. Fix: give one id for every frame.")
     return Store.from_tensors(
         torch.from_numpy(np.concatenate([atoms.numbers for atoms in frames]).astype(np.uint8)),
         torch.from_numpy(np.concatenate([np.asarray(atoms.positions, dtype=np.float64) for atoms in frames])),
@@ -118,8 +119,8 @@ def _to_stored(unit: str) -> float:
 
 def _declared(label: str, units: Mapping[str, str]) -> str:
     if label not in units:
-        raise DataError(f"the unit of '{label}' is not given: say units={{'{label}': 'eV'}}, or whatever the data are "
-                        "in; a unit is never guessed")
+        raise DataError(f"the unit of '{label}' is not given; a unit is never guessed. "
+                        f"Fix: give units={{'{label}': 'eV'}}, or the unit that the data are in.")
     return canonical(units[label])
 
 
@@ -129,7 +130,8 @@ def _column(frames: list[ase.Atoms], label: str, key: str, unit: str, optional: 
     first, atomic = next(((index, entry[1]) for index, entry in enumerate(found) if entry is not None), (None, False))
     missing = next((index for index, entry in enumerate(found) if entry is None), None)
     if missing is not None and (first is None or not optional):
-        raise DataError(f"frame {missing} has no '{key}' for the label '{label}'; it has {available(frames[missing])}")
+        raise DataError(f"frame {missing} has no '{key}' for the label '{label}'; it has {available(frames[missing])}. "
+                        f"Fix: give its key in the file, properties={{'{label}': KEY}}, or leave the frame out.")
     stress = stored_unit(unit) == "eV/Å^3"
     values: list[np.ndarray | None] = []
     shape: tuple[int, ...] | None = None
@@ -144,9 +146,10 @@ def _column(frames: list[ase.Atoms], label: str, key: str, unit: str, optional: 
         shape = own if shape is None else shape
         if entry[1] != atomic or own != shape or (atomic and len(value) != len(atoms)):
             raise DataError(f"frame {index}: '{key}' has shape {value.shape}; in frame {first} it is "
-                            f"{'per atom' if atomic else 'per structure'} with {shape or 'one number'}")
+                            f"{'per atom' if atomic else 'per structure'} with {shape or 'one number'}. "
+                        "Fix: give all frames the same shape.")
         if not optional and not np.isfinite(value).all():
-            raise DataError(f"frame {index}: '{key}' is not finite")
+            raise DataError(f"frame {index}: '{key}' is not finite. Fix: correct the frame or leave it out.")
         values.append(value)
     assert shape is not None  # some frame has it
     filled = [np.full((len(atoms), *shape) if atomic else shape, np.nan) if value is None else value
@@ -177,7 +180,8 @@ def _as_array(value: Any, index: int, key: str) -> np.ndarray:
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"frame {index}: '{key}' is {value!r}, not a number") from error
+        raise DataError(f"frame {index}: '{key}' is {value!r}, not a number. "
+                        f"Fix: correct this value in the file.") from error
 
 
 def _full_stress(value: np.ndarray, index: int, key: str) -> np.ndarray:
@@ -186,7 +190,8 @@ def _full_stress(value: np.ndarray, index: int, key: str) -> np.ndarray:
         return value[_VOIGT]
     if value.size == 9:
         return value.reshape(3, 3)
-    raise DataError(f"frame {index}: '{key}' has shape {value.shape}; a stress has 6 (Voigt) or 9 numbers")
+    raise DataError(f"frame {index}: '{key}' has shape {value.shape}; a stress has 6 (Voigt) or 9 numbers. "
+                        "Fix: store it in one of these two forms.")
 
 
 def _cells(frames: list[ase.Atoms]) -> dict[str, torch.Tensor]:
@@ -198,12 +203,13 @@ def _input(frames: list[ase.Atoms], name: str) -> np.ndarray:
     """An optional input of the graph over all frames: ``charge`` and ``spin`` per structure, the others per atom."""
     per_atom = name in ("node_attrs", "node_vectors")
     if not per_atom and name not in ("charge", "spin"):
-        raise DataError(f"'{name}' is no input that structures carry: charge, spin, node_attrs or node_vectors")
+        raise DataError(f"'{name}' is no input that structures carry: charge, spin, node_attrs or node_vectors. "
+                        "Fix: name one of these inputs.")
     values = []
     for index, atoms in enumerate(frames):
         holder = atoms.arrays if per_atom else atoms.info
         if name not in holder:
-            raise DataError(f"frame {index} lacks the input '{name}': set atoms."
-                            f"{'arrays' if per_atom else 'info'}['{name}']; it has {available(atoms)}")
+            raise DataError(f"frame {index} lacks the input '{name}'; it has {available(atoms)}. Fix: set atoms."
+                            f"{'arrays' if per_atom else 'info'}['{name}'].")
         values.append(_as_array(holder[name], index, name))
     return np.concatenate(values) if per_atom else np.stack(values).reshape(len(frames))

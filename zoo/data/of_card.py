@@ -73,14 +73,15 @@ def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str
     else:
         place = path or data.path or data.dataset
         if place is None:
-            raise DataError(f"{card.where('data')}: names no data: give data.dataset, data.path, or --data FILE")
+            raise DataError(f"{card.where('data')}: names no data. Fix: give data.dataset, data.path, or --data FILE")
         store, name = _open_file(card, Path(place), labels, lenient=lenient), Path(place).name
         named = None
     if lenient:
         labels = [label for label in labels if label in store.labels]
     lacking = [label for label in labels if label not in store.labels]
     if lacking:
-        raise DataError(f"{name} has no label {', '.join(lacking)}; it has: {', '.join(store.labels) or 'none'}")
+        raise DataError(f"{name} has no label {', '.join(lacking)}; it has: {', '.join(store.labels) or 'none'}. "
+                        "Fix: name one of these labels under targets, or give data that have it.")
     store = _in_units(store, card, labels)
     if store.edges is None or store.edges.cutoff not in (None, cutoff):
         store = with_edges(store, cutoff, progress=True)
@@ -98,7 +99,7 @@ def check_elements(store: Store, rows: Tensor, elements: Sequence[int], where: s
         strange = sorted(set(store.subset(rows).elements) - set(elements))
         if strange:
             raise DataError(f"{where} has {', '.join(SYMBOLS[z] for z in strange)}, which the card's domain.elements "
-                            "does not list: add them, or leave those structures out")
+                            "does not list. Fix: add them, or leave those structures out.")
 
 
 def _open_file(card: Card, place: Path, labels: Sequence[str], *, lenient: bool) -> Store:
@@ -112,7 +113,8 @@ def _open_file(card: Card, place: Path, labels: Sequence[str], *, lenient: bool)
     if unknown or not labels:
         example = unknown[0] if unknown else next(iter(card.targets))
         raise DataError(f"{card.where('data')}: in which unit does {place} give {', '.join(unknown) or 'its labels'}? "
-                        f"Say so under data.units, such as --set data.units.{example}=eV (and its name in the file, if "
+                        f"Fix: give the unit under data.units, such as --set data.units.{example}=eV (and its "
+                        f"name in the file, if "
                         f"another: --set data.keys.{example}=…)")
     return open_dataset(place, properties={label: keys.get(label, label) for label in labels},
                         units={label: units[label] for label in labels},

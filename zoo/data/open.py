@@ -54,17 +54,19 @@ def open_dataset(
     place = Path(what)
     if place.is_dir():
         if not (place / HEADER).is_file():
-            raise DataError(f"{place} is a folder but no saved store: there is no {HEADER} in it. Give the file of "
+            raise DataError(f"{place} is a folder but no saved store: there is no {HEADER} in it. "
+                        f"Fix: give the file of "
                             "structures, or a data set's name")
         return Store.load(place)
     if place.is_file():
         return open_frames(place, properties=properties, units=units, optional=optional, inputs=inputs)
     if isinstance(what, Path) or len(place.parts) > 1:
-        raise DataError(f"{what} does not exist")
+        raise DataError(f"{what} does not exist. Fix: check the path.")
     try:
         spec = host.dataset(what)
     except UnknownNameError as error:
-        raise UnknownNameError(f"{error}\n  nor is there a file or folder '{what}' here") from error
+        raise UnknownNameError(f"{error}\n  nor is there a file or folder '{what}' here. "
+                        f"Fix: correct the name or the path.") from error
     return _from_spec(spec, path)
 
 
@@ -92,8 +94,10 @@ def open_frames(
         raise DataError(f"{file} cannot be read by ASE: {type(error).__name__}: {''.join(reason)}") from error
     if not properties:
         has = available(frames[0]) if frames else "no structures"
-        raise DataError(f"say which properties of {file} are labels and in which units, such as properties="
-                        f"{{'energy': 'energy'}}, units={{'energy': 'eV'}}; its first structure has {has}")
+        raise DataError(f"it is not given which properties of {file} are labels and in which units; its first "
+                        f"structure has {has}. "
+                        f"Fix: name them, such as properties="
+                        f"{{'energy': 'energy'}}, units={{'energy': 'eV'}}.")
     return from_atoms(frames, properties=properties, units=units or {}, optional=optional, inputs=inputs,
                       meta={"name": file.name, "source": f"file {file.name}"})
 
@@ -104,5 +108,6 @@ def _from_spec(spec: DatasetSpec, path: str | Path | None) -> Store:
     factory = host.resolve(spec.factory, f"data set '{spec.name}'")
     store = factory(None if path is None else Path(path))
     if not isinstance(store, Store):
-        raise DataError(f"data set '{spec.name}': {spec.factory} gave {type(store).__name__}, not a Store")
+        raise DataError(f"data set '{spec.name}': {spec.factory} gave {type(store).__name__}, not a Store. "
+                        "Fix: return a zoo.data.store.Store from it.")
     return store

@@ -48,13 +48,15 @@ def from_pyg(
     atom_wise = set()
     for label, where in labels.items():
         if label not in units:
-            raise DataError(f"the unit of '{label}' is not given: say units={{'{label}': …}}; a unit is never guessed")
+            raise DataError(f"the unit of '{label}' is not given; a unit is never guessed. "
+                        f"Fix: give units={{'{label}': …}}.")
         name, column = (where, None) if isinstance(where, str) else where
         atomic = None if per_atom is None else label in per_atom
         value, atomic = _rows(_field(fields, name), name, slices, n_atoms, atomic)
         if column is not None:
             if value.dim() < 2 or not -value.shape[1] <= column < value.shape[1]:
-                raise DataError(f"'{name}' has shape {tuple(value.shape)}: there is no column {column}")
+                raise DataError(f"'{name}' has shape {tuple(value.shape)}: there is no column {column}. "
+                        f"Fix: choose a column that exists.")
             value = value[:, column]
         elif value.dim() == 2 and value.shape[1] == 1:
             value = value[:, 0]
@@ -64,7 +66,8 @@ def from_pyg(
     optional: dict[str, Any] = {}
     if fields.get("cell") is not None:
         if fields.get("pbc") is None:
-            raise DataError("the data set has cells but no 'pbc': say which directions are periodic")
+            raise DataError("the data set has cells but no 'pbc'. "
+                        "Fix: add pbc, which says which directions are periodic.")
         optional = {"cell": fields["cell"].reshape(count, 3, 3), "pbc": fields["pbc"].reshape(count, 3).bool()}
     inputs = set(inputs)
     if edges == "given":
@@ -73,7 +76,7 @@ def from_pyg(
         attrs = _field(fields, "edge_attrs") if "edge_attrs" in inputs else None
         optional["edges"] = given_edges(counts, index, n_atoms, attrs)
     elif "edge_attrs" in inputs:
-        raise DataError("edge_attrs belong to edges of the caller's: say edges='given'")
+        raise DataError("edge_attrs belong to edges that the caller gives. Fix: add edges='given'.")
     for name in inputs - {"edge_attrs"}:
         value = _field(fields, name)
         optional[name] = value.reshape(count) if name in ("charge", "spin") else value
@@ -94,7 +97,7 @@ def _collated(dataset: Any) -> tuple[Mapping[str, Any], Mapping[str, Tensor] | N
     else:
         parts = [dataset] if isinstance(dataset, Data) else list(dataset)
         if not parts:
-            raise DataError("the data set is empty")
+            raise DataError("the data set is empty. Fix: give at least one structure.")
         data, slices = InMemoryDataset.collate(parts)
     if slices is None:
         return data.to_dict(), None, 1
@@ -104,7 +107,7 @@ def _collated(dataset: Any) -> tuple[Mapping[str, Any], Mapping[str, Tensor] | N
 def _field(fields: Mapping[str, Any], name: str) -> Tensor:
     value = fields.get(name)
     if not isinstance(value, Tensor):
-        raise DataError(f"the data set has no tensor '{name}'; it has: {', '.join(fields)}")
+        raise DataError(f"the data set has no tensor '{name}'; it has: {', '.join(fields)}. Fix: name one of these.")
     return value
 
 
@@ -122,11 +125,13 @@ def _rows(value: Tensor, name: str, slices: Mapping[str, Tensor] | None, n_atoms
     elif tuple(value.shape[1:]) == (3,) and bool((counts == 3).all()):
         shape = (structures, 3, 3)
     if atomic is None and of_atoms and shape is not None:
-        raise DataError(f"'{name}' has as many rows as each structure has atoms, {size}: say whether it belongs to the "
+        raise DataError(f"'{name}' has as many rows as each structure has atoms, {size}. "
+                        f"Fix: say whether it belongs to the "
                         f"atoms, per_atom=['{name}'], or not, per_atom=[]")
     if of_atoms and atomic is not False:
         return value, True
     if shape is not None and not atomic:
         return value.reshape(shape), False
     raise DataError(f"'{name}' has {value.shape[0]} rows for {structures} structures with {int(n_atoms.sum())} atoms: "
-                    f"it is {'not per atom' if atomic else 'neither per structure nor per atom'}")
+                    f"it is {'not per atom' if atomic else 'neither per structure nor per atom'}. "
+                        "Fix: correct per_atom, or give one row per structure or per atom.")

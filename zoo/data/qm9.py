@@ -90,15 +90,15 @@ def check_whole(raw: RawQM9) -> None:
     expected = sum(QM9_SIZES.values())
     if len(raw.gdb) != expected:
         raise DataError(f"the {raw.source} has {len(raw.gdb):,} characterised molecules of QM9, {expected:,} were "
-                        "expected: it is incomplete, fetch it again (or say partial=True)")
+                        "expected: it is incomplete. Fix: fetch it again, or give partial=True.")
     for name, digest in fingerprints(raw).items():
         if name not in raw.notes and digest != FINGERPRINTS[name]:
             raise DataError(f"'{name}' in the {raw.source} differs from the published QM9 (fingerprint {digest}, "
-                            f"expected {FINGERPRINTS[name]}): fetch it again")
+                            f"expected {FINGERPRINTS[name]}). Fix: fetch it again.")
     mean = float(np.abs(raw.pos.astype(np.float64)).mean())
     if not abs(mean - MEAN_POSITION) < 1e-5:
         raise DataError(f"positions in the {raw.source} differ from the published QM9 (mean |x| is {mean:.6f} Å, "
-                        f"expected {MEAN_POSITION:.6f} Å): fetch it again")
+                        f"expected {MEAN_POSITION:.6f} Å). Fix: fetch it again.")
 
 
 def fingerprints(raw: RawQM9) -> dict[str, str]:

@@ -38,12 +38,14 @@ def read_processed(path: Path) -> RawQM9:
     fields = _load(path)
     missing = [name for name in ("z", "pos", "y", "name", "n_atoms") if name not in fields]
     if missing:
-        raise DataError(f"{path} lacks the fields {', '.join(missing)}: it is not torch-geometric's QM9")
+        raise DataError(f"{path} lacks the fields {', '.join(missing)}: it is not torch-geometric's QM9. "
+                        "Fix: give its data_v3.pt.")
     gdb = np.array([int(name.removeprefix("gdb_")) for name in fields["name"]], dtype=np.int64)
     n_atoms, z = fields["n_atoms"].astype(np.int64), fields["z"].astype(np.uint8)
     y = fields["y"].astype(np.float64)
     if y.shape != (len(gdb), 19):
-        raise DataError(f"{path}: y has shape {y.shape}; torch-geometric's QM9 has 19 columns")
+        raise DataError(f"{path}: y has shape {y.shape}; torch-geometric's QM9 has 19 columns. "
+                        "Fix: give the file that it saves.")
     return RawQM9(gdb, n_atoms, z, fields["pos"].astype(np.float32), _restore(y, z, n_atoms), f"file {path.name}",
                   {"pos": "rounded to 4 decimals of an Å in this source",
                    "r2": "float32 in this source: within 1.3e-4 a0^2 of the published value"})
@@ -61,7 +63,8 @@ def _restore(y: np.ndarray, z: np.ndarray, n_atoms: np.ndarray) -> dict[str, np.
             hartree = y[:, _ATOMIZATION[name]] / _KCAL_IN_EV / _HARTREE_IN_KCAL + free
             coarse = y[:, column] / _EV
             if np.abs(hartree - coarse).max(initial=0) > 1e-4:
-                raise DataError(f"{name} and its atomization energy disagree: this is not torch-geometric's QM9")
+                raise DataError(f"{name} and its atomization energy disagree: this is not torch-geometric's QM9. "
+                        "Fix: give the file that it saves.")
             values[name] = np.round(hartree, 6)
         else:
             unit = _EV if name in ("homo", "lumo", "gap", "zpve") else 1.0
@@ -78,7 +81,7 @@ def _load(path: Path) -> dict[str, Any]:
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"{path} is a pickle that holds more than tensors, and such a file can run code when it is "
-                        f"opened: refused ({reason}). Use the raw files gdb9.sdf and gdb9.sdf.csv, or "
+                        f"opened: refused ({reason}). Fix: use the raw files gdb9.sdf and gdb9.sdf.csv, or "
                         "pip install 'geometric-zoo[qm9]'") from error
     if isinstance(content, list):
         return {
@@ -87,7 +90,8 @@ def _load(path: Path) -> dict[str, Any]:
             **{name: torch.cat([entry[name] for entry in content]).numpy() for name in ("z", "pos", "y")},
         }
     if not isinstance(content, tuple) or len(content) < 2 or not isinstance(content[0], dict):
-        raise DataError(f"{path} is not what torch-geometric's QM9 saves: a dictionary of fields and their slices")
+        raise DataError(f"{path} is not what torch-geometric's QM9 saves: a dictionary of fields and their slices. "
+                        "Fix: give the file that it saves.")
     fields, slices = content[:2]
     arrays = {name: value.numpy() for name, value in fields.items() if isinstance(value, torch.Tensor)}
     return {**arrays, "name": fields.get("name", []), "n_atoms": slices["z"].diff().numpy()}

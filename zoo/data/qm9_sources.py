@@ -33,7 +33,7 @@ def read(path: Path, *, progress: bool = False) -> RawQM9:
         DataError: nothing there, or none of the known forms.
     """
     if not path.exists():
-        raise DataError(f"{path} does not exist")
+        raise DataError(f"{path} does not exist. Fix: check the path.")
     if path.is_dir():
         return _read_folder(path, progress)
     name = path.name
@@ -49,7 +49,8 @@ def read(path: Path, *, progress: bool = False) -> RawQM9:
     elif name.endswith(".pt"):
         raw = read_processed(path)
     else:
-        raise DataError(f"{path} is none of the forms of QM9 that are read: {_FORMS}")
+        raise DataError(f"{path} is none of the forms of QM9 that are read: {_FORMS}. "
+                        "Fix: give one of them.")
     return _characterised(raw)
 
 
@@ -69,15 +70,16 @@ def _read_folder(folder: Path, progress: bool) -> RawQM9:
     if frames:
         texts = (frame.read_bytes() for frame in track(frames, "reading QM9", "molecules", enabled=progress))
         return _characterised(_read_xyz(texts, f"folder of {len(frames)} xyz files"))
-    raise DataError(f"{folder} holds none of the forms of QM9 that are read: {_FORMS}")
+    raise DataError(f"{folder} holds none of the forms of QM9 that are read: {_FORMS}. "
+                        "Fix: give a folder that has one of them.")
 
 
 def _characterised(raw: RawQM9) -> RawQM9:
     """In gdb order, without the uncharacterised molecules; refuses repeated or foreign indices."""
     if not len(raw.gdb):
-        raise DataError(f"no molecule found in the {raw.source}")
+        raise DataError(f"no molecule found in the {raw.source}. Fix: download the data set again.")
     if len(np.unique(raw.gdb)) != len(raw.gdb):
-        raise DataError(f"a gdb index occurs twice in the {raw.source}")
+        raise DataError(f"a gdb index occurs twice in the {raw.source}. Fix: download the data set again.")
     excluded = np.fromiter(qm9_uncharacterized(), dtype=np.int64)
     rows = np.flatnonzero(~np.isin(raw.gdb, excluded))
     rows = rows[np.argsort(raw.gdb[rows], kind="stable")]
@@ -103,12 +105,13 @@ def read_package(*, progress: bool = False) -> RawQM9:
         raise MissingExtraError("QM9 from the package index", "qm9")
     parts = sorted(Path(spec.submodule_search_locations[0]).glob("data/qm9_part*.csv"))
     if not parts:
-        raise DataError("the installed qm9pack has no data/qm9_part*.csv: pip install 'qm9pack>=1.0.3'")
+        raise DataError("the installed qm9pack has no data/qm9_part*.csv. Fix: pip install 'qm9pack>=1.0.3'")
     symbols, positions, numbers = [], [], []
     for part in track(parts, "reading QM9", "files", enabled=progress):
         with open(part, "rb") as lines:
             if not next(lines).startswith(b"XYZ_file,Index,SMILES,InChi,N_atoms,"):
-                raise DataError(f"{part} does not begin with the columns of qm9pack 1.0.3")
+                raise DataError(f"{part} does not begin with the columns of qm9pack 1.0.3. "
+                        f"Fix: pip install 'qm9pack==1.0.3'")
             for line in lines:
                 # Quoted fields: file, SMILES, InChI, stoichiometry, elements, positions, charges, frequencies.
                 pieces = line.split(b'"')
@@ -133,7 +136,7 @@ def _tar_members(path: Path) -> Iterator[bytes]:
                     if file is not None:
                         yield file.read()
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{path} cannot be unpacked ({error}): download it again") from error
+        raise DataError(f"{path} cannot be unpacked ({error}). Fix: download it again.") from error
 
 
 def _read_xyz(texts: Iterable[bytes], source: str) -> RawQM9:
@@ -163,7 +166,8 @@ def _read_xyz(texts: Iterable[bytes], source: str) -> RawQM9:
 def _table_of(sdf: Path) -> Path:
     table = sdf.with_name(sdf.name + ".csv")
     if not table.is_file():
-        raise DataError(f"{sdf} holds geometries only; its targets are in {table.name}, which is not beside it")
+        raise DataError(f"{sdf} holds geometries only; its targets are in {table.name}, which is not next to it. "
+                        "Fix: put both files into one folder.")
     return table
 
 
@@ -177,19 +181,22 @@ def _read_sdf(sdf: Path, table: Path) -> RawQM9:
             gdb.append(_gdb_index(lines[0]))
             atoms = lines[4 : 4 + int(lines[3][:3])]
         except (ValueError, IndexError) as error:
-            raise DataError(f"{sdf}: molecule {len(gdb) + 1} is no V2000 block named gdb_<index>") from error
+            raise DataError(f"{sdf}: molecule {len(gdb) + 1} is no V2000 block named gdb_<index>. "
+                        "Fix: download the data set again.") from error
         letters.append(b"".join(line[31:34].strip() for line in atoms))
         rows.append(b" ".join(line[:30] for line in atoms))
     header, *lines = table.read_bytes().splitlines()
     names = [name.strip().decode().lower() for name in header.split(b",")]
     wanted = [name.lower() if name not in ("U", "H", "G") else f"{name.lower()}298" for name in COLUMNS]
     if names[:1] != ["mol_id"] or not set(wanted) <= set(names):
-        raise DataError(f"{table} lacks some of the columns mol_id, {', '.join(wanted)}; it has: {', '.join(names)}")
+        raise DataError(f"{table} lacks some of the columns mol_id, {', '.join(wanted)}; it has: {', '.join(names)}. "
+                        "Fix: download the data set again.")
     fields = [line.split(b",", 1) for line in lines if line.strip()]
     row_of = {_gdb_index(name): row for row, (name, _) in enumerate(fields)}
     lost = [index for index in gdb if index not in row_of]
     if lost:
-        raise DataError(f"{table} has no row for gdb_{lost[0]} and {len(lost) - 1} other molecules of {sdf.name}")
+        raise DataError(f"{table} has no row for gdb_{lost[0]} and {len(lost) - 1} other molecules of {sdf.name}. "
+                        "Fix: download the data set again.")
     values = _floats([rest for _, rest in fields], len(names) - 1, f"file {table.name}")
     values = values[[row_of[index] for index in gdb]][:, [names.index(name) - 1 for name in wanted]]
     raw = _raw(np.array(gdb, dtype=np.float64), letters, _floats(rows, 3, source, separator=" "), values, source)
@@ -209,7 +216,8 @@ def _read_npz(path: Path) -> RawQM9:
     with np.load(path, allow_pickle=False) as arrays:
         missing = [name for name in ("z", "pos", "n_atoms", "gdb_idx", *COLUMNS) if name not in arrays]
         if missing:
-            raise DataError(f"{path} lacks the arrays {', '.join(missing)}; it has: {', '.join(arrays)}")
+            raise DataError(f"{path} lacks the arrays {', '.join(missing)}; it has: {', '.join(arrays)}. "
+                        "Fix: download the data set again.")
         return RawQM9(
             gdb=arrays["gdb_idx"].astype(np.int64), n_atoms=arrays["n_atoms"].astype(np.int64),
             z=arrays["z"].astype(np.uint8), pos=arrays["pos"].astype(np.float32),
@@ -225,9 +233,9 @@ def _raw(gdb: np.ndarray, letters: Sequence[bytes], pos: np.ndarray, values: np.
     n_atoms = np.fromiter(map(len, letters), dtype=np.int64, count=len(letters))
     if len(z) != len(pos) or len(letters) != len(values):
         raise DataError(f"the {source} has {len(z)} atoms but {len(pos)} positions, {len(letters)} molecules but "
-                        f"{len(values)} rows of values")
+                        f"{len(values)} rows of values. Fix: download the data set again.")
     if not z.all():
-        raise DataError(f"the {source} has an element that is not H, C, N, O or F")
+        raise DataError(f"the {source} has an element that is not H, C, N, O or F. Fix: download the data set again.")
     columns = {name: np.ascontiguousarray(values[:, k]) for k, name in enumerate(COLUMNS)}
     return RawQM9(gdb.astype(np.int64), n_atoms, z, pos.astype(np.float32), columns, source)
 
@@ -238,7 +246,9 @@ def _floats(texts: Sequence[bytes], width: int, source: str, *, separator: str =
     try:
         numbers = np.fromstring(joined, dtype=np.float64, sep=separator)
     except (ValueError, DeprecationWarning) as error:
-        raise DataError(f"the {source} cannot be read: something stands where a number was expected") from error
+        raise DataError(f"the {source} cannot be read: something else found where a number was expected. "
+                        "Fix: download the data set again.") from error
     if len(numbers) % width:
-        raise DataError(f"the {source} cannot be read: {len(numbers)} numbers where rows of {width} were expected")
+        raise DataError(f"the {source} cannot be read: {len(numbers)} numbers where rows of {width} were expected. "
+                        "Fix: download the data set again.")
     return numbers.reshape(-1, width)

@@ -63,7 +63,7 @@ def qm9_ids(name: SplitName) -> tuple[int, ...]:
         DataError: no such split, or the shipped file of test indices was altered.
     """
     if name not in QM9_SIZES:
-        raise DataError(f"there is no split '{name}'; QM9 has: {', '.join(QM9_SIZES)}")
+        raise DataError(f"there is no split '{name}'; QM9 has: {', '.join(QM9_SIZES)}. Fix: name one of these.")
     test = _read(QM9_TEST_FILE, QM9_TEST_SHA256)
     if name == "test":
         return tuple(test)
@@ -84,7 +84,7 @@ def split(ids: Tensor, name: SplitName) -> Tensor:
     ids = ids.cpu()
     if len(ids) and (int(ids.min()) < 1 or int(ids.max()) > QM9_MOLECULES):
         raise DataError(f"the ids run from {int(ids.min())} to {int(ids.max())}; gdb indices run from 1 to "
-                        f"{QM9_MOLECULES}: this is no QM9 store")
+                        f"{QM9_MOLECULES}: this is no QM9 store. Fix: give a store of QM9.")
     return member[ids].nonzero()[:, 0]
 
 
@@ -102,7 +102,8 @@ def named_rows(store: Store, name: str) -> Tensor:
     if subsets is None and store.meta.get("split") == QM9_TEST_SHA256:
         return split(store.ids, cast(SplitName, name))  # refused there if it is none
     if not subsets or name not in subsets:
-        raise DataError(f"{store!r} defines no split '{name}'; it has: {', '.join(subsets or ()) or 'none'}")
+        raise DataError(f"{store!r} defines no split '{name}'; it has: {', '.join(subsets or ()) or 'none'}. "
+                        "Fix: name one of these, or split at random.")
     return torch.isin(store.ids.cpu(), torch.tensor(subsets[name], dtype=torch.int64)).nonzero()[:, 0]
 
 
@@ -118,11 +119,12 @@ def random_split(ids: Tensor, *, val: float | int, test: float | int = 0, salt: 
 
     known = ids.tolist()
     if len(set(known)) != len(known):
-        raise DataError("structures share an id, so they cannot be split by identity: give every structure its own")
+        raise DataError("structures share an id, so they cannot be split by identity. "
+                        "Fix: give every structure its own id.")
     n_test, n_val = (round(n * len(known)) if 0 < n < 1 else int(n) for n in (test, val))
     if n_test + n_val >= len(known) or min(n_test, n_val) < 0:
         raise DataError(f"{len(known)} structures cannot give {n_val} for validation and {n_test} for the test and "
-                        "leave any to train on")
+                        "leave any to train on. Fix: lower n_val or n_test.")
     row_of = {identity: row for row, identity in enumerate(known)}
     order = [row_of[i] for i in by_hash(known, salt)]
     parts = {"train": order[n_test + n_val :], "val": order[n_test : n_test + n_val], "test": order[:n_test]}
@@ -133,6 +135,6 @@ def _read(file: str, sha256: str) -> list[int]:
     content = files("zoo.data").joinpath("splits", file).read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise DataError(f"zoo/data/splits/{file} has sha256 {found}, expected {sha256}: the installation was altered, "
-                        "pip install --force-reinstall geometric-zoo")
+        raise DataError(f"zoo/data/splits/{file} has sha256 {found}, expected {sha256}: the installation was altered. "
+                        "Fix: pip install --force-reinstall geometric-zoo")
     return [int(line) for line in content.split()]

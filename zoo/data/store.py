@@ -141,7 +141,7 @@ class Store:
     def _label(self, name: str) -> Tensor:
         if name not in self.labels:
             raise DataError(f"{self.meta.get('name', 'the store')} has no label '{name}'; "
-                            f"it has: {', '.join(self.labels) or 'none'}")
+                            f"it has: {', '.join(self.labels) or 'none'}. Fix: name one of these.")
         return self.labels[name]
 
     @cached_property
@@ -297,16 +297,20 @@ def _check_shapes(store: Store) -> None:
     for name, shape in expected.items():
         value = getattr(store, name)
         if value is not None and tuple(value.shape) != shape:
-            raise DataError(f"column '{name}' of the store has shape {tuple(value.shape)}; expected {shape}")
+            raise DataError(f"column '{name}' of the store has shape {tuple(value.shape)}; expected {shape}. "
+                        "Fix: give the column this shape.")
     for name in _PER_ATOM_INPUTS:
         value = getattr(store, name)
         if value is not None and value.shape[0] != n_atoms:
-            raise DataError(f"column '{name}' of the store has {value.shape[0]} rows; expected one per atom, {n_atoms}")
+            raise DataError(f"column '{name}' of the store has {value.shape[0]} rows; expected one per atom, "
+                        f"{n_atoms}. "
+                        "Fix: give one row for every atom.")
     for name, value in store.labels.items():
         rows, of = (n_atoms, "atom") if name in store.per_atom else (n_structures, "structure")
         if value.shape[0] != rows:
-            raise DataError(f"label '{name}' has {value.shape[0]} rows; expected one per {of}, {rows}")
+            raise DataError(f"label '{name}' has {value.shape[0]} rows; expected one per {of}, {rows}. "
+                        f"Fix: give one row for every {of}.")
         if value.dtype != torch.float64:
-            raise DataError(f"label '{name}' is {value.dtype}; labels are kept in float64")
+            raise DataError(f"label '{name}' is {value.dtype}; labels are kept in float64. Fix: convert it to float64.")
         if name not in store.units:
-            raise DataError(f"label '{name}' has no unit: say units={{'{name}': …}}")
+            raise DataError(f"label '{name}' has no unit. Fix: give units={{'{name}': …}}.")
