@@ -124,7 +124,7 @@ def random_split(ids: Tensor, *, val: float | int, test: float | int = 0, salt: 
     n_test, n_val = (round(n * len(known)) if 0 < n < 1 else int(n) for n in (test, val))
     if n_test + n_val >= len(known) or min(n_test, n_val) < 0:
         raise DataError(f"{len(known)} structures cannot give {n_val} for validation and {n_test} for the test and "
-                        "leave any to train on. Fix: lower n_val or n_test.")
+                        "leave any to train on. Fix: lower val or test.")
     row_of = {identity: row for row, identity in enumerate(known)}
     order = [row_of[i] for i in by_hash(known, salt)]
     parts = {"train": order[n_test + n_val :], "val": order[n_test : n_test + n_val], "test": order[:n_test]}
