@@ -1,4 +1,4 @@
-"""The model: edges → backbone → readouts → derivatives, with priors added to the energy.
+"""The model: neighbour list → backbone → readouts → forces and stress, with physical priors added to the energy.
 
 Start with ``model.py``.
 """

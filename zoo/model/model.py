@@ -1,4 +1,4 @@
-"""Model: edges → backbone → readouts → derivatives. One class for every family."""
+"""Model: neighbour list → backbone → readouts → forces and stress. One class for every architecture."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ class Model(nn.Module):
 
     Args:
         backbone: turns a :class:`~zoo.graph.graph.Graph` into features (N, dim(irreps_out)).
-        readouts: one per target, in the order of the card.
+        readouts: one per target (property to predict), in the order of the card.
         units: unit of each target.
         elements: atomic numbers that the model knows.
-        priors: added to the energy that forces derive from; the network learns the rest.
-        card: the description the model was made from.
+        priors: fixed energy terms, such as ZBL repulsion, added to the energy that forces are derived from; the network
+            learns the rest.
+        card: the description (``card.yaml``) that the model was made from.
 
     Raises:
         PluginError: the backbone lacks ``cutoff`` or ``irreps_out``, or there are priors and no energy.
@@ -64,7 +65,7 @@ class Model(nn.Module):
         self.backbone = backbone
         irreps: Any = backbone.irreps_out
         self.layout = FeatureLayout(irreps)
-        # A ModuleDict is a mapping in all but its base class; as one it keeps the type of what it holds.
+        # A ModuleDict has a mapping's methods but not its type; declared as a Mapping, the checker knows its values.
         self.readouts = cast(Mapping[str, Readout], nn.ModuleDict(readouts))
         self.priors = cast(Mapping[str, Prior], nn.ModuleDict(priors or {}))
         self.units = dict(units)
@@ -91,16 +92,16 @@ class Model(nn.Module):
 
     @property
     def cutoff(self) -> float:
-        """Å, of the backbone."""
+        """Cut-off radius of the backbone, Å."""
         cutoff: Any = self.backbone.cutoff
         return float(cutoff)
 
     @property
     def required_card(self) -> Card:
-        """The card, where there must be one.
+        """The card.
 
         Raises:
-            ZooError: the model was made without.
+            ZooError: the model was made without a card.
         """
         if self.card is None:
             raise ZooError("this model has no card. Fix: make it with zoo.create or zoo.load.")
@@ -108,14 +109,14 @@ class Model(nn.Module):
 
     @cached_property
     def energy_target(self) -> str | None:
-        """The target that forces and stress derive from: ``energy``, else the first energy of the card."""
+        """The target whose derivatives are forces and stress: ``energy``, otherwise the first energy in the card."""
         an_energy = dimension("eV")
         energies = [n for n, r in self.readouts.items() if type(r) is Energy and dimension(self.units[n]) == an_energy]
         return "energy" if "energy" in energies else next(iter(energies), None)
 
     @property
     def required_energy(self) -> str:
-        """:attr:`energy_target`, where there must be one.
+        """:attr:`energy_target`, or an error if the model has none.
 
         Raises:
             UnknownNameError: no target is an energy.
@@ -127,7 +128,7 @@ class Model(nn.Module):
 
     @property
     def scale_in_ev(self) -> Tensor:
-        """() float64, one standardised unit of the energy in eV; raises as :attr:`required_energy`."""
+        """() float64: eV per unit of the standardised energy; raises as :attr:`required_energy`."""
         name = self.required_energy
         return self.readouts[name].constants.scale * factor(self.units[name], "eV")
 
@@ -136,12 +137,13 @@ class Model(nn.Module):
     def forward(
         self, graph: Graph, derivatives: Sequence[str] = (), *, standardised: bool = False
     ) -> dict[str, Tensor]:
-        """Every target of the card, and derivatives of the energy.
+        """Predict every target of the card, and derivatives of the energy.
 
         Args:
-            graph: a batch of B structures; edges are made when absent.
+            graph: a batch of B structures; its neighbour list is computed if it has none.
             derivatives: any of ``"forces"`` and ``"stress"``.
-            standardised: give the targets as the network makes them, before scale and references; losses use this.
+            standardised: return the outputs of the network, before scale and atomic reference energies are applied;
+                losses use this.
 
         Returns:
             target → (B, …) in the card's unit, float64 (or standardised, in the model's dtype); ``energy`` (B,) eV
@@ -187,24 +189,24 @@ class Model(nn.Module):
         return per_atom + readout.constants.coefficients[self.element_index[graph.z]]
 
     def composition(self, graph: Graph) -> Tensor:
-        """(B, n_elements) float64 count of atoms by element."""
+        """(B, n_elements) float64: number of atoms of each element."""
         n = len(self.elements)
         flat = graph.batch * n + self.element_index.index_select(0, graph.z)
         return torch.bincount(flat, minlength=graph.num_graphs * n).view(-1, n).double()
 
     def standardise(self, name: str, value: Tensor, graph: Graph) -> Tensor:
-        """Physical values of a target, (B, …) float64, as the network should give them, in the model's dtype."""
+        """Convert physical values of a target, (B, …) float64, to standardised ones in the model's dtype."""
         return self.readouts[name].standardise(value, graph, self.composition(graph)).to(self.dtype)
 
     def with_vectors(self, graph: Graph) -> Graph:
-        """The graph with edges within the backbone's cut-off, and their vectors and lengths in the model's dtype."""
+        """The graph with all edges within the backbone's cut-off, and edge vectors and lengths in the model's dtype."""
         if graph.edge_index is None or graph.cutoff not in (None, self.cutoff):
             graph = add_edges(graph, self.cutoff)
         vec = edge_vectors(graph, graph.pos, graph.cell).to(self.dtype)
         return graph.replace(edge_vec=vec, edge_len=vec.norm(dim=1))
 
     def _backbone(self, graph: Graph) -> Tensor:
-        """Features of what the priors let the backbone see."""
+        """Features from the backbone, whose input edges the priors may modify (:meth:`Prior.shown`)."""
         for prior in self.priors.values():
             graph = prior.shown(graph)
         return self.backbone(graph)
@@ -218,7 +220,7 @@ class Model(nn.Module):
         return network
 
     def _priors(self, graph: Graph) -> Tensor:
-        """(N,) what the priors add to each atom's energy, standardised as the network's part is."""
+        """(N,) sum of the priors' energies of each atom, in the same standardised units as the network's."""
         energy = torch.stack([prior(graph) for prior in self.priors.values()]).sum(0)
         return energy / self.scale_in_ev.to(energy.dtype)
 
@@ -229,22 +231,22 @@ class Model(nn.Module):
     def _derive(
         self, energy: Tensor, graph: Graph, pos: Tensor, strain: Tensor | None, keep_graph: bool
     ) -> dict[str, Tensor]:
-        # References do not depend on positions, so the derivative of the network part is the whole of it.
+        # Reference energies do not depend on positions: forces are the derivative of the network's energy alone.
         to_ev = self.scale_in_ev
         inputs = [pos] if strain is None else [pos, strain]
-        # Without any edge the energy does not depend on positions at all: its gradient is zero, not missing.
+        # Without edges the energy does not depend on positions: autograd gives None, and the force is zero.
         gradients = torch.autograd.grad(
             energy.sum(), inputs, create_graph=keep_graph, allow_unused=True, materialize_grads=True
         )
         derived = {"forces": -gradients[0] * to_ev.to(pos.dtype)}
         if strain is not None:
-            assert graph.cell is not None  # a stress was asked for, which is refused without
+            assert graph.cell is not None  # stress without a cell was refused above
             volume = torch.linalg.det(graph.cell.detach()).abs()
             derived["stress"] = gradients[1] * to_ev.to(pos.dtype) / volume[:, None, None]
         return derived
 
     def _energy_to_derive(self, graph: Graph, derivatives: Sequence[str]) -> str:
-        """The target that the derivatives are of, if they can be had."""
+        """The energy target whose derivatives are requested; raises if the model has none."""
         unknown = [d for d in derivatives if d not in DERIVATIVES]
         if unknown:
             raise UnknownNameError(f"unknown derivative {unknown[0]!r}. Fix: choose from {', '.join(DERIVATIVES)}.")
@@ -254,7 +256,7 @@ class Model(nn.Module):
                                  "Fix: set cell and pbc.")
         return energy
 
-    # -- for people --------------------------------------------------------------------------------------------
+    # -- predict, ASE, relaxation, dynamics --------------------------------------------------------------------
 
     def predict(self, structures: Any, **options: Any) -> Any:
         """Predict for one structure or a list, see :func:`zoo.inference.predict`."""
@@ -264,7 +266,7 @@ class Model(nn.Module):
 
     @property
     def knows_crystals(self) -> bool:
-        """Whether periodic structures are in the domain; a model without a card has none to leave."""
+        """Whether the card allows periodic structures; True for a model without a card."""
         return self.card is None or bool(self.card.domain.pbc)
 
     def calculator(self, **options: Any) -> Any:
@@ -287,7 +289,7 @@ class Model(nn.Module):
 
 
 def _strained(graph: Graph, with_stress: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Positions that require grad and, for stress, a symmetric strain ε (B, 3, 3) of zeros applied to all lengths."""
+    """Positions that require grad and, for stress, a zero symmetric strain ε (B, 3, 3) of positions and cell."""
     pos = graph.pos if graph.pos.requires_grad else graph.pos.detach().requires_grad_(True)
     if not with_stress:
         return pos, graph.cell, None

@@ -1,9 +1,9 @@
-"""Priors: known physics that is added to the energy of a network, which learns the rest.
+"""Priors: fixed physical energy terms added to the energy of the network, which learns the rest.
 
-Training data hold no atoms that nearly touch, so nothing tells a network that such atoms repel each other. A prior
-does, wherever a simulation goes; where the data speak it vanishes or is small, and the network learns what it leaves.
-What a network says of such atoms by itself is arbitrary and can be larger than any prior, so a prior may hide how near
-they are.
+Training data contain no very short interatomic distances, so a network does not learn that such atoms repel each other.
+A prior adds this repulsion; at the distances in the training data it is zero or small. The network's own energy at very
+short distances is arbitrary and can exceed the prior, so a prior may also replace these distances in the network's
+input.
 """
 
 from __future__ import annotations
@@ -19,37 +19,40 @@ __all__ = ["PRIORS", "ZBL", "Prior"]
 
 
 class Prior(nn.Module):
-    """Base class: an energy per atom, in eV, smooth in the positions, zero beyond the cut-off of the model."""
+    """Base class: an energy per atom in eV, smooth in the positions and zero beyond the model's cut-off."""
 
     def forward(self, graph: Graph) -> Tensor:
-        """(N,) eV in the dtype of ``graph.edge_len``; forces and stress follow by differentiation."""
+        """Energy of each atom (N,) in eV, in the dtype of ``graph.edge_len``; forces and stress are its derivatives."""
         raise NotImplementedError
 
     def end(self, i: Tensor, j: Tensor) -> Tensor:
-        """Å, distance from which on atoms of atomic numbers ``i`` and ``j`` do not feel it."""
+        """Distance in Å beyond which the prior is zero for atoms of atomic numbers ``i`` and ``j``."""
         raise NotImplementedError
 
     def shown(self, graph: Graph) -> Graph:
-        """What the network is shown of the graph: all of it, unless a prior speaks for some edges alone."""
+        """The graph as the network receives it: unchanged, unless a prior modifies short edges."""
         return graph
 
 
 class ZBL(Prior):
-    """Screened repulsion of two nuclei, E_i = ½ Σ_j φ(r_ij) u(r_ij / c_ij)  (Ziegler, Biersack & Littmark 1985).
+    """ZBL screened nuclear repulsion, E_i = ½ Σ_j φ(r_ij) u(r_ij / c_ij)  (Ziegler, Biersack & Littmark 1985).
 
         φ(r) = e²/(4πε₀) Z_i Z_j / r · Σ_k A_k exp(−B_k r / a),   a = 0.8854 a₀ / (Z_i^0.23 + Z_j^0.23)
 
-    The universal screening function is theirs. The polynomial u brings value, first and second derivative to zero at
-    c_ij = reach · (R_i + R_j), covalent radii of Cordero et al. (2008), or at the model's cut-off if that is shorter.
+    A_k and B_k are those of the universal ZBL screening function. The polynomial u takes the energy and its first two
+    derivatives to zero at c_ij = reach · (R_i + R_j), with the covalent radii of Cordero et al. (2008), or at the
+    model's cut-off if that is shorter.
 
-    With ``core``, two atoms nearer than core · (R_i + R_j) look farther apart to the network than they are, and below
-    0.85 times that all distances look alike (0.925 times it), so that nothing but the repulsion still changes. The
-    length that is shown has three continuous derivatives, and is the true one from core · (R_i + R_j) on.
+    With ``core``, the network receives modified distances where d < d₀ = core · (R_i + R_j): they level off to the
+    constant 0.925 d₀ for d ≤ 0.85 d₀, so that only the ZBL energy changes there. The modified distance has three
+    continuous derivatives and equals d for d ≥ d₀.
 
     Args:
-        cutoff: of the model, Å.
-        reach: 1 ends the repulsion at the length of a single bond; less leaves all bonds to the network.
-        core: below the shortest distances of the training data, in sums of covalent radii; ``None`` hides nothing.
+        cutoff: cut-off radius of the model, Å.
+        reach: range of the repulsion in sums of covalent radii; 1 is the length of a single bond, and below 1 the
+            energy of bonds comes from the network alone.
+        core: d₀ in sums of covalent radii, shorter than all distances in the training data; ``None`` leaves distances
+            unchanged.
     """
 
     FLAT = 0.85
@@ -93,7 +96,7 @@ class ZBL(Prior):
         core = self._touching(i, j) * (self.core / self.reach)
         width = (1 - self.FLAT) * core
         t = ((d - self.FLAT * core) / width).clamp(0, 1)
-        # The integral of a quintic step; it ends with the slope of d itself.
+        # The integral of a quintic smoothstep: slope 0 at t = 0 and slope 1, that of d itself, at t = 1.
         length = torch.where(d < core, core - width / 2 + width * t**4 * (t * t - 3 * t + 2.5), d)
         return graph.replace(edge_vec=graph.edge_vec * (length / d)[:, None], edge_len=length)
 
@@ -101,7 +104,7 @@ class ZBL(Prior):
         return self._touching(i, j).clamp(max=self.cutoff)
 
     def _touching(self, i: Tensor, j: Tensor) -> Tensor:
-        """Å, reach times the sum of the covalent radii."""
+        """``reach`` times the sum of the covalent radii, Å."""
         return gather(self.radius, i) + gather(self.radius, j)
 
 

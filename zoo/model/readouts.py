@@ -1,6 +1,6 @@
 """Readouts: per-atom features to one property per structure.
 
-Every readout ends in the same affine step, *output = basis · coefficients + scale · network*. The network part is
+Every readout ends with the same affine map, *output = basis · coefficients + scale · network*. The network part is
 computed in the model's dtype; ``coefficients`` (atomic references, for example) and ``scale`` are float64, are fitted
 on training data, and are added last, so that a total energy of −11,000 eV loses nothing in a float32 model.
 """
@@ -22,16 +22,16 @@ from zoo.nn.irreps import FeatureLayout
 __all__ = ["READOUTS", "Dipole", "Energy", "Intensive", "Polarizability", "Readout", "SpatialExtent", "Vector"]
 
 
-# Σ‖r‖² of a molecule of QM9 is about 100 Å²: without this factor the gradient of ⟨r²⟩ drowns every other target's.
+# Σ‖r‖² of a QM9 molecule is about 100 Å²; without this factor the gradient of ⟨r²⟩ dominates all other targets'.
 _TYPICAL = 0.01
 
 
-# A sum over atoms (times positions, for a dipole) of Glorot-scaled values starts tens of standard deviations off.
+# With Glorot weights a sum over atoms (times positions, for a dipole) would start at tens of standard deviations.
 _START = 0.1
 
 
 class AffineConstants(nn.Module):
-    """``coefficients`` (K,) and ``scale`` () in float64, whatever dtype the model around them is moved to."""
+    """``coefficients`` (K,) and ``scale`` (); they stay float64 when the model is moved to another dtype."""
 
     coefficients: Tensor
     scale: Tensor
@@ -42,7 +42,7 @@ class AffineConstants(nn.Module):
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AffineConstants:
-        # Follow the device but never the dtype.
+        # Move to the device of the model, but keep float64.
         device = fn(torch.empty(0, device=self.scale.device)).device
         for name, value in self._buffers.items():
             self._buffers[name] = None if value is None else value.to(device)
@@ -50,12 +50,12 @@ class AffineConstants(nn.Module):
 
 
 class Readout(nn.Module):
-    """Base class. A subclass says what the network part is and which linear basis is fitted beside it.
+    """Base class: a subclass defines the network part and the basis (B, K) of the fitted linear part.
 
     Args:
         layout: layout of the backbone's features.
         elements: atomic numbers of the model's domain, which index the composition.
-        hidden, activation, bias: the head, an MLP on the ``0e`` channels; ``hidden=[]`` is one linear map.
+        hidden, activation, bias: of the head, an MLP on the ``0e`` channels; ``hidden=[]`` is one linear map.
     """
 
     extensive: bool = False
@@ -82,11 +82,11 @@ class Readout(nn.Module):
             last.weight.mul_(_START)
 
     def head_width(self, layout: FeatureLayout) -> int:
-        """Number of values per atom that the head gives."""
+        """Number of outputs of the head per atom."""
         return 1
 
     def basis_names(self, elements: Sequence[int]) -> list[str]:
-        """What each coefficient belongs to; chemical symbols for a composition."""
+        """Name of each coefficient; chemical symbols if the basis is the composition."""
         return []
 
     def basis(self, graph: Graph, composition: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class Readout(nn.Module):
         raise NotImplementedError
 
     def physical(self, network: Tensor, graph: Graph, composition: Tensor) -> Tensor:
-        """From standardised to physical units, float64."""
+        """Convert a standardised value (B, …) to physical units, float64."""
         constants = self.constants
         value = network.to(constants.scale) * constants.scale
         if constants.coefficients.numel():
@@ -114,7 +114,7 @@ class Readout(nn.Module):
         return value / constants.scale
 
     def set_constants(self, *, coefficients: Tensor | None = None, scale: float | Tensor | None = None) -> None:
-        """Take over fitted constants, in place."""
+        """Set fitted constants in place."""
         if coefficients is not None:
             self.constants.coefficients.copy_(coefficients)
         if scale is not None:
@@ -147,8 +147,8 @@ class Polarizability(Energy):
 class Intensive(Readout):
     """A size-independent scalar: the mean of atomic values under a learned weight, y = Σ_i softmax(a)_i y_i.
 
-    Orbital energies belong to a part of the molecule; equal weights would dilute them. The fitted linear part is
-    the composition in fractions.
+    For orbital energies, which are local to a part of the molecule; a plain mean would average over all atoms. The
+    basis of the fitted linear part is the fraction of each element.
     """
 
     def head_width(self, layout: FeatureLayout) -> int:
@@ -163,14 +163,14 @@ class Intensive(Readout):
     def forward(self, h: Tensor, graph: Graph) -> Tensor:
         value, logit = self.net(self.layout.scalars(h)).unbind(1)
         count = graph.num_graphs
-        # The largest logit of each structure is taken away so that exp cannot overflow; it cancels in the ratio.
+        # Subtract the largest logit of each structure so that exp cannot overflow; it cancels in the ratio.
         peak = logit.new_full((count,), -torch.inf).scatter_reduce(0, graph.batch, logit.detach(), "amax")
         weight = (logit - peak.index_select(0, graph.batch)).exp()
         return sum_by(weight * value, graph.batch, count) / sum_by(weight, graph.batch, count)
 
 
 class CentredReadout(Readout):
-    """Base of readouts that see positions: relative to the centre of mass, so that translations do not matter."""
+    """Base of readouts that use positions, relative to the centre of mass so that they are translation invariant."""
 
     masses: Tensor
 
@@ -181,7 +181,7 @@ class CentredReadout(Readout):
 
     def centred(self, graph: Graph, dtype: torch.dtype) -> Tensor:
         """(N, 3) positions relative to the centre of mass of each structure, Å; differentiable."""
-        # In the dtype of the positions: a float32 model may be given float64 positions far from the origin.
+        # Computed in the dtype of the positions: float64 positions far from the origin would lose digits in float32.
         mass = self.masses.to(graph.pos.dtype).index_select(0, graph.z)[:, None]
         total = sum_by(mass, graph.batch, graph.num_graphs)
         centre = sum_by(mass * graph.pos, graph.batch, graph.num_graphs) / total
@@ -217,12 +217,12 @@ class Dipole(CentredReadout):
         if self.n_vectors:
             atomic = atomic + torch.einsum("nc,ncd->nd", out[:, 1:], self.layout.vectors(h))
         dipole = sum_by(atomic, batch, count)
-        # The norm of a molecule without dipole has no derivative; the tiny constant gives it the value zero.
+        # The norm has no derivative at μ = 0; with this small constant the derivative is zero there.
         return (dipole.square().sum(1) + 1e-12).sqrt() if self.magnitude else dipole
 
 
 class SpatialExtent(CentredReadout):
-    """Electronic spatial extent ⟨r²⟩ = Σ_i (q_i ‖r_i − r_c‖² + s_i); the fitted part is a q and an s per element."""
+    """Electronic spatial extent ⟨r²⟩ = Σ_i (q_i ‖r_i − r_c‖² + s_i); linear part: one q and one s per element."""
 
     elements: Tensor
 

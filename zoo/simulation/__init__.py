@@ -1,4 +1,4 @@
-"""Atoms that move: molecular dynamics and relaxation of many structures in one batch, restarts, trajectories.
+"""Molecular dynamics and relaxation of many structures in one batch, with restart files and trajectories.
 
 Start with ``dynamics.py``.
 """

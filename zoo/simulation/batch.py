@@ -1,4 +1,4 @@
-"""Structures as one batch that moves."""
+"""The batch that dynamics and relaxation start from, and its fixed atoms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["batch_of", "free_atoms"]
 
 
 def batch_of(model: Model, structures: Sequence[ase.Atoms]) -> Graph:
-    """Checked structures as one float64 batch on the model's device.
+    """Check structures and join them into one float64 batch on the model's device.
 
     Raises:
         StructureError: something the model cannot take, see :func:`zoo.inference.predict`; names the structure.
@@ -33,10 +33,10 @@ def batch_of(model: Model, structures: Sequence[ase.Atoms]) -> Graph:
 
 
 def free_atoms(structures: Sequence[ase.Atoms]) -> Tensor:
-    """(N,) bool: atoms that no ``FixAtoms`` constraint holds.
+    """(N,) bool: True for atoms that no ``FixAtoms`` constraint fixes.
 
     Raises:
-        StructureError: another kind of constraint, which ASE's own optimisers and dynamics know with
+        StructureError: another kind of constraint; these work with ASE's own optimisers and dynamics and
             ``model.calculator()``.
     """
     from ase.constraints import FixAtoms

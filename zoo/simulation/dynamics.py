@@ -24,35 +24,36 @@ Ensemble = Literal["nve", "nvt"]
 
 
 class Dynamics:
-    """Molecular dynamics of structures that are computed in one batch and do not interact.
+    """Molecular dynamics of independent structures, computed in one batch.
 
     NVE is velocity Verlet. NVT is Langevin dynamics, split as BAOAB (Leimkuhler & Matthews 2013, Appl. Math. Res.
-    Express 2013, 34), whose configurations are canonical to fourth order in the time step for a harmonic well.
+    Express 2013, 34), whose configurational averages are exact in a harmonic well and of second order in the time step
+    in general.
 
-    The random numbers of a structure depend on its own seed and the step only: neither the other structures of the
-    batch nor an interruption change them. A structure whose forces are no longer finite is marked in :attr:`failed` and
-    does not move any more; the others go on. Atoms held by ``FixAtoms`` stay where they are.
+    The random numbers of a structure depend only on its own seed and the step, not on the other structures of the batch
+    or on restarts. A structure whose forces are no longer finite is marked in :attr:`failed` and stays fixed; the
+    others continue. Atoms fixed by ``FixAtoms`` do not move.
 
     Args:
-        model: has an energy.
-        structures: with momenta, which are kept unless ``temperature`` asks for new ones.
+        model: a model with an energy target.
+        structures: where they start; their momenta are used if ``temperature`` is absent.
         timestep: fs.
         ensemble: ``"nve"`` or ``"nvt"``.
-        temperature: K, one for all or one each. NVE: of the velocities drawn at the start; absent: the momenta of
-            the structures. Velocities are drawn without motion of the centre of mass.
+        temperature: K, one for all or one for each structure; required for NVT. Initial velocities are drawn at this
+            temperature, with the centre of mass at rest. NVE without it uses the momenta of the structures.
         friction: 1/fs, Langevin only.
-        seed: one for all (structure b gets ``seed + b``), or one each.
-        skin: Å of the Verlet list.
+        seed: one for all (structure b gets ``seed + b``), or one for each.
+        skin: of the Verlet list, Å.
         compile: see :class:`zoo.inference.potential.Potential`.
 
     Raises:
         StructureError: what the model cannot take, see :func:`zoo.inference.prediction.predict`.
-        ZooError: an option that makes no sense.
+        ZooError: an invalid option.
 
     Attributes:
         steps_done: steps since the start.
         pos: (N, 3) Å. velocity: (N, 3) Å/fs. now: energies and forces at ``pos``.
-        failed: (B,) bool. heat: (B,) eV that the thermostat has put in.
+        failed: (B,) bool. heat: (B,) eV, energy added by the thermostat.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Dynamics:
 
     @property
     def time(self) -> float:
-        """fs since the start."""
+        """Time since the start, fs."""
         return self.steps_done * self.timestep
 
     @property
@@ -123,12 +124,12 @@ class Dynamics:
 
     @property
     def conserved(self) -> Tensor:
-        """(B,) eV: total energy less the heat of the thermostat, constant up to the error of the integrator."""
+        """(B,) eV: total energy minus the heat from the thermostat, constant up to the error of the integrator."""
         return self.total - self.heat
 
     @property
     def temperature(self) -> Tensor:
-        """(B,) K: 2 K / (n k), n three a mobile atom, less three for the centre of mass at rest in NVE."""
+        """(B,) K: 2 E_kin / (n k_B), with n = 3 per mobile atom, minus 3 in NVE if the centre of mass is at rest."""
         mobile = self._mobile[:, 0].to(self.graph.dtype)
         n = 3 * mobile.new_zeros(self.graph.num_graphs).index_add_(0, self.graph.batch, mobile)
         if self.ensemble == "nve" and bool(self._mobile.all()):
@@ -150,7 +151,7 @@ class Dynamics:
         return out
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """All that changes, exactly; with the same arguments and :meth:`load_state_dict` the run goes on as it was."""
+        """The exact state: with it, a new object made with the same arguments continues the run bit for bit."""
         return {
             "steps_done": np.array(self.steps_done), "pos": self.pos.cpu().numpy(),
             "velocity": self.velocity.cpu().numpy(), "failed": self.failed.cpu().numpy(),
@@ -158,7 +159,7 @@ class Dynamics:
         }
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from :meth:`state_dict`; raises ``ZooError`` when it belongs to other structures."""
+        """Continue from :meth:`state_dict`; raises ``ZooError`` if it belongs to other structures."""
         if state["pos"].shape != tuple(self.pos.shape):
             raise ZooError(f"a state of {state['pos'].shape[0]} atoms, and the structures have {self.pos.shape[0]}. "
                            "Fix: load it into dynamics of the structures it was written for.")
@@ -190,7 +191,7 @@ class Dynamics:
             self.steps_done += 1
 
     def run(self, steps: int, *, every: int = 1) -> list[list[ase.Atoms]]:
-        """One trajectory a structure: its frames after each ``every`` of the next ``steps`` steps."""
+        """Run ``steps`` steps; one trajectory per structure, with a frame after every ``every`` steps."""
         frames = []
         for _ in range(steps // every):
             self.step(every)
@@ -199,7 +200,7 @@ class Dynamics:
         return [list(trajectory) for trajectory in zip(*frames)] or [[] for _ in self.structures]
 
     def _kick(self) -> None:
-        """Half a time step of acceleration."""
+        """Update velocities by half a time step of acceleration."""
         change = self.now.forces / self._mass * (0.5 * self.timestep * ase.units.fs**2)
         self.velocity = self.velocity + change * self._mobile
 
@@ -212,7 +213,7 @@ class Dynamics:
         remember = float(np.exp(-self.friction * self.timestep))
         spread = self._thermal_speed(self.target) * float(np.sqrt(1 - remember**2))
         fresh = spread * self._noise.at(self.steps_done)
-        # A structure that stands still is given no new heat.
+        # Failed structures and fixed atoms stay at rest: the thermostat adds no heat to them.
         moves = self._mobile & ~self.failed[self.graph.batch][:, None]
         before = self.kinetic
         self.velocity = torch.where(moves, remember * self.velocity + fresh, 0.0)
@@ -224,7 +225,7 @@ class Dynamics:
         return (energy / self._mass).sqrt() * ase.units.fs
 
     def _drawn_velocities(self, temperature: Tensor) -> Tensor:
-        """Maxwell–Boltzmann, without motion of the centre of mass unless atoms are held."""
+        """Maxwell–Boltzmann velocities (N, 3) in Å/fs; the centre of mass is at rest unless atoms are fixed."""
         velocity = self._thermal_speed(temperature) * self._noise.initial() * self._mobile
         if not bool(self._mobile.all()):
             return velocity
@@ -234,7 +235,7 @@ class Dynamics:
         return velocity - (momentum / mass)[batch]
 
     def _hold_failed(self, before: Tensor) -> None:
-        """Mark structures that have blown up and put them back to where they were, at rest and without forces."""
+        """Mark structures with non-finite forces or positions; reset them to ``before``, at rest, forces zero."""
         fine = self.now.forces.isfinite().all(1) & self.graph.pos.isfinite().all(1)
         if not bool(fine.all()):
             count = self.graph.num_graphs

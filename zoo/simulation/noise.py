@@ -1,4 +1,4 @@
-"""Normal numbers that follow from (seed, step) alone."""
+"""Normal random numbers that depend only on seed and step, so that a run can be restarted exactly."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _CHUNK = 64
 
 
 class Noise:
-    """Standard normal (N, 3) for each step, every structure from its own seed, the same on every device.
+    """Standard normal numbers (N, 3) for each step, from one seed per structure; the same on every device.
 
-    Numbers are drawn for 64 steps at a time from the counter-based generator Philox with the key (seed, chunk), so
-    that any step can be reached without the steps before it.
+    Numbers are drawn for 64 steps at a time from the counter-based generator Philox with the key (seed, chunk), so that
+    the numbers of any step can be computed without those of earlier steps.
 
     Args:
-        seeds: one a structure. ptr: (B + 1,) first atom of each. device: where numbers are wanted.
+        seeds: one per structure. ptr: (B + 1,) first atom of each. device: of the result.
     """
 
     def __init__(self, seeds: Sequence[int], ptr: Tensor, device: torch.device) -> None:
@@ -30,11 +30,11 @@ class Noise:
         self._chunk: tuple[int, Tensor] | None = None
 
     def initial(self) -> Tensor:
-        """(N, 3) for velocities at the start; no step uses these."""
+        """(N, 3) for the initial velocities; no step uses these."""
         return self._draw(0, 1)[0]
 
     def at(self, step: int) -> Tensor:
-        """(N, 3) for one step."""
+        """(N, 3) for step ``step``."""
         number, place = divmod(step, _CHUNK)
         if self._chunk is None or self._chunk[0] != number:
             self._chunk = number, self._draw(number + 1, _CHUNK)

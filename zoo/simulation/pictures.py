@@ -1,4 +1,4 @@
-"""Energies and temperature of a run of molecular dynamics, as a PNG file."""
+"""Plot of energies and temperature of molecular dynamics, as a PNG file."""
 
 from __future__ import annotations
 

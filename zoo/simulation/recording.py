@@ -1,4 +1,4 @@
-"""Files that a simulation writes: trajectories, a log of energies, a restart file; whole after an interruption."""
+"""Files that a simulation writes: trajectories, a log of energies and a restart file from which it can continue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COLUMNS = ("replica", "step", "time_fs", "temperature_K", "potential_eV", "kinet
 
 @dataclass(frozen=True)
 class Files:
-    """Where one run writes: trajectories (one a replica), log, restart file and picture."""
+    """Files of one run: trajectories (one per replica), log, restart file and plot."""
 
     trajectories: list[Path]
     log: Path
@@ -44,7 +44,7 @@ def files_of(output: Path, replicas: int = 1) -> Files:
 
 @dataclass(frozen=True)
 class Restart:
-    """Everything a run needs to go on: exact state, settings, and how long its files were at that moment."""
+    """What a run needs to continue: exact state, settings, and the length in bytes of each file at that moment."""
 
     state: dict[str, np.ndarray]
     settings: dict[str, Any]
@@ -52,11 +52,11 @@ class Restart:
 
     @classmethod
     def read(cls, path: Path) -> Restart:
-        """Raises ``ZooError``: no such file, or no restart file."""
+        """Read a restart file; raises ``ZooError`` if there is none or it is not one."""
         if not path.is_file():
             raise ZooError(f"{path}: no such restart file. Fix: leave out --restart to start a new run.")
         try:
-            # By way of memory: numpy leaves a file that it cannot read open.
+            # Read into memory first: numpy does not close a file that it fails to read.
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as held:
                 arrays = {key: held[key] for key in held.files}
             meta = json.loads(str(arrays.pop("meta")))
@@ -69,14 +69,14 @@ class Restart:
         return cls(arrays, meta["settings"], meta["lengths"])
 
     def write(self, path: Path) -> None:
-        """It appears whole or not at all."""
+        """Write the file atomically (by rename)."""
         meta = json.dumps({"format": FORMAT, "settings": self.settings, "lengths": self.lengths})
         arrays: dict[str, Any] = {"meta": np.array(meta), **self.state}
         with replacing(path) as staging:
             np.savez(staging, **arrays)
 
     def check(self, settings: Mapping[str, Any]) -> None:
-        """Raises ``ZooError`` when the run that is to go on was another one; names the first difference."""
+        """Raise ``ZooError`` if the settings of the restarted run differ; names the first difference."""
         for key, mine in self.settings.items():
             if settings.get(key) != mine:
                 raise ZooError(f"the restart file was written with {key} = {mine}, and now it is {settings.get(key)}. "
@@ -84,17 +84,18 @@ class Restart:
 
 
 class Recorder:
-    """Writes frames and log lines of a run, and now and then its restart file.
+    """Writes frames and log lines of a run, and its restart file at each :meth:`checkpoint`.
 
-    A restart cuts the files back to where they were when the restart file was written, so that nothing is there twice
-    and no line is torn.
+    A restart truncates trajectories and log to their length at the last checkpoint, so that no frame is duplicated or
+    incomplete.
 
     Args:
-        files: see :func:`files_of`. dynamics: what is recorded. settings: what a restart must agree in.
-        resume: go on; else the files must not exist.
+        files: see :func:`files_of`. dynamics: the run to record. settings: options that must be the same after a
+            restart.
+        resume: restart data to continue from; without it the files must not exist.
 
     Raises:
-        ZooError: files are in the way, or are shorter than the restart file says.
+        ZooError: files exist already, or are shorter than the restart file states.
     """
 
     def __init__(self, files: Files, dynamics: Dynamics, settings: Mapping[str, Any], *,
@@ -109,7 +110,7 @@ class Recorder:
             self._handles[-1].write((",".join(COLUMNS) + "\n").encode())
 
     def record(self) -> None:
-        """A frame of every replica and its line in the log; what has failed is not written any more."""
+        """Write a frame and a log line for every replica; failed replicas are no longer written."""
         d = self._dynamics
         values = [x.tolist() for x in (d.temperature, d.potential, d.kinetic, d.total, d.conserved)]
         text = io.StringIO()
@@ -125,7 +126,7 @@ class Recorder:
         self._handles[-1].write(text.getvalue().encode())
 
     def checkpoint(self) -> None:
-        """Everything so far reaches the disk, then the restart file."""
+        """Flush all files to disk, then write the restart file."""
         lengths = []
         for handle in self._handles:
             handle.flush()

@@ -1,4 +1,4 @@
-"""Relaxation of many structures at once: FIRE on the flat batch, each structure with its own time step."""
+"""Relaxation of many structures in one batch with FIRE; each structure has its own time step."""
 
 from __future__ import annotations
 
@@ -41,22 +41,24 @@ def relax(
     compile: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Any:
-    """Relax structures with FIRE (Bitzek et al. 2006), all in one batch; a structure that has converged leaves it.
+    """Relax structures with FIRE (Bitzek et al. 2006) in one batch; converged structures leave the batch.
 
-    Each structure takes the very steps that ASE's ``FIRE`` takes, with ``cell=True`` those on a ``UnitCellFilter``.
+    The steps of each structure are those of ASE's ``FIRE``; with ``cell=True``, of ``FIRE`` on a ``UnitCellFilter``.
 
     Args:
-        fmax: eV/Å; no force (and, with ``cell``, no row of virial / number of atoms, eV) is larger at the end.
-        steps: at most so many.
-        cell: let the cell relax as well, to zero stress.
-        max_atoms: atoms in one batch.
+        fmax: convergence criterion for the norm of every force, eV/Å; with ``cell``, also for every row of virial /
+            number of atoms, eV.
+        steps: maximum number of steps.
+        cell: also relax the cell, to zero stress.
+        max_atoms: maximum number of atoms in one batch.
         compile: see :class:`zoo.inference.potential.Potential`.
-        progress: called after each step with the numbers of structures done and all, and the largest force left.
+        progress: called after each step with the number of converged structures, of all structures, and the largest
+            force.
 
     Returns:
-        Relaxed copies in order (one for one), each with its energy and forces (and stress) as a calculator and
-        ``relax_converged``, ``relax_steps``, ``relax_fmax`` in ``info``. The structures given are not changed. One that
-        collapsed or blew up has not converged.
+        Relaxed copies in the same order (one Atoms for one Atoms). Each has energy and forces (and stress) in a
+        ``SinglePointCalculator``, and ``relax_converged``, ``relax_steps``, ``relax_fmax`` in ``info``. A structure
+        whose atoms collapsed onto each other or whose forces are not finite counts as not converged.
 
     Raises:
         StructureError: what the model cannot take; ``cell`` without three periodic directions.
@@ -83,9 +85,9 @@ def relax(
 
 @dataclass
 class _State:
-    """What FIRE knows of each structure still in the batch."""
+    """FIRE variables of the structures still in the batch."""
 
-    which: Tensor  # (B,) place in the list
+    which: Tensor  # (B,) index in the list of structures
     reference: Tensor  # (B, 3, 3) cell at the start
     strain: Tensor  # (B, 3, 3) deformation gradient F; cell = cell₀ Fᵀ
     velocity: Tensor  # (N, 3)
@@ -108,7 +110,7 @@ def _relax_batch(model: Model, potential: Potential, frames: list[ase.Atoms], fm
         largest = _largest(force, graph)
         if cell:
             largest = torch.maximum(largest, pull.norm(dim=2).max(1).values)
-        # What is not finite never converges: it leaves the batch as it is, and is marked.
+        # A structure with non-finite forces cannot converge: it leaves the batch and is marked as not converged.
         leave = (largest < fmax) | ~largest.isfinite() | (step == steps)
         if bool(leave.any()):
             for b in torch.nonzero(leave)[:, 0].tolist():
@@ -140,7 +142,7 @@ def _start(graph: Graph) -> _State:
 
 
 def _generalised(force: Tensor, now: PotentialResult, graph: Graph, state: _State) -> tuple[Tensor, Tensor]:
-    """Forces on the undeformed positions and on n·F, n the number of atoms (Tadmor et al. 1999, as in ASE)."""
+    """Forces on the undeformed positions, and on n·F with n the number of atoms (Tadmor et al. 1999, as in ASE)."""
     n_atoms = graph.ptr.diff().to(graph.dtype)[:, None, None]
     virial = -torch.linalg.det(graph.cell).abs()[:, None, None] * now.stress
     pull = torch.linalg.solve(state.strain, virial.transpose(1, 2)).transpose(1, 2) / n_atoms
@@ -148,13 +150,13 @@ def _generalised(force: Tensor, now: PotentialResult, graph: Graph, state: _Stat
 
 
 def _largest(force: Tensor, graph: Graph) -> Tensor:
-    """(B,) largest norm of a force in each structure."""
+    """(B,) largest norm of any force of each structure."""
     norms = force.norm(dim=1).nan_to_num(nan=torch.inf)
     return norms.new_zeros(graph.num_graphs).scatter_reduce_(0, graph.batch, norms, "amax")
 
 
 def _fire(graph: Graph, state: _State, force: Tensor, pull: Tensor, cell: bool) -> Graph:
-    """One step of FIRE; ``state`` is updated in place, the moved graph returned."""
+    """One step of FIRE: updates ``state`` in place and returns the moved graph."""
     batch = graph.batch
 
     def dot(a: Tensor, b: Tensor, a_cell: Tensor, b_cell: Tensor) -> Tensor:
@@ -163,7 +165,7 @@ def _fire(graph: Graph, state: _State, force: Tensor, pull: Tensor, cell: bool) 
 
     power = dot(force, state.velocity, pull, state.cell_velocity)
     downhill = power > 0
-    # The first step has no velocity yet: it neither speeds up nor slows down.
+    # In the first step all velocities are zero: time step and alpha stay as they are.
     rested = dot(state.velocity, state.velocity, state.cell_velocity, state.cell_velocity) == 0
     mix = torch.where(downhill, state.alpha, 0.0)
     speed = dot(state.velocity, state.velocity, state.cell_velocity, state.cell_velocity).sqrt()
@@ -195,7 +197,7 @@ def _fire(graph: Graph, state: _State, force: Tensor, pull: Tensor, cell: bool) 
 
 def _stay(graph: Graph, state: _State, free: Tensor, force: Tensor, pull: Tensor, stay: Tensor
           ) -> tuple[Graph, _State, Tensor, Tensor, Tensor]:
-    """Everything of the structures that stay in the batch."""
+    """Graph and FIRE variables of the structures that remain in the batch."""
     atoms = stay[graph.batch]
     kept = {f.name: getattr(state, f.name)[atoms if f.name == "velocity" else stay] for f in fields(state)}
     return select(graph, stay), replace(state, **kept), free[atoms], force[atoms], pull[stay]
@@ -218,5 +220,5 @@ def _result(given: ase.Atoms, graph: Graph, now: PotentialResult, b: int, step: 
 
 
 def _collapsed(atoms: ase.Atoms) -> bool:
-    """Whether nuclei have fallen onto each other, where a model that never saw it may well have a minimum."""
+    """Whether two nuclei coincide: models may have spurious minima at distances far below their training data."""
     return add_edges(Graph.from_atoms(atoms, dtype=torch.float64), MIN_DISTANCE).num_edges > 0
