@@ -11,6 +11,7 @@ import torch
 from ase import Atoms
 from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader
+from toy import toy_model
 
 from zoo.errors import StructureError
 from zoo.graph.graph import Graph
@@ -131,7 +132,7 @@ def test_batches_of_any_size_give_the_same():
     (lambda: Atoms(), "empty"),
     (lambda: Atoms("OH", positions=[[0, 0, np.nan], [0, 0, 1]]), "atom 0 are not finite"),
     (lambda: Atoms("OH", positions=[[0, 0, np.inf], [0, 0, 1]]), "not finite"),
-    (lambda: Atoms("OHH", positions=[[0, 0, 0], [0, 0, 1], [0, 0, 1]]), "atoms 1 and 2 are closer"),
+    (lambda: Atoms("OHH", positions=[[0, 0, 0], [0, 0, 1], [0, 0, 1]]), "atoms 1 and 2 are 0.00 Å apart"),
     (lambda: Atoms("COSSi", positions=np.eye(4, 3) * 3), r"S, Si \(atom 2, 3\) is outside the domain"),
     (lambda: ase.build.bulk("C"), "is periodic"),
     (lambda: Atoms("OH", positions=[[0, 0, 0], [0, 0, 1]], info={"charge": -1}), "charge"),
@@ -223,3 +224,38 @@ def test_a_single_atom_works():
     value = model_of().predict(Atoms("H"), derivatives=["forces"])
     assert np.isfinite(value["U0"])
     assert np.array_equal(value["forces"], np.zeros((1, 3)))
+
+
+def test_positions_in_nanometres_are_refused():
+    model, water = toy_model(), ase.build.molecule("H2O")
+    water.positions *= 0.1
+    with pytest.raises(StructureError, match=r"atoms 0 and 1 are 0.10 Å apart.*Fix: .*not nm"):
+        model.predict(water)
+
+
+def test_bonds_pressed_to_two_fifths_of_their_length_are_computed():
+    for name in ("H2", "O2", "CO"):
+        molecule = ase.build.molecule(name)
+        molecule.positions *= 0.4
+        assert np.isfinite(toy_model().predict(molecule)["energy"])
+
+
+def test_a_result_that_is_no_number_is_the_error_of_its_structure(monkeypatch):
+    model, frames = toy_model(), [ase.build.molecule(name) for name in ("H2O", "CO", "CH4")]
+    plain = [model.predict(atoms)["energy"] for atoms in frames]
+    forward = type(model).forward
+
+    def broken(self, graph, *args, **options):
+        out = forward(self, graph, *args, **options)
+        n_atoms = graph.ptr.diff()
+        return {**out, "energy": torch.where(n_atoms == 2, torch.nan, out["energy"])}
+
+    monkeypatch.setattr(type(model), "forward", broken)
+    first, second, third = model.predict(frames, on_error="keep")
+    assert (first["energy"], third["energy"]) == pytest.approx((plain[0], plain[2]))
+    assert isinstance(second, StructureError) and "structure 1: the model gives no finite energy" in str(second)
+    with pytest.raises(StructureError, match="structure 1: the model gives no finite energy"):
+        model.predict(frames)
+    frames[1].calc = model.calculator()
+    with pytest.raises(StructureError, match="no finite energy"):
+        frames[1].get_potential_energy()

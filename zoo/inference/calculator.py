@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.errors import StructureError
 from zoo.graph.graph import Graph
-from zoo.inference.checks import check_structure
+from zoo.inference.checks import check_finite, check_structure
 from zoo.inference.inputs import to_graphs
 from zoo.inference.potential import Potential
 from zoo.loading.models import exact_copy
@@ -83,6 +83,7 @@ class ZooCalculator(Calculator):
             self.results["energies"] = _numpy(out.atomic)
         if out.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(_numpy(out.stress[0]))
+        check_finite(self.results, "the structure")
 
     def _graph(self, atoms: ase.Atoms, changes: Any) -> Graph:
         """The structure, checked in full when it is new and for what a step can break when it has only moved."""

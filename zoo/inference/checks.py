@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ase.data
+import numpy as np
 import torch
 
 from zoo.errors import StructureError
 from zoo.graph.cells import check_cell
 from zoo.graph.graph import Graph
-from zoo.graph.neighbors import add_edges
+from zoo.graph.neighbors import add_edges, edge_vectors
 from zoo.model.model import Model
 
-__all__ = ["MIN_DISTANCE", "check_structure"]
+__all__ = ["MIN_DISTANCE", "check_finite", "check_structure"]
 
 MIN_DISTANCE = 0.1
 """Å; no two nuclei of any data set are this close."""
 
+_CLOSEST = 0.3
+"""Share of the sum of two covalent radii; scans press bonds to 0.4 of their length, and nothing comes closer."""
+_RADII = torch.from_numpy(ase.data.covalent_radii)
 _NAMED = 5  # atoms that a message names
 
 
@@ -26,7 +31,8 @@ def check_structure(model: Model, graph: Graph, name: str) -> None:
 
     Raises:
         StructureError: no atoms, a position or cell that is not finite, a missing input, a charge or spin that the
-            model does not read, an unknown element, periodicity, or two atoms closer than ``MIN_DISTANCE``.
+            model does not read, an unknown element, periodicity, or two atoms closer
+            than ``MIN_DISTANCE`` or than 0.3 of the sum of their covalent radii.
     """
     if graph.num_nodes == 0:
         raise StructureError(f"{name} is empty: it has no atoms. Fix: remove it, or give it atoms.")
@@ -74,11 +80,33 @@ def _symbol(number: int) -> str:
 
 
 def _check_distances(graph: Graph, name: str) -> None:
-    close = add_edges(graph.replace(edge_index=None, edge_attrs=None), MIN_DISTANCE)
-    if close.num_edges:
-        i, j = sorted((int(close.source[0]), int(close.target[0])))
-        raise StructureError(f"{name}: atoms {i} and {j} are closer than {MIN_DISTANCE} Å. "
-                             "Fix: remove one of them if the same atom is listed twice.")
+    radii = _RADII.to(graph.pos).index_select(0, graph.z.clamp(0, len(_RADII) - 1))
+    reach = max(MIN_DISTANCE, 2 * _CLOSEST * float(radii.max()))
+    near = add_edges(graph.replace(edge_index=None, edge_attrs=None), reach)
+    distance = edge_vectors(near, near.pos, near.cell).norm(dim=1)
+    allowed = (_CLOSEST * (radii[near.source] + radii[near.target])).clamp(min=MIN_DISTANCE)
+    close = torch.nonzero(distance < allowed)[:, 0]
+    if len(close):
+        k = int(close[distance[close].argmin()])
+        i, j = sorted((int(near.source[k]), int(near.target[k])))
+        raise StructureError(f"{name}: atoms {i} and {j} are {float(distance[k]):.2f} Å apart, which is "
+                             "closer than any atoms come. Fix: remove one of them if the same atom is listed twice; "
+                             "give positions in Å, not nm.")
+
+
+def check_finite(values: Mapping[str, Any], name: str) -> None:
+    """Raise an error if a result is not a number.
+
+    Args:
+        values: target or derivative → what the model gave for it.
+
+    Raises:
+        StructureError: one is infinite or NaN.
+    """
+    for key, value in values.items():
+        if not np.isfinite(value).all():
+            raise StructureError(f"{name}: the model gives no finite {key} for it. Fix: check its geometry; "
+                                 "atoms that are too close, or positions in another unit than Å, lead to this.")
 
 
 def _list(indices: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ import torch
 from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.graph.batching import cut, join
 from zoo.graph.graph import Graph
-from zoo.inference.checks import check_structure
+from zoo.inference.checks import check_finite, check_structure
 from zoo.inference.inputs import to_graphs
 from zoo.process.memory import halved_on_out_of_memory, is_out_of_memory
 from zoo.uncertainty import ErrorModel, FeatureHook, describe, find
@@ -27,6 +27,7 @@ log = logging.getLogger("zoo")
 Prediction = dict[str, Any]
 
 _DEFAULT_ATOMS = 4096
+_NOT_COMPUTED = ("uncertainty", "outside")  # entries of a prediction that are not results of the model
 
 
 def predict(
@@ -61,17 +62,19 @@ def predict(
         A dict target → float or array in ``model.units`` for one structure; a list of such dicts in order for several.
 
     Raises:
-        StructureError: empty or not finite, atoms that coincide, elements outside the model's domain, periodicity,
-            charge or spin that the model does not know; says which structure and which atoms.
+        StructureError: empty or not finite, atoms too close to each other, elements outside the model's domain,
+            periodicity, charge or spin that the model does not know, or a result that is not finite; says which
+            structure and which atoms.
     """
     _log_coverage(model)
     error_model = find(model) if uncertainty else None
     single, graphs = to_graphs(model, structures)
     results: list[Any] = [None] * len(graphs)
     good = []
+    names = [f"structure {index}" for index in range(len(graphs))] if len(graphs) > 1 else ["the structure"]
     for index, graph in enumerate(graphs):
         try:
-            check_structure(model, graph, f"structure {index}" if len(graphs) > 1 else "the structure")
+            check_structure(model, graph, names[index])
             good.append(index)
         except ZooError as error:
             if on_error == "raise":
@@ -83,6 +86,13 @@ def predict(
     parts = [[kind[k] for k in part] for kind in kinds for part in cut([graphs[i].num_nodes for i in kind], max_atoms)]
     for rows in parts:
         for index, value in zip(rows, _run(model, [graphs[i] for i in rows], derivatives, per_atom, error_model)):
+            try:
+                check_finite({key: part for key, part in value.items() if key not in _NOT_COMPUTED}, names[index])
+            except StructureError as error:
+                if on_error == "raise":
+                    raise
+                results[index] = error
+                continue
             results[index] = {"uncertainty": None, "outside": None, **value} if uncertainty else value
         done += len(rows)
         if progress is not None:

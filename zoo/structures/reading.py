@@ -85,6 +85,11 @@ def from_smiles(smiles: str, *, seed: int = 0) -> ase.Atoms:
     molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or molecule.GetNumAtoms() == 0:
         raise StructureError(f"'{smiles}' is no SMILES that RDKit can parse. Fix: correct it.")
+    parts = Chem.GetMolFrags(molecule, asMols=True)
+    if len(parts) > 1:
+        alone = ", ".join(map(Chem.MolToSmiles, parts))
+        raise StructureError(f"'{smiles}' is {len(parts)} separate molecules; a SMILES does not say where they are. "
+                             f"Fix: predict each alone ({alone}), or give a file with the geometry.")
     molecule = Chem.AddHs(molecule)
     parameters = rdDistGeom.ETKDGv3()
     parameters.randomSeed = seed  # type: ignore[assignment]  # an int, which RDKit's stubs do not know
