@@ -1,7 +1,7 @@
-"""A model as a library compiled for this machine, kept for the next time.
+"""A model compiled to a library for this machine (AOTInductor), cached on disk.
 
-What Python and autograd cost on the way through a network is a large part of a step of dynamics for a small system; a
-compiled library has neither. Compiling takes a minute or two, once for each model, dtype and machine.
+For small systems, the overhead of Python and autograd is a large part of the time of an MD step; a compiled library
+has neither. Compilation takes one to two minutes, once for each model, dtype and machine.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = ["CompiledModel", "compiled", "compiled_folder"]
 
 
 def compiled_folder() -> Path:
-    """Where libraries are kept: ``$ZOO_HOME/compiled``. It may be deleted at any time."""
+    """Folder of the cached libraries, ``$ZOO_HOME/compiled``; it may be deleted at any time."""
     return home() / "compiled"
 
 
 def compiled(model: Model) -> CompiledModel:
-    """The library of a model; it is compiled if there is none for these weights, this torch and this processor.
+    """The library of a model; compiled if none is cached for these weights, this torch and this processor.
 
-    One that is there is compared with the model before it is used, as one that is new is.
+    Cached and new libraries alike are compared with the model before they are used.
 
     Raises:
         ExportError: the model has no energy, reads other inputs, cannot be recorded or compiled; or its numbers differ.
@@ -51,14 +51,14 @@ def compiled(model: Model) -> CompiledModel:
         library.function = load_exported(path).function
         measure(model, library.function, stress=stress)
     except (ExportError, OSError, RuntimeError, ValueError):
-        # Not there yet, cut off, or of other code: made anew.
+        # Missing, incomplete, or compiled from other code: compile again.
         library.function = None
         export(model, path, "aoti", stress=stress)
     return library
 
 
 class CompiledModel:
-    """Energies and derivatives of a graph with edges. Copies and pickles load the file again."""
+    """Energies and derivatives of a graph with edges. Copies and unpickled objects load the library file again."""
 
     def __init__(self, path: Path, cutoff: float, stress: bool) -> None:
         self.path, self.cutoff, self.stress = path, cutoff, stress
@@ -84,7 +84,7 @@ class CompiledModel:
 
 
 def _one_graph(graph: Graph) -> Arguments:
-    """A batch as one structure. Lattices differ: translations are given in Å, on a cell of 1 Å."""
+    """A batch as one structure with a cell of 1 Å; lattice translations are given in Å, as the cells may differ."""
     z, pos, cell, edge_index, shift = arguments(graph)
     if graph.num_graphs > 1 and graph.cell is not None:
         cells = graph.cell.double().index_select(0, graph.batch.index_select(0, graph.target))
@@ -94,7 +94,7 @@ def _one_graph(graph: Graph) -> Arguments:
 
 
 def _processor() -> str:
-    """What machine code depends on: the instructions that this processor has."""
+    """The instruction sets of this processor, which compiled code depends on."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

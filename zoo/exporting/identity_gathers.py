@@ -1,9 +1,9 @@
-"""Takes out of a recorded graph what gathers every row in order, and its derivative.
+"""Removes gathers with the identity index 0, 1, 2, …, and their derivatives, from a recorded graph.
 
-Where edges come in twos, a quantity of pairs is gathered for every edge; in a recorded graph each edge is its own pair,
-and the index is 0, 1, 2, …. Taking this out saves work, and it avoids a mistake of torch 2.13's compiler: adding rows
-at an index that it knows to be a plain range, in a loop that it tiles, it counts the tile twice and writes outside of
-the result.
+Quantities that the two directions of an edge share are computed once per pair and gathered for every edge. In a
+recorded graph each edge is its own pair, so this index is 0, 1, 2, …. Removing the gather saves work and avoids an
+error of torch 2.13's compiler: in a tiled loop that adds rows at an index known to be a range, it counts the offset of
+the tile twice and writes outside of the result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SAME = frozenset({
 
 
 def remove_identity_gathers(module: GraphModule) -> int:
-    """Edits the graph in place; gives the number of operations that it took out."""
+    """Edit the graph in place; return the number of operations removed."""
     removed = 0
     for node in list(module.graph.nodes):
         replacement: Any = None
@@ -64,6 +64,6 @@ def _counts_rows(index: Node, rows: Node) -> bool:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Known to be equal, without a guard on sizes."""
+    """Whether two symbolic sizes are known to be equal, without adding a guard."""
     a, b = (x.node.expr if isinstance(x, torch.SymInt) else x for x in (a, b))
     return bool(a == b)

@@ -52,7 +52,7 @@ def load_function(path: Path, format: str) -> Callable[..., Any]:
 
 
 class ExportedModel:
-    """A function with the fixed signature, and what is known about it.
+    """An exported function and its description.
 
     Attributes:
         function: ``(z, pos, cell, edge_index, edge_shift) → (energy, forces, atomic_energies[, stress])``, see
@@ -81,13 +81,13 @@ class ExportedModel:
         return outputs
 
     def run(self, graph: Graph) -> dict[str, Tensor]:
-        """The same for a graph of one structure with edges; smaller ones are padded."""
+        """The same for a graph of one structure with edges; graphs below the minimum size are padded."""
         inputs, n = pad(arguments(graph), self.cutoff)
         with torch.no_grad():
             return unpad(self.function(*inputs), n)
 
     def calculator(self, **options: Any) -> ExportedCalculator:
-        """For ASE."""
+        """An ASE calculator."""
         return ExportedCalculator(self, **options)
 
     def _check(self, atoms: ase.Atoms) -> None:

@@ -1,4 +1,4 @@
-"""``zoo.export``: a file that runs without the zoo, and beside it a description with the parity that was measured."""
+"""``zoo.export``: writes a file that runs without the zoo, and next to it a description with the measured parity."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def export(
     device: str | torch.device | None = None,
     structures: Sequence[ase.Atoms] = (),
 ) -> Path:
-    """Write energy, forces and stress of a model as one file, and ``<file>.json`` beside it that describes it.
+    """Export energy, forces and stress of a model as one file, with a description in ``<file>.json``.
 
     Args:
         model: a model, or anything that ``zoo.load`` takes.
         path: of the file, ending in ``.pt2``; ``NAME.pt2`` in the working folder if absent.
         format: ``"torch-export"``, a graph that Python runs on any machine; or ``"aoti"``, a library compiled for this
             machine, for Python and C++ without Python.
-        dtype: of the network, the model's own if absent; inputs and outputs are float64 in either.
+        dtype: of the network, the model's own if absent; inputs and outputs are always float64.
         stress: whether stress is among the outputs; if absent, whether periodic structures are in the model's domain.
         device: the file works on this kind of device only; the model's own if absent.
-        structures: of your own, on which parity is measured too.
+        structures: further structures on which parity is measured.
 
-    Returns the path of the file. It appears, with its description, only after the exported model has given the numbers
-    of the original on structures of several sizes, one of them periodic and one larger than the recorded example.
+    Returns the path of the file. It is written only after the exported model has reproduced the original on structures
+    of several sizes, one of them periodic and one larger than the recorded example.
 
     Raises:
         ExportError: the model has no energy or reads other inputs, its architecture cannot be recorded, the compiler
@@ -77,7 +77,7 @@ def export(
     start = time.perf_counter()
     program = record(model, arguments(example(model)), stress=stress)
     seconds["record"] = time.perf_counter() - start
-    # Where the file will be, so that a rename brings it there.
+    # In the target folder, so that the finished file can be renamed into place.
     folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=path.parent))
     try:
         description = describe(model, format, stress)
@@ -119,14 +119,14 @@ def _write(program: ExportedProgram, path: Path, format: Format, description: Ma
     if format == "torch-export":
         torch.export.save(program, path, extra_files={"zoo.json": json.dumps(description)})
         return
-    # What a C++ program can ask the package for. Threads are counted when it runs, not when it is compiled.
+    # Metadata that C++ programs read from the package. The number of threads is chosen at run time.
     short = {key: str(description[key]) for key in ("model", "cutoff", "dtype", "weights_sha256")}
     short["elements"] = " ".join(description["elements"])
     short["atomic_numbers"] = " ".join(str(NUMBERS[symbol]) for symbol in description["elements"])
     configs = {"aot_inductor.metadata": short, "cpp.dynamic_threads": True}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own, about its own insides
+            warnings.simplefilter("ignore")  # internal warnings of torch
             torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=configs)
     except Exception as error:
         line = str(error).strip().splitlines()[:1] or ["no reason given"]
@@ -136,7 +136,7 @@ def _write(program: ExportedProgram, path: Path, format: Format, description: Ma
 
 
 def describe(model: Model, format: Format, stress: bool) -> dict[str, Any]:
-    """What is known of an export before it is made; goes into the file beside it."""
+    """The description of an export, without parity; written to ``<file>.json``."""
     card = model.card
     return {
         "schema": 1,
@@ -167,7 +167,7 @@ def _measured(parity: Sequence[Parity], seconds: Mapping[str, float], file: Path
 
 
 def _state_hash(model: Model) -> str:
-    """Of names, shapes and values of all saved tensors, in the dtype of the export."""
+    """Hash of names, shapes and values of all saved tensors, in the dtype of the export."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         value = value.detach().cpu().contiguous()

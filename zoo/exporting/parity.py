@@ -1,4 +1,4 @@
-"""How well an exported model repeats the one it was made from: measured on structures of several sizes."""
+"""Differences between an exported model and the original, measured on structures of several sizes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Parity:
     """Largest differences between the exported and the original model on one structure.
 
     Attributes:
-        case: what it stands for.
+        case: name of the test structure.
         atoms, edges, periodic: its size.
         energy: eV per atom.
         forces: eV/Å.
@@ -114,7 +114,7 @@ def _compare(model: Model, run: Callable[..., Any], case: str, graph: Graph, nea
 
 
 def _difference(found: Tensor, expected: Tensor) -> float:
-    # Not a number counts as a difference without bound: `max` would pass over it.
+    # NaN counts as an infinite difference: `max` would ignore it.
     return float((found - expected).abs().max().nan_to_num(nan=torch.inf))
 
 

@@ -1,8 +1,8 @@
-"""From a model to a recorded graph of plain operations, derivatives included.
+"""Records a model, with its derivatives, as a graph of plain torch operations.
 
-``torch.export`` cannot see through a call to autograd. So the function is first run once under ``make_fx``, which
-records every operation that forward and backward are made of, with symbols for sizes; what is recorded calls no
-autograd any more, and ``torch.export`` takes it.
+``torch.export`` cannot trace a call to autograd. So the function is first traced with ``make_fx``, which records every
+operation of forward and backward pass with symbolic sizes; the result contains no autograd call, and ``torch.export``
+accepts it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def potential_function(model: Model, *, stress: bool) -> PotentialFunction:
             symmetric = (strain + strain.T) / 2
             moved, cell = pos + pos @ symmetric, cell + cell @ symmetric
             inputs.append(strain)
-        ptr = torch.zeros(2, dtype=torch.long, device=z.device)  # one structure; how many atoms it has, nobody reads
+        ptr = torch.zeros(2, dtype=torch.long, device=z.device)  # one structure; its number of atoms is not used
         graph = Graph(z=z, pos=moved, batch=torch.zeros_like(z), ptr=ptr, cell=cell[None], edge_index=edge_index,
                       edge_shift=edge_shift)
         atomic = model.atomic_energies(graph) * to_ev
@@ -61,7 +61,7 @@ def record(model: Model, example: Arguments, *, stress: bool) -> ExportedProgram
     """A graph for any number of atoms and edges from ``MINIMUM`` on, recorded on one example.
 
     Raises:
-        ExportError: the architecture looks at the data to choose what it computes.
+        ExportError: the architecture has data-dependent control flow.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -69,7 +69,7 @@ def record(model: Model, example: Arguments, *, stress: bool) -> ExportedProgram
     atoms, edges = Dim("atoms", min=MINIMUM), Dim("edges", min=MINIMUM)
     try:
         with traced(), torch.enable_grad():
-            # Weights are constants of the graph: they are not inputs, so they are not fake.
+            # Weights are constants of the graph and not inputs: they are real tensors among fake ones.
             recorded = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
         remove_identity_gathers(recorded)
         if model.device.type == "cpu":
@@ -78,7 +78,7 @@ def record(model: Model, example: Arguments, *, stress: bool) -> ExportedProgram
             return torch.export.export(recorded, example, dynamic_shapes=({0: atoms}, {0: atoms}, {}, {1: edges},
                                                                           {0: edges}))
     except Exception as error:
-        # Whatever goes wrong here, torch's message says which operation it was.
+        # Torch raises many types of errors here; its message names the operation.
         raise ExportError(f"{_architecture(model)} cannot be recorded as a graph: its forward pass computes something "
                           f"that depends on more than the sizes of its inputs. torch reports: {_first_line(error)}. "
                           "Fix: use plain operations in the backbone where zoo.nn.is_traced() is true.") from error

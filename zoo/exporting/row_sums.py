@@ -1,8 +1,7 @@
-"""Has a recorded graph add rows with an operation that torch's compiler leaves to a kernel of torch.
+"""Replaces ``index_add`` of rows in a recorded graph by ``scatter_reduce``, which is faster when compiled for a CPU.
 
-For ``index_add`` on a CPU the compiler writes a loop of atomic additions, one number at a time, and pulls what makes
-the numbers into it, which is then not vectorised either. ``scatter_reduce`` it leaves to torch, whose kernel adds whole
-rows.
+On a CPU the compiler turns ``index_add`` into a scalar loop of atomic additions and fuses the preceding operations into
+it, which are then not vectorised either. For ``scatter_reduce`` it calls torch's own kernel, which adds whole rows.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ aten = torch.ops.aten
 
 
 def add_whole_rows(module: GraphModule) -> int:
-    """Edits the graph in place; gives the number of sums that it changed. Sums of single numbers stay."""
+    """Edit the graph in place; return the number of sums replaced. Sums of scalars stay as they are."""
     graph, changed = module.graph, 0
     for node in list(graph.nodes):
         if node.target is not aten.index_add.default or node.args[1] != 0 or "alpha" in node.kwargs:

@@ -55,8 +55,8 @@ def arguments(graph: Graph) -> Arguments:
 def pad(inputs: Arguments, cutoff: float) -> tuple[Arguments, int]:
     """Inputs with at least ``MINIMUM`` atoms and edges, and the number of atoms that count.
 
-    What is missing is made up by two atoms far away from the structure and from each other: the edges between them are
-    longer than the cut-off, so that they feel nothing. Their own energies have to be left out of the total.
+    Padding adds two atoms far from the structure and from each other: the edges between them are longer than the
+    cut-off, so that they do not interact. Their own energies must be excluded from the total.
     """
     z, pos, cell, edge_index, shift = inputs
     n, n_edges = z.shape[0], edge_index.shape[1]

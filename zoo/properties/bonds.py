@@ -1,4 +1,4 @@
-"""Bonds of a structure, and their lengths while it moves."""
+"""Bonds of a structure, and their lengths during a simulation."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ STRETCH = 1.25
 
 @dataclass(frozen=True)
 class Bonds:
-    """Bonds i–j of one structure, followed by number and periodic image.
+    """Bonds i–j of one structure, identified by atom indices and periodic image.
 
-    A hydrogen of a molecule may change its partner for another atom of the same element, as a proton between two
-    oxygens does: its length is the one to the nearest of these.
+    A hydrogen of a molecule may move to another atom of the same element, as in proton transfer between two oxygens:
+    its bond length is the distance to the nearest of these atoms.
 
     Attributes:
         first, second: (M,) atoms i and j; a hydrogen comes first.
-        shift: (M, 3) Å, translation that is added to atom j.
+        shift: (M, 3) Å, lattice translation added to the position of atom j.
         kinds: ``"C-H"`` and the like, symbols in alphabetical order.
-        equilibrium: (M,) Å, lengths in the structure they were found in.
-        rivals: (M, r) atoms that j may be exchanged for, itself included, padded with itself.
+        equilibrium: (M,) Å, lengths in the structure that the bonds were determined in.
+        rivals: (M, r) atoms to which a hydrogen i may move, including j; padded with j.
     """
 
     first: Tensor
@@ -44,7 +44,7 @@ class Bonds:
 
     @classmethod
     def of(cls, atoms: ase.Atoms, *, stretch: float = STRETCH) -> Bonds:
-        """Bonds by distance; ``stretch`` in sums of covalent radii."""
+        """Find bonds: pairs closer than ``stretch`` times the sum of their covalent radii."""
         z = atoms.numbers
         radius = torch.from_numpy(np.nan_to_num(covalent_radii[z], nan=1.5))
         graph = Graph.from_atoms(atoms, dtype=torch.float64)
@@ -69,7 +69,7 @@ class Bonds:
         return (to - start[:, :, None]).norm(dim=3).min(dim=2).values
 
     def by_kind(self, lengths: np.ndarray) -> dict[str, np.ndarray]:
-        """Lengths (…, M) sorted by kind of bond, flat."""
+        """Lengths (…, M) as one flat array for each kind of bond."""
         kinds = np.array(self.kinds)
         return {kind: lengths[..., kinds == kind].reshape(-1) for kind in sorted(set(self.kinds))}
 

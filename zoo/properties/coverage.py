@@ -1,4 +1,4 @@
-"""Ranges of bond lengths and forces in training data, and whether a simulation has left them."""
+"""Ranges of bond lengths and forces in training data, and warnings when a simulation leaves them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ def training_coverage(frames: Sequence[ase.Atoms], *, reference: ase.Atoms | Non
     """``bonds`` and ``max_force`` for ``domain`` of a card, from the structures a model was trained on.
 
     Args:
-        frames: with forces, where they have any.
-        reference: when all frames are one molecule with its atoms in one order: the bonds of this structure are
-            followed in all of them, however long they get. Absent: the bonds of each frame by distance, which never
-            are longer than 1.35 sums of covalent radii.
+        frames: training structures, with forces if available.
+        reference: a structure of the molecule, if all frames are one molecule with the same order of atoms. Its bonds
+        are
+            measured in every frame, at any length. Without it the bonds of each frame are found by distance, up to
+            1.35 sums of covalent radii.
 
     Raises:
-        DataError: no frames, or one that does not fit the reference.
+        DataError: no frames, or a frame with other atoms than the reference.
     """
     if not frames:
         raise DataError("no frames to measure. Fix: give the frames that the model was trained on.")
@@ -56,18 +57,18 @@ def training_coverage(frames: Sequence[ase.Atoms], *, reference: ase.Atoms | Non
 
 
 class CoverageMonitor:
-    """Reports when a simulation leaves the ranges of the training data in its card, each kind of departure once.
+    """Warns once per cause when a simulation leaves the ranges of the training data given in the card.
 
-    A bond counts as outside when it is 5 % shorter or longer than any of the data, a force when it is 25 % larger.
+    Limits: bonds 5 % beyond the shortest and longest of the data, forces 25 % above the largest.
 
     Args:
         domain: of the model's card.
-        structures: as they start; their bonds are followed.
+        structures: initial structures; their bonds are monitored.
         model: where it has error estimates, structures that they flag as out of distribution are reported too.
 
     Attributes:
-        silent: there is nothing to compare with.
-        seen: message key → number of looks at which it held.
+        silent: True if the card has no ranges to compare with.
+        seen: key of a warning → number of checks at which it applied.
     """
 
     def __init__(self, domain: Domain, structures: Sequence[ase.Atoms], *, model: Model | None = None) -> None:
@@ -81,13 +82,13 @@ class CoverageMonitor:
         self.seen: dict[str, int] = {}
 
     def unknown_kinds(self) -> list[str]:
-        """Kinds of bonds that the structures have and the data had not."""
+        """Kinds of bonds in the structures that do not occur in the training data."""
         if not self._spans:
             return []
         return sorted({kind for bonds in self._bonds for kind in bonds.kinds} - set(self._spans))
 
     def look(self, dynamics: Dynamics) -> list[str]:
-        """New warnings about the present step."""
+        """New warnings for the current step."""
         new = []
         for key, message in [*self._lengths(dynamics), *self._forces(dynamics), *self._flags(dynamics)]:
             if key not in self.seen:
@@ -128,7 +129,7 @@ class CoverageMonitor:
         sound = [atoms for atoms, failed in zip(dynamics.atoms(), dynamics.failed.tolist()) if not failed]
         predictions = predict(self._flagged_by, sound, uncertainty=True, on_error="keep") if sound else []
         flagged = [reason for p in predictions if isinstance(p, dict) for reason in p["outside"] or ()]
-        # One key for all reasons: they differ in every step.
+        # One key for all reasons: their text differs in every step.
         return [("unlike the training data", f"unlike the training data: {flagged[0]}")] if flagged else []
 
 

@@ -30,7 +30,7 @@ def energy_drift(
     compile: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Total energy along velocity-Verlet dynamics, after Langevin dynamics has brought the structure to temperature.
+    """Drift of the total energy in NVE (velocity Verlet) after NVT equilibration (Langevin).
 
     Args:
         temperature: K. picoseconds: of NVE. timestep: fs. equilibrate: ps of NVT before it. every: steps between
@@ -39,10 +39,9 @@ def energy_drift(
         progress: called with steps done and all.
 
     Returns:
-        Plain data: ``drift_meV_per_atom``, the slope of a straight line through the energy times the length of the
-        run; ``largest_deviation_meV_per_atom`` from the first energy; ``fluctuation_meV_per_atom``, rms about the
-        line; ``mean_temperature_K``; ``ms_per_step`` by the clock and ``cpu_ms_per_step`` of processor
-        time on this machine.
+        Plain data: ``drift_meV_per_atom``, slope of a linear fit to the energy times the length of the run;
+        ``largest_deviation_meV_per_atom`` from the first energy; ``fluctuation_meV_per_atom``, rms about the line;
+        ``mean_temperature_K``; ``ms_per_step`` by the clock and ``cpu_ms_per_step`` of processor time on this machine.
     """
     warm, steps = round(1000 * equilibrate / timestep), round(1000 * picoseconds / timestep)
     copies: list[ase.Atoms] = [atoms] * seeds

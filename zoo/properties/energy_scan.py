@@ -30,15 +30,15 @@ _MAX_ATOMS = 2000
 
 @dataclass(frozen=True)
 class Curve:
-    """Energies along one motion that leaves both sides of a bond rigid.
+    """Energies along the stretch of, or the rotation about, one bond; both sides of the bond stay rigid.
 
     Attributes:
         kind: ``"C-H"`` and the like.
-        atoms: first and second; numbers in the structure.
+        atoms: indices of the two atoms of the bond.
         length: Å, of the relaxed bond.
-        at: (K,) ascending; lengths in units of ``length``, or degrees. One of them is where the relaxed structure is.
-        energy: (K,) eV above the relaxed structure; NaN where two nuclei coincide or the model gives nothing finite.
-        origin: place of the relaxed structure in ``at``.
+        at: (K,) ascending; lengths in units of ``length``, or degrees. The relaxed structure is one of them.
+        energy: (K,) eV above the relaxed structure; NaN where two nuclei coincide or the model's energy is not finite.
+        origin: index of the relaxed structure in ``at``.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Curve:
     origin: int
 
     def rises(self) -> tuple[float, float]:
-        """From where to where the energy rises at every step away from the relaxed structure."""
+        """Range of ``at`` around the relaxed structure in which the energy rises monotonically away from it."""
         up = np.diff(self.energy) > 0
         down = np.diff(self.energy) < 0
         low = high = self.origin
@@ -61,24 +61,24 @@ class Curve:
 
     @property
     def highest(self) -> float:
-        """eV, of the finite ones."""
+        """Largest finite energy, eV."""
         return float(np.nanmax(self.energy))
 
     @property
     def lowest(self) -> float:
-        """eV, of the finite ones; 0 where nothing is below the relaxed structure."""
+        """Smallest finite energy, eV; 0 if none is below the relaxed structure."""
         return float(np.nanmin(self.energy))
 
 
 @dataclass(frozen=True)
 class Scan:
-    """Energies of a molecule along the stretches of and rotations about its bonds.
+    """Energies of a molecule along the stretch of and the rotation about each of its bonds.
 
     Attributes:
         structure: relaxed with the model.
-        bonds: one curve a bond, in units of its relaxed length.
-        turns: one curve a bond about which something turns, in degrees.
-        in_rings: number of bonds in rings, which were left out.
+        bonds: one curve per bond, in units of its relaxed length.
+        turns: one curve per rotatable bond, in degrees.
+        in_rings: number of bonds in rings, which are skipped.
     """
 
     structure: ase.Atoms
@@ -93,7 +93,7 @@ class Scan:
             ``bonds``, for each kind the worst of its bonds: between which lengths (in units of the relaxed one) the
             energy ``rises`` at every step away from the minimum, which were ``scanned``, the ``highest_eV`` and
             ``lowest_eV`` above the relaxed energy, where the lowest is and whether it is a ``hole``; ``turns``, the
-            same for each bond, in degrees; ``in_rings``; ``not_finite``, energies that were none.
+            same for each bond, in degrees; ``in_rings``; ``not_finite``, number of energies that were not finite.
         """
         kinds = sorted({curve.kind for curve in self.bonds})
         return {
@@ -119,13 +119,14 @@ def scan(
 ) -> Scan:
     """Energies along the stretch of and the rotation about every bond that is in no ring, from the relaxed structure.
 
-    The lighter side of the bond moves as a rigid body. A stretch ends where an atom of one side is nearer to one of the
-    other side, in sums of their covalent radii, than the bond has become long: a proton that has come over to another
-    oxygen rightly falls. Turned about is each bond whose two atoms both have further neighbours, double bonds too.
+    The lighter side of the bond moves as a rigid body. A stretch ends when another pair of atoms across the bond is
+    closer, in sums of covalent radii, than the two atoms of the bond: the energy may then fall for a physical reason,
+    such as proton transfer. Rotations are scanned for every bond whose two atoms both have further neighbours, double
+    bonds too.
 
     Args:
         shortest, longest, step: lengths, in units of the relaxed one.
-        degrees: step of a turn.
+        degrees: step of a rotation.
         progress: called with structures done and all.
 
     Raises:
@@ -208,7 +209,7 @@ def _turned(atoms: ase.Atoms, pair: tuple[int, int], kind: str, side: np.ndarray
 
 def _energies(model: Model, start: ase.Atoms, plans: Sequence[np.ndarray],
               progress: Callable[[int, int], None] | None) -> list[np.ndarray]:
-    """eV above the relaxed structure, for each of many stacks of positions."""
+    """Energies in eV above the relaxed structure, for several arrays of positions (K, N, 3)."""
     potential = Potential(model, skin=0.0)
     zero = float(potential.energy(batch_of(model, [start]))[0])
     if not np.isfinite(zero):

@@ -36,20 +36,21 @@ _PATH_POINTS = 200
 class Phonons:
     """Force constants of a crystal, and the frequencies they give at any wave vector.
 
-    Frequencies are exact at wave vectors that fit into the supercell, and interpolated between these as well as
-    constants vanish over half the supercell. A pair of atoms whose nearest images are several (at the boundary of the
-    Wigner–Seitz cell of the supercell) has its constant shared evenly among them, without which bands between the
-    exact points would lack the symmetry of the crystal (Parlinski, Li & Kawazoe 1997).
+    Frequencies are exact at wave vectors commensurate with the supercell. Between these they are interpolated; the
+    error is small if force constants decay to zero within half the supercell. If a pair of atoms has several nearest
+    images (on the boundary of the supercell's Wigner–Seitz cell), its force constant is divided equally among them, so
+    that the interpolated bands have the symmetry of the crystal (Parlinski, Li & Kawazoe 1997).
 
     Attributes:
-        atoms: the cell whose phonons these are, n atoms.
+        atoms: the primitive cell, n atoms.
         supercell: repetitions.
         first, second: (P,) atoms i and j of the cell, for each pair and each of its nearest images.
         vectors: (P, 3) Å, from i to that image of j.
-        constants: (P, 3, 3) eV/Å², ∂²E/∂r_i∂r_j, the shares; those of an atom add up to zero (acoustic sum rule).
-        residue: eV/Å², by how much the sum rule was missed before it was imposed on the atom's own constant.
-        edge: eV/Å², norm of the largest constant between atoms as far apart as half the shortest period of the
-            supercell, or further: what the interpolation leaves out is of this size.
+        constants: (P, 3, 3) eV/Å², ∂²E/∂r_i∂r_j, divided among nearest images; they sum to zero for each atom (acoustic
+            sum rule).
+        residue: eV/Å², violation of the acoustic sum rule before it was imposed by correcting Φ_ii.
+        edge: eV/Å², largest norm of a force constant at distances of half the shortest supercell period or more: an
+            estimate of the truncation error of the interpolation.
     """
 
     atoms: ase.Atoms
@@ -63,7 +64,7 @@ class Phonons:
 
     @classmethod
     def of(cls, model: Model, atoms: ase.Atoms, supercell: Sequence[int]) -> Phonons:
-        """Force constants at the positions and cell given: 3n backward passes through the supercell.
+        """Compute the force constants of a structure as it is (not relaxed): 3n backward passes through the supercell.
 
         Raises:
             StructureError: not a crystal, or what the model cannot take.
@@ -75,7 +76,7 @@ class Phonons:
         bare = atoms.copy()
         bare.set_constraint()
         large, n = bare * repeats, len(atoms)
-        # Copies come cell after cell: row block i and column block j + n·c.
+        # The supercell lists all atoms of one cell after the other: columns of atom j in cell c start at 3 (j + n·c).
         blocks = hessian_rows(model, large, n).reshape(n, 3, len(large), 3).transpose(0, 2, 1, 3)
         residue = blocks.sum(1)
         blocks[np.arange(n), np.arange(n)] -= residue
@@ -105,17 +106,17 @@ class Phonons:
         return np.sign(squared) * np.sqrt(abs(squared)) * _THZ
 
     def fits(self, q: Sequence[float] | np.ndarray) -> bool:
-        """Whether a wave vector is one of those that are exact."""
+        """Whether a wave vector is commensurate with the supercell."""
         turns = np.asarray(q) * self.supercell
         return bool(abs(turns - turns.round()).max() < 1e-6)
 
     def grid(self) -> np.ndarray:
-        """(Q, 3) all wave vectors that are exact."""
+        """(Q, 3) all wave vectors commensurate with the supercell."""
         axes = [np.arange(n) / n for n in self.supercell]
         return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
 
     def path(self) -> BandPath:
-        """Through the special points of the lattice as ASE knows them (Setyawan & Curtarolo 2010)."""
+        """ASE's band path through the special points of the lattice (Setyawan & Curtarolo 2010)."""
         return self.atoms.cell.bandpath(npoints=_PATH_POINTS, eps=1e-3)
 
     def report(self) -> dict[str, Any]:
@@ -124,7 +125,7 @@ class Phonons:
         Returns:
             Settings; ``points``, for each special point of the path its wave vector ``q`` and its frequencies ``THz``
             and ``per_cm``, ascending; ``highest_THz`` and ``lowest_THz`` on the path and at all exact wave vectors;
-            ``imaginary``, how many frequencies there are. Imaginary frequencies are negative.
+            ``imaginary``, number of imaginary frequencies there. Imaginary frequencies are given as negative numbers.
         """
         path = self.path()
         all_of_it = self.frequencies(np.concatenate([path.kpts, self.grid()]))
@@ -145,18 +146,18 @@ class Phonons:
 
 
 def phonons(model: Model, atoms: ase.Atoms, *, supercell: Sequence[int] | None = None, relax: bool = True) -> Phonons:
-    """Phonons of a crystal at its minimum of the energy.
+    """Phonons of a crystal, relaxed first by default.
 
     Args:
-        model: in float64, unless noise of 0.05 THz does not matter.
+        model: in float64; a float32 model adds noise of about 0.05 THz.
         atoms: any cell of the crystal; its primitive cell is taken.
-        supercell: repetitions of the primitive cell. If absent, the least even ones with 16 Å between opposite faces:
-            even, so that the zone boundaries of the lattice are among the exact wave vectors.
-        relax: positions and cell first.
+        supercell: repetitions of the primitive cell. If absent, the smallest even numbers with at least 16 Å between
+            opposite faces; with even numbers, zone-boundary points are exact.
+        relax: whether to relax positions and cell first.
 
     Raises:
         StructureError: not a crystal, what the model cannot take, or a relaxation that does not converge.
-        ZooError: the model has no energy, or the supercell is none.
+        ZooError: the model has no energy, or an invalid supercell.
     """
     if not atoms.pbc.all():
         raise StructureError("phonons need a structure that is periodic in three dimensions. "
@@ -177,16 +178,16 @@ def phonons(model: Model, atoms: ase.Atoms, *, supercell: Sequence[int] | None =
 
 
 def displaced(model: Model, known: Phonons, points: Any, *, delta: float = 0.01) -> np.ndarray:
-    """(Q, 3n) THz by finite displacement instead: ASE's ``Phonons`` with ``model.calculator()``, the same supercell.
+    """(Q, 3n) THz by finite displacements in the same supercell, with ASE's ``Phonons`` and ``model.calculator()``.
 
     Args:
         points: (Q, 3), wave vectors that fit into the supercell; elsewhere ASE interpolates in another way.
-        delta: Å, how far atoms are moved.
+        delta: displacement, Å.
     """
     from ase.phonons import Phonons as Finite
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of imaginary frequencies, which are there for all to see
+        warnings.simplefilter("ignore")  # about imaginary frequencies, which the result shows
         finite = Finite(known.atoms, model.calculator(), supercell=known.supercell, delta=delta, name=f"{folder}/ase")
         finite.run()
         finite.read(acoustic=True)
@@ -195,7 +196,7 @@ def displaced(model: Model, known: Phonons, points: Any, *, delta: float = 0.01)
 
 
 def _nearest_images(large: ase.Atoms, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each of the first n atoms and every atom, all images at the least distance.
+    """All nearest images of every atom of the supercell, as seen from each of the first n atoms.
 
     Returns:
         atom i (P,), atom of the supercell (P,), vector between them (P, 3), 1 / number of images (P,).
@@ -218,12 +219,12 @@ def _heights(atoms: ase.Atoms) -> np.ndarray:
 
 
 def _shortest_vector(atoms: ase.Atoms) -> float:
-    """Å, the shortest period; half of it is the least distance from the middle of a Wigner–Seitz cell to a face."""
+    """Length of the shortest lattice vector, Å; half of it is the inradius of the Wigner–Seitz cell."""
     return float(np.linalg.norm(minkowski_reduce(np.asarray(atoms.cell))[0], axis=1).min())
 
 
 def _labels(path: BandPath) -> list[str]:
-    """Special points of a path in its order, each once."""
+    """Names of the special points of a path, in order, without repeats."""
     from ase.dft.kpoints import parse_path_string
 
     return list(dict.fromkeys(label for part in parse_path_string(path.path) for label in part))

@@ -1,4 +1,4 @@
-"""Second derivatives of the energy, exactly, and the vibrations they give."""
+"""The Hessian by automatic differentiation, and harmonic vibrations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["hessian", "hessian_rows", "vibrations"]
 
 
 def hessian(model: Model, atoms: ase.Atoms) -> np.ndarray:
-    """∂²E/∂r∂r (3N, 3N) in eV/Å², symmetric, by automatic differentiation: no displacement to choose.
+    """Hessian ∂²E/∂r∂r (3N, 3N) in eV/Å², symmetric, by automatic differentiation instead of finite displacements.
 
     Raises:
         StructureError: what the model cannot take.
@@ -25,7 +25,7 @@ def hessian(model: Model, atoms: ase.Atoms) -> np.ndarray:
 
 
 def hessian_rows(model: Model, atoms: ase.Atoms, count: int) -> np.ndarray:
-    """The rows of :func:`hessian` of the first ``count`` atoms, (3 count, 3N) in eV/Å²: one backward pass a row.
+    """The rows of :func:`hessian` of the first ``count`` atoms, (3 count, 3N) in eV/Å²: one backward pass per row.
 
     Raises:
         StructureError: what the model cannot take.

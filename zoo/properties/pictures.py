@@ -10,7 +10,7 @@ from zoo.properties.lattice_dynamics import Phonons
 
 __all__ = ["draw_bands", "draw_scan"]
 
-_SHOWN = (-100.0, 1000.0)  # eV; where a network is far outside of what it knows, energies may be anything
+_SHOWN = (-100.0, 1000.0)  # eV; far outside the training data, energies may be arbitrarily large
 
 
 def draw_bands(phonons: Phonons, picture: Path, *, title: str = "") -> Path:

@@ -1,4 +1,4 @@
-"""The smallest cell of a crystal."""
+"""The primitive cell of a crystal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["primitive_cell"]
 
 
 def primitive_cell(atoms: ase.Atoms, *, tolerance: float = 1e-3) -> ase.Atoms:
-    """A copy in the smallest cell whose repetition gives the crystal; the cell as it is where there is no smaller.
+    """A copy of the crystal in its primitive cell; unchanged if its cell is primitive already.
 
-    The lattice is that of all translations which bring every atom onto one of its kind (element, mass, charge and spin
-    given by atom), its basis the three shortest independent vectors: in three dimensions these always are one.
+    The lattice is that of all translations that map every atom onto an equivalent one (same element, mass, and per-atom
+    charge and spin). Its basis are the three shortest independent vectors, which form a basis in three dimensions.
 
     Args:
         atoms: periodic in three dimensions.
-        tolerance: Å, how far an atom may be from the one it is brought onto.
+        tolerance: Å, how far a translated atom may be from the one it is mapped onto.
     """
     translations = _translations(atoms, tolerance)
     if len(translations) == 1:
@@ -29,12 +29,12 @@ def primitive_cell(atoms: ase.Atoms, *, tolerance: float = 1e-3) -> ase.Atoms:
     basis = _shortest(vectors[np.argsort(np.linalg.norm(vectors, axis=1).round(6), kind="stable")], tolerance)
     kept: list[int] = []
     for i in range(len(atoms)):
-        # Atoms of another kind are never a translation apart, or there would be two in one place.
+        # Elements need no check: two different atoms cannot be a lattice translation apart.
         apart = _wrapped(atoms.positions[i] - atoms.positions[kept], basis)
         if not (np.linalg.norm(apart, axis=1) < 2 * tolerance).any():
             kept.append(i)
     if len(kept) * len(translations) != len(atoms):
-        return atoms.copy()  # the tolerance blurs which atoms are the same: no cell is better than a wrong one
+        return atoms.copy()  # equivalence is ambiguous within the tolerance: keep the given cell
     small = atoms[kept]
     small.set_constraint()
     small.set_cell(basis)
@@ -42,7 +42,7 @@ def primitive_cell(atoms: ase.Atoms, *, tolerance: float = 1e-3) -> ase.Atoms:
 
 
 def _translations(atoms: ase.Atoms, tolerance: float) -> np.ndarray:
-    """(m, 3) Å, the zero among them."""
+    """(m, 3) Å: all translations that map the crystal onto itself, zero included."""
     cell, positions = np.asarray(atoms.cell), atoms.positions
     kinds = _kinds(atoms)
     rarest = np.flatnonzero(kinds == np.bincount(kinds).argmin())
@@ -62,13 +62,13 @@ def _kinds(atoms: ase.Atoms) -> np.ndarray:
 
 
 def _wrapped(vectors: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Vectors (…, 3) less the nearest lattice vector in fractional coordinates."""
+    """Vectors (…, 3) wrapped to fractional coordinates within ±½."""
     fractional = vectors @ np.linalg.inv(cell)
     return (fractional - fractional.round()) @ cell
 
 
 def _shortest(vectors: np.ndarray, tolerance: float) -> np.ndarray:
-    """(3, 3) the first three independent ones, right-handed."""
+    """(3, 3): the three shortest independent vectors, right-handed."""
     basis: list[np.ndarray] = []
     for vector in vectors:
         spanned = np.array([*basis, vector])

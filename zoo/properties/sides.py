@@ -1,4 +1,4 @@
-"""The two sides of a bond: what moves with one end of it, and whether anything turns about it."""
+"""The two sides of a bond: the atoms that move with one end, and whether the bond is rotatable."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 __all__ = ["lighter_side", "turns_about"]
 
-_STRAIGHT = 5.0  # degrees: nothing turns about a bond whose neighbours lie on its axis
+_STRAIGHT = 5.0  # degrees from the bond axis, within which a neighbour does not define a rotation
 
 
 def lighter_side(atoms: ase.Atoms, pairs: Sequence[tuple[int, int]], bond: tuple[int, int]) -> np.ndarray | None:
-    """(N,) bool: the atoms that move with one end of the bond; None if the bond is in a ring."""
+    """(N,) bool: the atoms on the lighter side of the bond; None if the bond is in a ring."""
     sides = []
     for start in bond:
         reached, new = {start}, [start]
@@ -33,7 +33,7 @@ def lighter_side(atoms: ase.Atoms, pairs: Sequence[tuple[int, int]], bond: tuple
 
 
 def turns_about(atoms: ase.Atoms, pairs: Sequence[tuple[int, int]], bond: tuple[int, int]) -> bool:
-    """Whether both ends have a neighbour off the axis."""
+    """Whether the bond is rotatable: both ends have a neighbour off the bond axis."""
     axis = atoms.positions[bond[1]] - atoms.positions[bond[0]]
     for end in bond:
         others = [a if b == end else b for a, b in pairs if end in (a, b) and {a, b} != {*bond}]

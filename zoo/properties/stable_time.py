@@ -36,14 +36,14 @@ def stability(
     compile: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Langevin dynamics from many seeds at several temperatures, all in one batch: how many keep their bonds.
+    """Langevin dynamics with many seeds at several temperatures in one batch: fraction of runs that keep their bonds.
 
-    The structure is relaxed with the model first; its bonds there are the equilibrium. A run has failed when a bond
-    is longer than twice or shorter than half its equilibrium length (looked at every 10 fs; a hydrogen may change
-    its partner for another of the same element), or when forces are not finite.
+    The structure is relaxed with the model first, which defines equilibrium bond lengths. A run has failed if a bond is
+    longer than twice or shorter than half its equilibrium length (checked every 10 fs; a hydrogen may move to another
+    atom of the same element), or if forces are not finite.
 
     Args:
-        atoms: where all runs start.
+        atoms: initial structure of all runs.
         temperatures: K. seeds: runs at each. picoseconds: length of a run. timestep: fs. friction: 1/fs.
         data: frames of the same molecule, atoms in the same order; their bond lengths are compared with those of the
             surviving runs at each temperature, the first tenth left out.
@@ -86,7 +86,7 @@ def stability(
 
 def _follow(dynamics: Dynamics, bonds: Bonds, steps: int, every: int, progress: Callable[[int, int], None] | None
             ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bond lengths (R, T, M), temperatures (R, T), and how many records each run was sound for (R,)."""
+    """Bond lengths (R, T, M), temperatures (R, T), and number of records before each run failed (R,)."""
     count = dynamics.graph.num_graphs
     bonds = bonds.to(dynamics.graph.device)
     lengths, temperatures, sound = [], [], torch.zeros(count, dtype=torch.long, device=dynamics.graph.device)
@@ -95,7 +95,7 @@ def _follow(dynamics: Dynamics, bonds: Bonds, steps: int, every: int, progress: 
         now = bonds.lengths(dynamics.pos.reshape(count, -1, 3))
         ratio = now / bonds.equilibrium
         kept = ((ratio < _TOO_LONG) & (ratio > _TOO_SHORT)).all(1)
-        # What is broken stands still from here on: it may not slow the others down by odd geometries.
+        # A failed run is frozen: dense fragments would make the batch slow.
         dynamics.failed = dynamics.failed | ~kept
         sound += ~dynamics.failed
         lengths.append(now.cpu())
@@ -127,7 +127,7 @@ def _summary(bonds: Bonds, known: dict[str, np.ndarray], lengths: np.ndarray, te
 
 
 def _what_ended(bonds: Bonds, lengths: np.ndarray) -> str:
-    """Of the first record that was not sound: the kind of the bond farthest from its length, or ``"forces"``."""
+    """Cause of failure in the first failed record: kind of the most distorted bond, or ``"forces"``."""
     ratio = lengths / bonds.equilibrium.cpu().numpy()
     worst = int(np.abs(np.log(ratio)).argmax())
     return bonds.kinds[worst] if not _TOO_SHORT < ratio[worst] < _TOO_LONG else "forces"

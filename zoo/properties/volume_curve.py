@@ -20,13 +20,13 @@ _ROUNDS = 10
 
 
 def equation_of_state(model: Model, atoms: ase.Atoms, *, strain: float = 0.03, points: int = 11) -> dict[str, Any]:
-    """Birch–Murnaghan fit to the energies of the crystal at volumes about its minimum, all in one batch.
+    """Birch–Murnaghan fit to energies at volumes around the minimum, computed in one batch.
 
-    The cell is scaled evenly and fractional coordinates are kept, which is right where symmetry fixes both, as in the
-    diamond, rock-salt and close-packed structures. Volumes are centred anew until the minimum lies in their middle.
+    The cell is scaled isotropically at fixed fractional coordinates, which is valid if symmetry fixes both, as in the
+    diamond, rock-salt and close-packed structures. The range of volumes is shifted until the minimum is in its middle.
 
     Args:
-        strain: largest relative change of a length. points: volumes.
+        strain: largest relative change of the lattice constant. points: number of volumes.
 
     Returns:
         Plain data: ``lattice_A`` (lengths of the three lattice vectors of this cell), ``volume_A3_per_atom``,
