@@ -1,4 +1,4 @@
-"""The zoo's own collection: its registry of trained models and its data sets. The families are plugins of their own."""
+"""The bundled collection: registry of trained models and data sets. Each architecture is a plugin of its own."""
 
 from __future__ import annotations
 

@@ -84,13 +84,13 @@ class DimeNetPlusPlus(nn.Module):
 
 
 class _Angular:
-    """What all interaction blocks share: pairs of edges at an atom, angular and radial bases."""
+    """Shared by all interaction blocks: pairs of edges at each atom, angular and radial bases."""
 
     def __init__(self, model: DimeNetPlusPlus, graph: Graph) -> None:
         near = neighbor_tables(graph, cutoff=model.cutoff_triplets)
         self.edge = near.edge
         self.all_edges = near.edge.shape[0] == graph.num_edges
-        # The message to i leaves j through the reverse of the edge that stands in j's table.
+        # j's table holds i→j; its message goes to the reverse edge j→i.
         slot = torch.empty_like(graph.source).index_copy_(0, near.edge, near.slot)
         self.slot_of_reverse = slot.index_select(0, reverse_edges(graph).index_select(0, near.edge))
         distance = graph.edge_len.index_select(0, near.edge)
@@ -111,7 +111,7 @@ class _Angular:
     def exchange(self, x: Tensor, weight: Tensor) -> Tensor:
         """Σ_k over neighbours: x (E', C) by edge k→j, weight (C, L, R) → (E', C) by edge j→i."""
         channels, degrees, radials = weight.shape
-        # EdgeBlock-diagonal in l: a few times the multiplications, but one product in the layout the next one needs.
+        # Block-diagonal in l: more multiplications, but a single product, in the memory layout of the next one.
         eye = torch.eye(degrees, dtype=x.dtype, device=x.device)
         filters = torch.einsum("clr,lm->lrmc", weight, eye).reshape(degrees * radials, degrees * channels)
 

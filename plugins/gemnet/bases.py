@@ -21,7 +21,7 @@ class Messages:
     """The edges that carry messages: all of the graph's, or those within the embedding cut-off."""
 
     def __init__(self, graph: Graph, cutoff: float) -> None:
-        # Messages beyond the cut-off would change nothing: where their number must not be looked at, they stay.
+        # Messages beyond the cut-off are zero. In recorded graphs, where their number must not be read, they stay.
         edge = None if is_recorded() else torch.nonzero(graph.edge_len < cutoff).flatten()
         self.num_atoms = graph.num_nodes
         self.num_edges = graph.num_edges if edge is None else edge.shape[0]
@@ -37,14 +37,14 @@ class Messages:
             self.distance = gather(graph.edge_len, edge)
 
     def place(self, edge: Tensor) -> Tensor | None:
-        """Rows of messages for some edges of the graph; ``None`` if these are all messages."""
+        """Indices of the messages of some edges of the graph; ``None`` if these are all messages."""
         if edge.shape[0] == self.num_edges:
             return None
         return edge if self._place is None else self._place[edge]
 
 
 class Circuit:
-    """One angular interaction, ready for the blocks: geometry, projected bases, and which messages take part."""
+    """Inputs of one angular interaction for all blocks: geometry, projected bases, and the edges that take part."""
 
     def __init__(self, geometry: Angles | Torsions, graph: Graph, messages: Messages) -> None:
         self.geometry = geometry
@@ -116,7 +116,7 @@ class TripletBasis(nn.Module):
 
 
 def _reach(messages: Messages, graph: Graph, basis: nn.Module) -> float | None:
-    """No cut-off where every edge is a message: no selection is needed."""
+    """The cut-off of a selection of edges; None if it includes every edge."""
     return None if messages.all else basis.circular_radial.envelope.cutoff
 
 

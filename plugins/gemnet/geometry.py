@@ -54,9 +54,9 @@ class Angles:
 class Torsions:
     """Sums over b and d of Y_lm(φ_cab, θ_cabd) x_abd for every edge c→a, without a row per quadruplet.
 
-    In a frame around the axis b→a the harmonic with cos m(θ_c − θ_d) is a sum of products of a part that knows c and
-    one that knows d (addition theorem of the cosine). So the sum over d is taken first, once per axis, and the sum over
-    b after it: the cost is that of triplets. The terms with d = c, which the paper leaves out, are subtracted.
+    In a frame around the axis b→a the harmonic with cos m(θ_c − θ_d) is a sum of products of a factor that depends on c
+    and one that depends on d (addition theorem of the cosine). So the sum over d is taken first, once per axis, and the
+    sum over b after it: the cost is that of triplets. The terms with d = c, which the paper leaves out, are subtracted.
     """
 
     def __init__(self, graph: Graph, cutoff: float, cutoff_interaction: float, num_spherical: int) -> None:
@@ -187,7 +187,7 @@ def _frames(graph: Graph, edge: Tensor) -> Tensor:
     Branchless construction of Duff et al. 2017, JCGT 6(1). The result never depends on the choice of e₁.
     """
     reverse = gather(reverse_edges(graph), edge)
-    # Literally the same vector for both directions, or rounding could give them different frames.
+    # The same vector for both directions bit for bit; rounding could otherwise give them different frames.
     x, y, z = _unit(graph, torch.minimum(edge, reverse)).unbind(1)
     sign = torch.where(z < 0, -1.0, 1.0).to(z.dtype)
     a = -1.0 / (sign + z)

@@ -81,7 +81,7 @@ class Convolution(ExactConstants, FusedOperation):
             num_nodes, channels = features[path.source].shape[0], x.shape[2]
             y = neighbors.harmonics[:, path.l**2 : (path.l + 1) ** 2]
             matrix = self._buffers[f"c{path.source.l}{path.l}{path.target.l}"].unflatten(1, (y.shape[1], -1))
-            # Not einsum of three: it would look at the number of edges for the best order, and a graph compiler fix it.
+            # Not one einsum of three: its order of products depends on the number of edges, which a compiler would fix.
             coupled = (y @ matrix.transpose(0, 1).flatten(1)).unflatten(1, (-1, x.shape[1]))
             message = coupled @ x * weights[:, None, column : column + channels]
             column += channels

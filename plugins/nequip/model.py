@@ -36,7 +36,7 @@ class NequIP(nn.Module):
         num_features: channels of every irrep, or one number per degree.
         output_lmax: degrees kept after the last layer; the paper keeps scalars (0). 1 adds vectors, for dipoles.
         output_parity: keep both parities of these degrees. Pseudoscalars (0o), which change sign under a reflection,
-            are what tells a chiral molecule from its mirror image.
+            distinguish a chiral molecule from its mirror image.
         num_bessel, trainable_bessel: radial basis sin(nπd/c)·2/(cd).
         radial_gain: constant factor of that basis. With the paper's 1 the messages of a new model are a tenth of the
             unit scale that its normalisations assume, and vectors fade layer by layer; 6 keeps them for molecules at
@@ -132,7 +132,7 @@ class NequIP(nn.Module):
 
     def _types(self, z: Tensor) -> Tensor:
         types = self.type_of.index_select(0, z)
-        # Checked on the CPU only, where looking costs nothing; Model compares with the card's elements everywhere.
+        # Checked on the CPU only, where it needs no synchronisation; Model checks the card's elements on all devices.
         if not is_traced() and z.device.type == "cpu" and bool((types < 0).any()):
             unknown = sorted(set(z[types < 0].tolist()))
             raise ZooError(f"atomic numbers {unknown} are not among this model's elements {self.elements}. "
@@ -158,7 +158,7 @@ class NequIP(nn.Module):
 
 
 class _Slots(NamedTuple):
-    """Where the layers find things: all but ``order`` (N,) and ``blocks`` by slot, see :func:`.neighbors.arrange`."""
+    """Index lists of the layers, by slot except ``order`` (N,) and ``blocks``, see :func:`.neighbors.arrange`."""
 
     order: Tensor
     atom: Tensor
@@ -179,7 +179,7 @@ def _slots(graph: Graph, pair: Tensor, floats_per_slot: int) -> _Slots:
 def _pairs(graph: Graph) -> tuple[Tensor | None, Tensor]:
     """One edge of each pair of opposite ones (P,), and each edge's pair (E,); in a directed graph, every edge."""
     edges = torch.arange(graph.num_edges, device=graph.z.device)
-    if is_traced():  # how many pairs there are is in the data
+    if is_traced():  # the number of pairs depends on the data
         return None, edges
     try:
         reverse = reverse_edges(graph)

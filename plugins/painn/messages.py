@@ -89,7 +89,7 @@ class MessageSums(Recomputed):
         return out
 
     def gradients(self, wanted: tuple[bool, ...], grad: Tensor, *x: Tensor) -> tuple[Tensor | None, ...]:
-        """Over the edges that leave an atom: what it sends times the gradients of its neighbours."""
+        """Gradients by atom j, over its outgoing edges: its message times the output gradients of its neighbours."""
         basis, direction, phi, rest = x
         C, adjacency, with_vectors = self.channels, self.pairs.outgoing, rest.shape[1] > phi.shape[1]
         grad = grad.contiguous()

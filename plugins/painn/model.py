@@ -28,8 +28,8 @@ class PaiNN(nn.Module):
         activation: name of the non-linearity of every block.
         num_elements: rows of the embedding; atomic numbers are below it.
         epsilon: ε in ‖Vv‖ = √(Σ (Vv)² + ε), which keeps gradients finite at v = 0. Where symmetry makes v vanish, as on
-            the sites of diamond, second derivatives are of order ε^(−1/2): with the published 1e-8 a cusp, in which
-            phonons mean nothing; 0.1 for force fields of crystals.
+            the sites of diamond, second derivatives are of order ε^(−1/2): the published 1e-8 makes phonons meaningless
+            there; use about 0.1 for force fields of crystals.
 
     Raises:
         ZooError: unknown ``radial`` or ``activation``.
@@ -69,7 +69,7 @@ class PaiNN(nn.Module):
             basis = F.pad(basis, (0, -basis.shape[1] % 8))
 
         s = self.embedding(graph.z)
-        v: Tensor | None = None  # all zero: the first message block need not look at it
+        v: Tensor | None = None  # None stands for zero vectors in the first message block
         for message, update in zip(self.messages, self.updates):
             s, v = message(s, v, basis, edges)
             s, v = update(s, v)

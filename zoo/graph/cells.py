@@ -1,4 +1,4 @@
-"""Cells of periodic structures: read from ASE, and refused where they span no volume."""
+"""Cells of periodic structures: read from ASE, and rejected if they span no volume."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class Graph:
             edges_only: the value follows from the edges and the number of atoms alone, not from positions. It is then
                 shared by all copies of the graph with the same edges, as in the steps of a simulation.
         """
-        # What is computed while a graph is recorded belongs to that recording.
+        # Values computed while a graph is recorded are symbolic and must not be cached beyond the recording.
         known = self._topology if edges_only and not is_traced() else self._cache
         if key not in known:
             known[key] = make()
@@ -136,7 +136,7 @@ class Graph:
     # -- change ------------------------------------------------------------------------------------------------
 
     def replace(self, **changes: Any) -> Graph:
-        """A copy with some fields changed; indices that derive from these are made anew."""
+        """A copy with some fields changed; cached quantities derived from these are dropped."""
         topology = {} if _TOPOLOGY & changes.keys() else self._topology
         return replace(self, **changes, _cache={}, _topology=topology)
 

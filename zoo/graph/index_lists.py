@@ -15,7 +15,7 @@ __all__ = ["Quadruplets", "Triplets", "quadruplets", "triplets"]
 
 @dataclass(frozen=True, eq=False)
 class Triplets:
-    """T pairs of edges k→j→i with k ≠ i as an image.
+    """T pairs of edges k→j→i, where k and i are different periodic images or atoms.
 
     Attributes:
         edge_kj, edge_ji: (T,) int64, the two edges; sorted by ``edge_ji``.

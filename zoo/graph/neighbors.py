@@ -97,7 +97,7 @@ def _reverse_edges(graph: Graph) -> Tensor:
 
 
 def _reverse_edges_unchecked(graph: Graph) -> Tensor:
-    """The same where the data cannot be looked at, for shifts up to ±50: no edge is known to lack its reverse."""
+    """The same for recorded graphs, for shifts up to ±50: it cannot check whether every edge has a reverse."""
     n, span = graph.num_nodes, 101
     forward, backward = graph.target * n + graph.source, graph.source * n + graph.target
     if graph.edge_shift is not None:
@@ -130,7 +130,7 @@ def _molecule_pairs(graph: Graph, cutoff: float) -> Tensor:
 
 
 def _one_by_one(graph: Graph, cutoff: float, method: Method) -> tuple[Tensor, Tensor | None]:
-    """Structure by structure, for large or periodic ones."""
+    """Search one structure at a time, for large or periodic ones."""
     bounds = graph.ptr.tolist()
     indices, shifts = [], []
     for b, (lo, hi) in enumerate(pairwise(bounds)):

@@ -1,7 +1,7 @@
-"""Angles and torsions for graphs that are recorded: the data decide nothing but two sizes, the largest degrees.
+"""Tables of angles and torsions for recorded graphs: only their two widths, the largest degrees, depend on the data.
 
-Edges beyond a cut-off cannot be left out, since how many there are is in the data. They stay in the lists and own the
-last slot of their atom's table, which no edge uses: what they send is zero by its envelope, and so is what they read.
+Edges beyond a cut-off cannot be left out, since their number depends on the data. They stay in the lists and share the
+last slot of their atom's table, which is marked unused: their messages are zero because the envelope is zero there.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _tabulate(graph: Graph, cutoff: float | None) -> tuple[NeighborTables, Tenso
     column = torch.where(near > 0, _rank(target, near, degree), width - 1)
     slot = target * width + column
     edge = torch.arange(target.shape[0], device=target.device)
-    # Far edges of an atom share its last slot, where the sum of their numbers would be no edge: they add zero.
+    # Far edges of an atom share its last slot; they add zero there, since a sum of indices would be meaningless.
     row = target.new_zeros(num_atoms * width).index_add(0, slot, edge * near)
     used = target.new_zeros(num_atoms * width).index_add(0, slot, near) > 0
     table = NeighborTable(row=row.view(num_atoms, width), used=used.view(num_atoms, width))

@@ -1,8 +1,9 @@
 """The switch between fused operations and the plain ones that can be recorded as a graph.
 
-Fused forms work on blocks that fit the cache, share work between the two directions of an edge, and choose by looking
-at the data. A graph that is recorded once and run on other structures must do none of that. Code with such a form calls
-:func:`is_traced` and then uses plain, differentiable torch operations, whose sizes follow from those of the inputs.
+Fused forms work on blocks that fit the cache, share work between the two directions of an edge, and have data-dependent
+control flow. None of this is allowed in a graph that is recorded once and run on other structures. Code with such a
+form calls :func:`is_traced` and then uses plain, differentiable torch operations, whose sizes follow from those of the
+inputs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def is_traced() -> bool:
 
 
 def is_recorded() -> bool:
-    """Whether the data must not be looked at, inside :func:`traced` alone: ``torch.compile`` breaks its graph there."""
+    """Whether data-dependent control flow is forbidden: only in :func:`traced`; ``torch.compile`` breaks the graph."""
     return not torch.compiler.is_compiling() and _TRACED.get()
 
 

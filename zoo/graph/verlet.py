@@ -1,4 +1,4 @@
-"""A Verlet list: edges that reach a skin beyond the cut-off and so serve many steps of a simulation."""
+"""A Verlet list: edges up to cut-off + skin, reused for many steps of a simulation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["VerletList"]
 
 @dataclass
 class _Known:
-    """Where everything stood when the wide list was made."""
+    """Positions and cells at the last neighbour search, and its edges up to cut-off + skin."""
 
     pos: Tensor
     ptr: Tensor
@@ -23,8 +23,8 @@ class _Known:
     pbc: Tensor | None
     edge_index: Tensor | None
     edge_shift: Tensor | None
-    near: Tensor | None = None  # which of the edges were within the cut-off last
-    last: Graph | None = None  # a graph with these
+    near: Tensor | None = None  # which of the edges were within the cut-off in the last step
+    last: Graph | None = None  # the graph with these edges
 
 
 class VerletList:
@@ -37,7 +37,7 @@ class VerletList:
         skin: Å beyond the cut-off; 0 searches every time.
 
     Attributes:
-        searches: how often the wide list was made.
+        searches: number of neighbour searches.
     """
 
     def __init__(self, cutoff: float, skin: float = 0.5) -> None:
@@ -66,7 +66,7 @@ class VerletList:
             shift = None if known.edge_shift is None else known.edge_shift[near]
             last = graph.replace(pos=graph.pos.detach(), edge_index=known.edge_index[:, near], edge_shift=shift)
             known.near, known.last = near, last
-        # Mostly the edges of the step before, and then all that follows from them is there already.
+        # If the edges are those of the last step, reuse all quantities cached for them.
         return graph.with_edges_of(known.last)
 
     def _still_good(self, known: _Known, graph: Graph) -> bool:

@@ -1,4 +1,4 @@
-"""From structures to numbers: prediction, a potential for simulations, calculators for ASE and TorchSim.
+"""Applying a model to structures: prediction, a potential for simulations, calculators for ASE and TorchSim.
 
 Start with ``prediction.py`` (energies and other targets of many structures) and ``potential.py`` (energies and forces
 of one batch that moves).

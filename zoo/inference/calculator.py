@@ -27,7 +27,7 @@ _NEEDS_A_CHECK = {"numbers", "pbc", "inputs"}
 class ZooCalculator(Calculator):
     """Energy (eV), forces (eV/Å), stress (eV/Å³, ASE's sign) and energies per atom.
 
-    One calculator may serve many structures in turn; a copy or a pickle of it is a calculator of its own.
+    One calculator may be used for many structures in turn; copies and pickles are independent.
 
     Args:
         model: a model with an energy target.
@@ -52,7 +52,7 @@ class ZooCalculator(Calculator):
         if model.knows_crystals:
             self.implemented_properties.append("stress")
         super().__init__(**options)
-        # Gradients with respect to weights are never asked for here.
+        # No gradients with respect to weights are needed here.
         self.model = (model if dtype is None else exact_copy(model, dtype)).eval().requires_grad_(False)
         self._potential = Potential(self.model, skin=skin, compile=compile)
         self._inputs = () if model.card is None else tuple(model.card.inputs)
@@ -64,7 +64,7 @@ class ZooCalculator(Calculator):
         return self._potential.list.skin
 
     def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation; the model's further inputs are looked at too."""
+        """Changes since the last calculation, including those of the model's further inputs (charge, spin)."""
         changes = super().check_state(atoms, tol)
         if self.atoms is not None and not changes and self._read_inputs(atoms) != self._read_inputs(self.atoms):
             changes.append("inputs")
@@ -86,7 +86,7 @@ class ZooCalculator(Calculator):
         check_finite(self.results, "the structure")
 
     def _graph(self, atoms: ase.Atoms, changes: Any) -> Graph:
-        """The structure, checked in full when it is new and for what a step can break when it has only moved."""
+        """The structure as a graph; fully checked if it is new, and for coordinates only if atoms have merely moved."""
         if not self._checked or _NEEDS_A_CHECK & set(changes):
             self._checked = False
             check_structure(self.model, to_graphs(self.model, atoms)[1][0], "the structure")
@@ -98,7 +98,7 @@ class ZooCalculator(Calculator):
         return graph
 
     def _read_inputs(self, atoms: ase.Atoms) -> list[Any]:
-        """Charge, spin and whatever the card declares, comparable; ASE looks at none of these."""
+        """Charge, spin and the other inputs in the card, in comparable form; ASE does not check these for changes."""
         found = []
         for name in ("charge", "spin", *self._inputs):
             value = atoms.info.get(name, atoms.arrays.get(name))

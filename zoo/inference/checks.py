@@ -23,11 +23,11 @@ MIN_DISTANCE = 0.1
 _CLOSEST = 0.3
 """Share of the sum of two covalent radii; scans press bonds to 0.4 of their length, and nothing comes closer."""
 _RADII = torch.from_numpy(ase.data.covalent_radii)
-_NAMED = 5  # atoms that a message names
+_NAMED = 5  # largest number of atoms listed in a message
 
 
 def check_structure(model: Model, graph: Graph, name: str) -> None:
-    """Raise an error if a structure is outside of what a model was made for; the message names the atoms.
+    """Raise an error if a structure is outside the model's domain; the message names the atoms.
 
     Raises:
         StructureError: no atoms, a position or cell that is not finite, a missing input, a charge or spin that the

@@ -26,7 +26,7 @@ def to_graphs(model: Model, structures: Any) -> tuple[bool, list[Graph]]:
         Whether one structure was given (and not a list), and one float64 Graph on the CPU per structure.
 
     Raises:
-        StructureError: an object of another kind, or an input that the card declares is missing.
+        StructureError: an object of another type, or an input declared in the card is missing.
     """
     inputs = () if model.card is None else tuple(model.card.inputs)
     if isinstance(structures, (list, tuple)):
@@ -57,7 +57,7 @@ def _separate(graph: Graph) -> list[Graph]:
 
 
 def _with_undeclared(graph: Graph, holder: Any, inputs: Sequence[str]) -> Graph:
-    """The graph with a charge or spin that the model does not read, which :func:`check_structure` then refuses."""
+    """The graph with a charge or spin that the model does not read, so that :func:`check_structure` rejects it."""
     for name in ("charge", "spin"):
         if name not in inputs and name in holder and np.size(holder[name]) == graph.num_graphs:
             value = torch.as_tensor(np.asarray(holder[name], dtype=np.float64).reshape(-1)).to(graph.pos)

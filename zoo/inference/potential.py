@@ -31,7 +31,7 @@ class PotentialResult:
 
 
 class Potential:
-    """A model's energies and forces for one batch after another, with a Verlet list in between.
+    """Energies and forces of a model for a sequence of batches; neighbours come from a Verlet list.
 
     Args:
         model: has an energy target.
@@ -53,7 +53,7 @@ class Potential:
         self.list = VerletList(cutoff, skin)
         self._energy = model.energy_target
         self._to_ev = factor(model.units[self._energy], "eV")
-        self._parameters = list(model.parameters())  # to collect them takes 0.07 ms, of a step of 5
+        self._parameters = list(model.parameters())  # collected once: it takes 0.07 ms, and a step about 5 ms
         self._compiled = None
         if compile:
             from zoo.exporting.compiled import compiled
@@ -79,10 +79,10 @@ class Potential:
 
 @contextmanager
 def frozen(model: Model, parameters: Sequence[nn.Parameter] | None = None) -> Iterator[None]:
-    """Inside this block no gradient with respect to weights is prepared, and dropout and the like are off.
+    """Context in which weights require no gradients and the model is in eval mode.
 
-    The model is afterwards as it was: it may be in the middle of its training. ``parameters`` are the model's, where
-    they are at hand.
+    The previous state is restored afterwards, so that it can be used during training. ``parameters`` are those of the
+    model, if the caller has them already.
     """
     learned = [p for p in (model.parameters() if parameters is None else parameters) if p.requires_grad]
     modes = [m for m in model.modules() if m.training] if model.training else []

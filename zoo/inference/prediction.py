@@ -1,4 +1,4 @@
-"""Prediction: structures of any kind are checked and batched; each gives one dict of plain numbers."""
+"""Prediction: structures of any accepted type are checked and batched; the result is one dict for each."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def predict(
                 raise
             results[index] = error
     done = len(graphs) - len(good)
-    # Structures whose edges the caller gave do not go into one batch with those whose edges are found.
+    # Structures with edges from the caller are batched apart from those whose neighbour list is computed.
     kinds = [[i for i in good if (graphs[i].edge_index is None) == found] for found in (True, False)]
     parts = [[kind[k] for k in part] for kind in kinds for part in cut([graphs[i].num_nodes for i in kind], max_atoms)]
     for rows in parts:

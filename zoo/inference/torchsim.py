@@ -1,4 +1,4 @@
-"""A zoo model in TorchSim (Cohen et al. 2025, AI Sci. 1, 025003), with the ``torchsim`` extra."""
+"""TorchSim model interface (Cohen et al. 2025, AI Sci. 1, 025003); needs the ``torchsim`` extra."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ZooTorchSim(ModelInterface):
 
     def _graph(self, state: Any) -> Graph:
         optional: dict[str, Tensor] = {}
-        # One value for all systems and directions, or one a direction, depending on the version of TorchSim.
+        # One value for all systems and directions, or one per direction, depending on the version of TorchSim.
         periodic = torch.as_tensor(state.pbc, dtype=torch.bool, device=self._device).expand(3)
         count = int(state.n_systems)
         if bool(periodic.any()):
@@ -97,7 +97,7 @@ class ZooTorchSim(ModelInterface):
         return graph
 
     def _check(self, graph: Graph, periodic: Tensor) -> None:
-        """In full when atoms have come or gone, and what a step can break each time."""
+        """Full check if the atoms have changed; coordinates and cell at every step."""
         if not bool(graph.pos.isfinite().all()):
             raise StructureError("positions are not finite: the simulation has blown up. "
                                  "Fix: use a shorter timestep, or start from a relaxed structure.")

@@ -25,8 +25,8 @@ Key = tuple[float, ...]
 def body_orders(graph: Graph, order: int) -> Counter[tuple[Key, ...]]:
     """Multiset over atoms of the multiset of their clusters: the atom with ``order`` − 1 of its bonded neighbours.
 
-    Elements and scalar products of bonds describe a cluster up to rotations and reflections; of these the
-    smallest listing over all orders of the neighbours is taken. One structure, open boundaries.
+    Elements and scalar products of bonds describe a cluster up to rotations and reflections; the lexicographically
+    smallest list over all orders of the neighbours is used. One structure, open boundaries.
     """
     found: Counter[tuple[Key, ...]] = Counter()
     for centre in range(graph.num_nodes):

@@ -49,7 +49,7 @@ class PairResult:
 
 @dataclass(frozen=True)
 class ExperimentResults:
-    """The results of :func:`run_experiments` found; an experiment that was not requested is empty."""
+    """The results of :func:`run_experiments`; empty for experiments that were not requested."""
 
     pairs: list[PairResult]
     chains: list[PairResult]

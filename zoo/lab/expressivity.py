@@ -1,9 +1,9 @@
 """Which structures a family of networks distinguishes, and from how many layers on.
 
-The weights are random: what a family *can* see, almost any weights show. A structure is embedded as Σ_i φ(h_i), with
-h_i the scalar features of atom i and φ a fixed random non-linear map: lists of features that differ give sums that
-differ, for almost any φ. The difference of two structures is held against the noise of float64: the difference between
-a structure and itself, turned and with its atoms in another order.
+The weights are random: if a family can distinguish two structures, it does so for almost all weights. A structure is
+embedded as Σ_i φ(h_i), with h_i the scalar features of atom i and φ a fixed random non-linear map: lists of features
+that differ give sums that differ, for almost any φ. The difference of two structures is compared with float64 noise:
+the difference between a structure and a rotated copy of itself with permuted atoms.
 """
 
 from __future__ import annotations

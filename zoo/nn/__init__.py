@@ -1,4 +1,4 @@
-"""What the backbones of several families share. Everything here runs with no edges, and differentiates twice.
+"""Layers shared by several backbones. All work on graphs without edges and are twice differentiable.
 
 Start with ``scalar_vector.py``, a layer made of the other parts.
 """

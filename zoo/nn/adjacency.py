@@ -1,4 +1,4 @@
-"""Edges as pairs of atoms, and the index lists that sums over neighbours are taken with."""
+"""Edges grouped into pairs of opposite directions, and adjacency lists (CSR) for sums over neighbours."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class CSRAdjacency:
     _blocks: dict[int, list[EdgeBlock]] = field(default_factory=dict, repr=False)
 
     def blocks(self, size: int) -> list[EdgeBlock]:
-        """All edges, in blocks of about ``size``; only on a CPU, where blocks are worth their launches."""
+        """All edges, in blocks of about ``size`` on a CPU; in one block on other devices."""
         if size not in self._blocks:
             self._blocks[size] = list(self._cut(size))
         return self._blocks[size]
@@ -82,9 +82,9 @@ class CSRAdjacency:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """A graph's E edges as P pairs: what depends on the distance alone is computed P times and used both ways.
+    """A graph's E edges as P pairs: functions of the distance are computed once per pair, for both directions.
 
-    In a graph where some edge lacks its reverse, nothing is shared: P = E.
+    In a graph where some edge lacks its reverse, every edge is its own pair: P = E.
 
     Attributes:
         edges: (P, 2) the two edges of each pair; (P, 1) where nothing is shared.
@@ -117,7 +117,7 @@ def _make(graph: Graph) -> Pairs:
     count = torch.arange(source.shape[0], device=source.device)
     reverse = None if is_traced() else _reverse_edge(graph, count)
     if reverse is None:
-        # How many pairs there are is in the data, which a recorded graph cannot look at: it shares nothing.
+        # The number of pairs depends on the data, which is not allowed in a recorded graph: every edge is its own pair.
         by_source = torch.argsort(source, stable=True)
         ptr, source_ptr = _ptr(target, graph.num_nodes), _ptr(source, graph.num_nodes)
         incoming = CSRAdjacency(ptr, source, count, None)
@@ -130,19 +130,19 @@ def _make(graph: Graph) -> Pairs:
     pair[first] = count[: first.shape[0]]
     pair[second] = count[: first.shape[0]]
     one, other = source.index_select(0, first), target.index_select(0, first)
-    # The reverses of the edges that come in to an atom, in their order, are the edges that go out from it.
+    # The reverses of an atom's incoming edges, in the same order, are its outgoing edges.
     incoming, outgoing = CSRAdjacency(ptr, source, pair, None), CSRAdjacency(ptr, source, pair, reverse)
     return Pairs(torch.stack([first, second], 1), torch.stack([one, other], 1), torch.stack([other, one], 1),
                  incoming, outgoing, graph.num_nodes)
 
 
 def _ptr(atom: Tensor, num_atoms: int) -> Tensor:
-    """(N + 1,) first edge of each atom, of edges sorted by ``atom``; without ``bincount``, which reads the data."""
+    """(N + 1,) first edge of each atom, for edges sorted by ``atom``; not ``bincount``, which is data-dependent."""
     return F.pad(sum_by(torch.ones_like(atom), atom, num_atoms).cumsum(0), (1, 0))
 
 
 def _reverse_edge(graph: Graph, count: Tensor) -> Tensor | None:
-    """Each edge's reverse, if edges come in twos. A caller's may be directed, repeated, or loops."""
+    """The reverse of each edge, or None: edges from the caller may be directed, repeated, or self-loops."""
     try:
         reverse = reverse_edges(graph)
     except StructureError:

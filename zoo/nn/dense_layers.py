@@ -12,7 +12,7 @@ __all__ = ["MLP", "dense"]
 
 
 def dense(n_in: int, n_out: int, *, bias: bool = True) -> nn.Linear:
-    """A linear layer with Glorot-uniform weights and zero bias, as the papers of the zoo initialise theirs."""
+    """A linear layer with Glorot-uniform weights and zero bias, as in SchNet and PaiNN."""
     layer = nn.Linear(n_in, n_out, bias=bias)
     nn.init.xavier_uniform_(layer.weight)
     if bias:

@@ -1,4 +1,4 @@
-"""The feature layout that a backbone's ``irreps_out`` string declares. Torch-only, so that no readout needs e3nn."""
+"""The feature layout declared by a backbone's ``irreps_out`` string, without a dependency on e3nn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows to edges and back: the two index operations of message passing, cheap to differentiate twice."""
+"""Gather and scatter-sum: the two index operations of message passing, cheap to differentiate twice."""
 
 from __future__ import annotations
 

@@ -38,9 +38,9 @@ class SphericalBesselBasis(nn.Module):
     Maps (E,) distances in Å to (E, L, R). Gasteiger et al. 2020, arXiv:2003.03123, eq. 6 without the envelope, the
     harmonic and the factor c^(−3/2).
 
-    On [0, c] these are entire functions: a Chebyshev series of 20 terms above half the highest frequency holds them to
-    rounding error. One matrix product then evaluates all of them, differentiable to any order, nothing cancelling for
-    small d.
+    The functions are evaluated as Chebyshev series on [0, c], exact to rounding: they are entire functions, and half
+    the highest frequency (z_ln) plus 20 terms suffice. One matrix product evaluates all of them; it is differentiable
+    to any order and has no cancellation at small d.
     """
 
     series: Tensor
@@ -59,7 +59,7 @@ class SphericalBesselBasis(nn.Module):
 
 @cache
 def _bessel_chebyshev(num_spherical: int, num_radial: int) -> np.ndarray:
-    """(terms, L·R) Chebyshev coefficients in 2d/c − 1. Kept, since finding the zeros is most of building a model."""
+    """(terms, L·R) Chebyshev coefficients in 2d/c − 1; cached, since finding the zeros takes long."""
     zeros = spherical_bessel_zeros(num_spherical - 1, num_radial)
     degree = 24 + int(0.6 * zeros.max())
     angle = (np.arange(2 * degree) + 0.5) * math.pi / (2 * degree)

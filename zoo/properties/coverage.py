@@ -30,8 +30,7 @@ def training_coverage(frames: Sequence[ase.Atoms], *, reference: ase.Atoms | Non
     Args:
         frames: training structures, with forces if available.
         reference: a structure of the molecule, if all frames are one molecule with the same order of atoms. Its bonds
-        are
-            measured in every frame, at any length. Without it the bonds of each frame are found by distance, up to
+            are measured in every frame, at any length. Without it the bonds of each frame are found by distance, up to
             1.35 sums of covalent radii.
 
     Raises:

@@ -68,7 +68,7 @@ class FusedOperation(ABC):
     def uses_fused(self, *x: Any) -> bool:
         """Whether these arguments take the fused form."""
         use, form = self.use, _FORCED.get().get(type(self))
-        # The cheapest question first: small structures spend their time on calls.
+        # The cheapest test first: for small structures call overhead dominates.
         if form == "plain" or (form is None and self.numbers(*x) <= use.above) or is_traced():
             return False
         if use.inference_only and torch.is_grad_enabled():

@@ -1,7 +1,7 @@
 """Functions that keep only their arguments, with gradients computed in one pass over these.
 
-For forces of large structures: what training keeps of every edge in every layer does not fit the memory of 100,000
-atoms, and what does not fit the cache is paged in anew in every step.
+For forces of large structures: autograd would keep intermediate results of every edge in every layer, which exceeds the
+memory for 100,000 atoms and the cache for far fewer.
 """
 
 from __future__ import annotations

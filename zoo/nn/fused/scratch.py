@@ -1,4 +1,4 @@
-"""Memory that one block of edges after the other writes to: what was just read or written is still in the cache."""
+"""Scratch buffers reused by consecutive blocks of edges, so that they stay in the CPU cache."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _ROW_PRODUCTS = getattr(torch.ops.aten, "_embedding_bag_per_sample_weights_backw
 
 
 def leads_on(ctx: Any, position: int) -> bool:
-    """Whether this backward pass goes on into a tensor argument: ``autograd.grad`` for forces leaves weights alone.
+    """Whether this backward pass needs the gradient of an argument; ``autograd.grad`` for forces needs none of weights.
 
     ``needs_input_grad`` is true if any pass might. Fallback where the engine does not answer: True.
     """
