@@ -100,7 +100,7 @@ class Torsions:
         self._far_direction = _join(far)
 
     def _at_near_end(self, planes: list[list[Tensor]], closed: list[Tensor]) -> None:
-        """Of c→a around b→a: harmonics without their part that knows d, and those of the closed triangles c = d."""
+        """For c→a around b→a: the factors of the harmonics that do not depend on d, and the terms with c = d."""
         self.harmonics, self.triangle = [], []
         for k, (x, y, z) in enumerate(planes):
             legendre = normalised_legendre(z, self.degrees, self.pairs[k].to(z.dtype))

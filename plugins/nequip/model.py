@@ -149,7 +149,7 @@ class NequIP(nn.Module):
             return Neighbors(graph.source, graph.target, pair, radial, harmonics, None), None
         largest = max(layer.convolution.floats_per_slot for layer in self.layers)
         slots = graph.memoize(("nequip slots", largest), lambda: _slots(graph, pair, largest), edges_only=True)
-        # Empty slots name one edge more than there are: its harmonics are zero, and its atoms do not matter then.
+        # Empty slots refer to an extra edge E with zero harmonics, so that its atoms do not matter.
         harmonics = gather(torch.cat([harmonics, harmonics.new_zeros(1, harmonics.shape[1])]), slots.edge)
         return Neighbors(slots.source, slots.atom, slots.pair, radial, harmonics, slots.blocks), slots.order
 

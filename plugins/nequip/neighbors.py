@@ -27,14 +27,14 @@ class SlotBlock(NamedTuple):
 
 @dataclass
 class Neighbors:
-    """What the layers read of the S edges, or of the S padded neighbour slots made of them.
+    """Inputs of the layers for each of S edges, or of S padded neighbour slots.
 
     Attributes:
         source, target: (S,) atoms j and i.
         pair: (S,) row of ``radial``, shared by the two directions of a pair.
         radial: (P, num_bessel) enveloped Bessel basis.
         harmonics: (S, (lmax + 1)²); zero in an empty slot.
-        blocks: how atoms own slots; ``None`` for plain edges.
+        blocks: the slots of each block of atoms; ``None`` for plain edges.
     """
 
     source: Tensor

@@ -24,7 +24,7 @@ __all__ = ["PathColumns", "PathSums", "Plan"]
 
 
 class PathColumns(NamedTuple):
-    """A path as the kernels see it: number of its source irrep, degree of its harmonic, its columns in the weights."""
+    """One path: index of its source irrep, degree of its harmonic, and its columns in the weights."""
 
     source: int
     l: int
@@ -33,7 +33,7 @@ class PathColumns(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything but tensors with gradients that the two functions below need."""
+    """Arguments without gradients of the two autograd functions below."""
 
     paths: tuple[PathColumns, ...]
     blocks: list[SlotBlock]
@@ -241,7 +241,7 @@ def _reduce(terms: tuple[tuple[Tensor | None, _Operands], ...], path: PathColumn
         if out.features[path.source] is not None and part.weights is not None:
             out.features[path.source].addcmul_(back, part.w(path))
         if out.weights is not None and part.features[path.source] is not None:
-            # After the features are done with it, back itself can hold the product.
+            # back is not needed after the features' gradient: the product is written into it.
             x = part.x(path)
             product = back.mul_(x) if product is None else product.addcmul_(back, x)
     if product is not None:

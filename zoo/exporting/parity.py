@@ -146,7 +146,7 @@ def _elements(model: Model) -> list[int]:
 
 
 def _spacing(model: Model) -> float:
-    """Å; further apart than bonds, so that a trained model is not far outside its data, and near enough to angles."""
+    """Å; longer than bonds, so that a trained model is near its data, and short enough to give angles."""
     cutoff = model.cutoff
     bond = 2.2 * max(ase.data.covalent_radii[z] for z in _elements(model))
     return min(max(bond, 0.6 * cutoff), 0.7 * cutoff)
