@@ -151,6 +151,6 @@ def test_it_lists_and_predicts_from_another_folder(clean, tmp_path):
 
 
 @pytest.mark.slow
-def test_goldens_repeat_in_the_clean_environment(clean, tmp_path):
+def test_reference_outputs_repeat_in_the_clean_environment(clean, tmp_path):
     code = "import zoo; [zoo.load(name, verify='golden') for name in zoo.list_models('*-qm9')]"
     run(clean, "-c", code, cwd=tmp_path)

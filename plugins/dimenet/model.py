@@ -63,7 +63,7 @@ class DimeNetPlusPlus(nn.Module):
         self.spherical_bessel = SphericalBesselBasis(num_spherical, num_radial, reach)
         self.embedding = EmbeddingBlock(num_elements, hidden, num_radial)
         self.interactions = nn.ModuleList(
-            InteractionBlock(hidden, int_emb, basis_emb, num_spherical, num_radial, before_skip, after_skip)
+            DimeNetInteraction(hidden, int_emb, basis_emb, num_spherical, num_radial, before_skip, after_skip)
             for _ in range(blocks)
         )
         self.outputs = nn.ModuleList(
@@ -160,7 +160,7 @@ class ResidualLayer(nn.Module):
         return x + silu(self.second(silu(self.first(x))))
 
 
-class InteractionBlock(nn.Module):
+class DimeNetInteraction(nn.Module):
     """Directional message passing with the fast interaction of DimeNet++ (fig. 1 of the paper)."""
 
     def __init__(

@@ -99,7 +99,7 @@ class QuadrupletInteraction(nn.Module):
         return self.down(self.scale_radial(x * self.radial(radial), x))
 
 
-class InteractionBlock(nn.Module):
+class GemNetInteraction(nn.Module):
     """Update of the messages by triplets (and quadruplets), of the atoms, and of the messages by the atoms (fig. 2)."""
 
     def __init__(

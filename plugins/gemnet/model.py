@@ -10,7 +10,7 @@ from zoo_plugins.gemnet.bases import AngularRadial, Messages, QuadrupletBasis, T
 from zoo_plugins.gemnet.blocks import (
     AtomUpdate,
     EdgeEmbedding,
-    InteractionBlock,
+    GemNetInteraction,
     QuadrupletInteraction,
     TripletInteraction,
 )
@@ -97,7 +97,7 @@ class GemNet(nn.Module):
                 self.cutoff_quadruplets or cutoff, self.cutoff_interaction, p, angular_radial,
             )  # fmt: skip
         self.interactions = nn.ModuleList(
-            InteractionBlock(
+            GemNetInteraction(
                 emb_atom=emb_atom,
                 emb_edge=emb_edge,
                 emb_rbf=emb_rbf,

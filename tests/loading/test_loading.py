@@ -46,7 +46,7 @@ def rewrite_weights(folder: Path, change) -> None:
     edit(folder, lambda card: card["weights"].update(sha256=sha256_of(path), bytes=path.stat().st_size))
 
 
-def test_a_folder_loads_and_repeats_its_golden_outputs(folder):
+def test_a_folder_loads_and_repeats_its_reference_outputs(folder):
     model = load(folder, verify="golden")
     assert not model.training
     assert model.card.name == "tiny-qm9"
@@ -139,10 +139,10 @@ def test_a_reference_edited_in_the_card_is_noticed(folder):
         load(folder)
 
 
-def test_changed_physics_fails_the_golden_check(folder):
+def test_changed_physics_fails_the_check_of_reference_outputs(folder):
     edit(folder, lambda card: card["golden"][1]["outputs"].update(U0=card["golden"][1]["outputs"]["U0"] + 1e-3))
     assert load(folder) is not None
-    with pytest.raises(WeightsError, match="golden output 'U0' in float64"):
+    with pytest.raises(WeightsError, match="reference output 'U0' in float64"):
         load(folder, verify="golden")
 
 

@@ -16,10 +16,10 @@ from zoo.cards.sections import (
     Data,
     Domain,
     Exemption,
-    Golden,
     Metric,
     Name,
     Priors,
+    ReferenceOutputs,
     References,
     Requires,
     Split,
@@ -37,7 +37,7 @@ from zoo.files.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.files.yaml_writer import dump_yaml
 
 __all__ = ["CARD_FILE", "DERIVATIVES", "SCHEMA", "UPGRADES", "Breakdown", "Calibration", "Card", "Data", "Domain",
-           "Exemption", "Golden", "Metric", "Name", "Priors", "References", "Requires", "Split", "Structure",
+           "Exemption", "Metric", "Name", "Priors", "ReferenceOutputs", "References", "Requires", "Split", "Structure",
            "TargetSpec", "Training", "Uncertainty", "Weights", "upgrade"]
 
 SCHEMA = 1
@@ -80,7 +80,7 @@ class Card(Section):
     metrics: list[Metric] = []
     breakdown: list[Breakdown] = []
     training: Training = Field(default_factory=Training)
-    golden: list[Golden] = []
+    golden: list[ReferenceOutputs] = []
     uncertainty: (
         Annotated[Annotated[str, Tag("text")] | Annotated[Uncertainty, Tag("section")], Discriminator(_text_or_section)]
         | None

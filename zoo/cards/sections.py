@@ -13,7 +13,7 @@ from zoo.elements import NUMBERS
 from zoo.errors import DataError, did_you_mean
 from zoo.units import canonical
 
-__all__ = ["Breakdown", "Calibration", "Data", "Domain", "Exemption", "Golden", "Metric", "Name", "Priors",
+__all__ = ["Breakdown", "Calibration", "Data", "Domain", "Exemption", "Metric", "Name", "Priors", "ReferenceOutputs",
            "References", "Requires", "Split", "Structure", "TargetName", "TargetSpec", "Texts", "Training",
            "Uncertainty", "Unit", "Weights"]
 
@@ -296,7 +296,7 @@ class Structure(Section):
         return self
 
 
-class Golden(Section):
+class ReferenceOutputs(Section):
     """Outputs recorded when the model was released. ``structure`` is a name of ``ase.build.molecule`` or in full."""
 
     structure: str | Structure

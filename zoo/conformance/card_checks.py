@@ -17,7 +17,7 @@ from zoo.data.splits import named_rows
 from zoo.errors import DataError
 from zoo.evaluation.evaluation import predict_rows
 from zoo.evaluation.metrics import summarise
-from zoo.loading.reference_outputs import golden_errors
+from zoo.loading.reference_outputs import reference_output_errors
 from zoo.registry import host
 
 __all__ = ["CHECKS", "exemptions"]
@@ -48,14 +48,14 @@ def sha256(subject: Subject) -> Finding:
     return found(True, promised.sha256[:12])
 
 
-def golden(subject: Subject) -> Iterator[Finding]:
+def reference_outputs(subject: Subject) -> Iterator[Finding]:
     if subject.trained is None:
         yield not_applicable(_UNTRAINED)
         return
     if not subject.card.golden:
         yield found(False, "the card has no reference outputs")
     for record in subject.card.golden:
-        errors = golden_errors(subject.model, record)
+        errors = reference_output_errors(subject.model, record)
         worst = max(errors, key=lambda name: errors[name][2] / errors[name][3])
         _, _, error, bound = errors[worst]
         yield below(error, bound, f"worst of {len(errors)} outputs: {worst}", dtype=record.dtype)
@@ -126,6 +126,6 @@ def _standard_error(interval: list[float] | None) -> float:
 CHECKS = (
     Check("card.complete", "domain, units, data, licence and citation are given", complete),
     Check("card.sha256", "the weights have the size and sha256 given in the card", sha256),
-    Check("card.golden", "the reference outputs in the card are reproduced", golden),
+    Check("card.golden", "the reference outputs in the card are reproduced", reference_outputs),
     Check("card.metrics", "the errors in the card are reproduced on a sample of the test set", metrics),
 )

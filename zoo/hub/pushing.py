@@ -37,7 +37,7 @@ class Pushed:
 
 
 @dataclass(frozen=True)
-class _State:
+class _Remote:
     """A repository as it is now: its commit and the hash of every file."""
 
     commit: str
@@ -120,7 +120,7 @@ def _may_pass(error: Exception) -> bool:
                                                                       or is_passing(error.__cause__)))
 
 
-def _state_or_new(address: Address, private: bool) -> _State:
+def _state_or_new(address: Address, private: bool) -> _Remote:
     # Asked first: creating needs rights to the organisation that writing to an existing repository does not.
     try:
         return _state(address)
@@ -132,16 +132,16 @@ def _state_or_new(address: Address, private: bool) -> _State:
     return _state(address)
 
 
-def _state(address: Address) -> _State:
+def _state(address: Address) -> _Remote:
     def question() -> Any:
         return api().repo_info(address.repo, repo_type=address.kind, timeout=timeout(), files_metadata=True)
 
     info = ask(question, address, "looking at")
     hashes = {s.rfilename: s.lfs.sha256 if s.lfs else s.blob_id for s in info.siblings or []}
-    return _State(info.sha, hashes, bool(info.private))
+    return _Remote(info.sha, hashes, bool(info.private))
 
 
-def _changed(wanted: Mapping[str, bytes], state: _State) -> tuple[str, ...]:
+def _changed(wanted: Mapping[str, bytes], state: _Remote) -> tuple[str, ...]:
     return tuple(path for path, data in wanted.items() if not _same(data, state.hashes.get(path)))
 
 
@@ -153,7 +153,7 @@ def _same(data: bytes, hash: str | None) -> bool:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == hash
 
 
-def _handwritten(contents: Contents, address: Address, state: _State) -> list[str]:
+def _handwritten(contents: Contents, address: Address, state: _Remote) -> list[str]:
     """``README.md``, where the repository has one in somebody's own words."""
     if "README.md" not in state.hashes or _same(contents.read("README.md"), state.hashes["README.md"]):
         return []
@@ -163,7 +163,7 @@ def _handwritten(contents: Contents, address: Address, state: _State) -> list[st
     return ["README.md"] if is_handwritten(there.read_text(encoding="utf-8", errors="replace")) else []
 
 
-def _check_not_moved(wanted: Mapping[str, bytes], address: Address, now: _State, pinned: str) -> None:
+def _check_not_moved(wanted: Mapping[str, bytes], address: Address, now: _Remote, pinned: str) -> None:
     """Whether our files are on the Hub as they were at the known commit, or already as they are to be."""
     def question() -> Any:
         return api().repo_info(address.repo, repo_type=address.kind, revision=pinned, timeout=timeout(),

@@ -16,7 +16,7 @@ from zoo.cards import weights
 from zoo.cards.card import Card, TargetSpec, Uncertainty
 from zoo.elements import SYMBOLS, numbers
 from zoo.errors import PluginError, UnknownNameError, WeightsError, ZooError, did_you_mean
-from zoo.loading.reference_outputs import check_golden, record_golden
+from zoo.loading.reference_outputs import check_reference_outputs, record_reference_outputs
 from zoo.loading.resolution import CardFolder, resolve
 from zoo.model.model import Model
 from zoo.model.priors import PRIORS
@@ -67,7 +67,7 @@ def load(
     _check_references(model, card)
     model.eval()
     if verify == "golden":
-        check_golden(model, card)
+        check_reference_outputs(model, card)
     return model.to(device=device, dtype=dtype)
 
 
@@ -148,7 +148,7 @@ def build(card: Card) -> Model:
 
 
 def save(model: Model, folder: str | Path, **changes: Any) -> Card:
-    """Write a card folder: ``model.safetensors`` and ``card.yaml`` with its hash, references and golden outputs.
+    """Write a card folder: ``model.safetensors`` and ``card.yaml`` with its hash, references and reference outputs.
 
     Args:
         **changes: top-level keys of the card to replace, such as ``name="mine"``.
@@ -163,7 +163,7 @@ def save(model: Model, folder: str | Path, **changes: Any) -> Card:
     file = weights.save(model, folder / "model.safetensors", metadata={"name": card.name, "format": card.format})
     dtype = str(model.dtype).removeprefix("torch.")
     card = card.replace(weights={**asdict(file), "dtype": dtype}, references=_references(model, card),
-                        golden=record_golden(exact_copy(model, torch.float64, device="cpu").eval()))
+                        golden=record_reference_outputs(exact_copy(model, torch.float64, device="cpu").eval()))
     card = _with_error_model(card, before.folder, folder)
     card.save(folder)
     return card

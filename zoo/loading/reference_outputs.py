@@ -1,4 +1,4 @@
-"""Golden outputs: predictions recorded when a model was saved, repeated to notice that something under it changed."""
+"""Reference outputs: predictions recorded when a model was saved, recomputed to notice that a package changed them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import ase.build
 import numpy as np
 import torch
 
-from zoo.cards.card import Card, Golden, Structure
+from zoo.cards.card import Card, ReferenceOutputs, Structure
 from zoo.errors import WeightsError
 from zoo.graph.graph import Graph
 
 if TYPE_CHECKING:
     from zoo.model.model import Model
 
-__all__ = ["check_golden", "golden_errors", "record_golden", "structure_atoms"]
+__all__ = ["check_reference_outputs", "record_reference_outputs", "reference_output_errors", "structure_atoms"]
 
 _CANDIDATES = ("CH3CH2OH", "CH3CONH2", "H2O", "CH4")
 # Rounding of a float32 forward, and of a float64 one; wide enough for another BLAS, far below a changed convention.
 _RELATIVE = {"float32": 2e-4, "float64": 1e-8}
 
 
-def record_golden(model: Model) -> list[dict[str, Any]]:
+def record_reference_outputs(model: Model) -> list[dict[str, Any]]:
     """Outputs of a float64 model for a small structure of its domain, in float32 and float64.
 
     None for a model that reads features nobody but its author can make up, such as ``node_attrs``.
@@ -41,36 +41,36 @@ def record_golden(model: Model) -> list[dict[str, Any]]:
     return recorded
 
 
-def check_golden(model: Model, card: Card) -> None:
-    """Repeat every golden prediction of a card with a float64 model.
+def check_reference_outputs(model: Model, card: Card) -> None:
+    """Repeat every reference output of a card with a float64 model.
 
     Raises:
         WeightsError: one differs by more than its tolerance, or there is none.
     """
     if not card.golden:
-        raise WeightsError(f"{card.name}: its card records no golden outputs to verify against")
-    for golden in card.golden:
-        for name, (expected, found, error, bound) in golden_errors(model, golden).items():
+        raise WeightsError(f"{card.name}: its card records no reference outputs to verify against")
+    for recorded in card.golden:
+        for name, (expected, found, error, bound) in reference_output_errors(model, recorded).items():
             if not error <= bound:
                 raise WeightsError(
-                    f"{card.name}: golden output '{name}' in {golden.dtype} is {found} and was {expected} when the "
-                    f"model was saved (difference {error:.3g}, allowed {bound:.3g}). Some package under the model has "
-                    f"changed its results; torch is {torch.__version__}")
+                    f"{card.name}: reference output '{name}' in {recorded.dtype} is {found} and was {expected} when "
+                    f"the model was saved (difference {error:.3g}, allowed {bound:.3g}). Some package under the model "
+                    f"has changed its results; torch is {torch.__version__}")
 
 
-def golden_errors(model: Model, golden: Golden) -> dict[str, tuple[Any, Any, float, float]]:
+def reference_output_errors(model: Model, recorded: ReferenceOutputs) -> dict[str, tuple[Any, Any, float, float]]:
     """Output → (expected, found, largest difference, bound)."""
-    found = _outputs(model, structure_atoms(golden.structure), golden.dtype)
+    found = _outputs(model, structure_atoms(recorded.structure), recorded.dtype)
     errors = {}
-    for name, expected in golden.outputs.items():
+    for name, expected in recorded.outputs.items():
         difference = float(np.max(np.abs(np.asarray(found[name]) - np.asarray(expected))))
-        bound = golden.atol + golden.rtol * float(np.max(np.abs(np.asarray(expected))))
+        bound = recorded.atol + recorded.rtol * float(np.max(np.abs(np.asarray(expected))))
         errors[name] = (expected, found[name], difference, bound)
     return errors
 
 
 def structure_atoms(structure: str | Structure) -> ase.Atoms:
-    """The structure of a golden record."""
+    """The structure of recorded outputs."""
     if isinstance(structure, str):
         return ase.build.molecule(structure)
     atoms = ase.Atoms(structure.symbols, positions=structure.positions, cell=structure.cell, pbc=structure.pbc)

@@ -84,7 +84,7 @@ def relax(
 
 
 @dataclass
-class _State:
+class _FireState:
     """FIRE variables of the structures still in the batch."""
 
     which: Tensor  # (B,) index in the list of structures
@@ -125,11 +125,11 @@ def _relax_batch(model: Model, potential: Potential, frames: list[ase.Atoms], fm
     return [atoms for atoms in results if atoms is not None]
 
 
-def _start(graph: Graph) -> _State:
+def _start(graph: Graph) -> _FireState:
     b = graph.num_graphs
     eye = torch.eye(3, dtype=graph.dtype, device=graph.device).expand(b, 3, 3).clone()
     ones = graph.pos.new_ones(b)
-    return _State(
+    return _FireState(
         which=torch.arange(b, device=graph.device),
         reference=eye if graph.cell is None else graph.cell.clone(),
         strain=eye.clone(),
@@ -141,7 +141,7 @@ def _start(graph: Graph) -> _State:
     )
 
 
-def _generalised(force: Tensor, now: PotentialResult, graph: Graph, state: _State) -> tuple[Tensor, Tensor]:
+def _generalised(force: Tensor, now: PotentialResult, graph: Graph, state: _FireState) -> tuple[Tensor, Tensor]:
     """Forces on the undeformed positions, and on n·F with n the number of atoms (Tadmor et al. 1999, as in ASE)."""
     n_atoms = graph.ptr.diff().to(graph.dtype)[:, None, None]
     virial = -torch.linalg.det(graph.cell).abs()[:, None, None] * now.stress
@@ -155,7 +155,7 @@ def _largest(force: Tensor, graph: Graph) -> Tensor:
     return norms.new_zeros(graph.num_graphs).scatter_reduce_(0, graph.batch, norms, "amax")
 
 
-def _fire(graph: Graph, state: _State, force: Tensor, pull: Tensor, cell: bool) -> Graph:
+def _fire(graph: Graph, state: _FireState, force: Tensor, pull: Tensor, cell: bool) -> Graph:
     """One step of FIRE: updates ``state`` in place and returns the moved graph."""
     batch = graph.batch
 
@@ -195,8 +195,8 @@ def _fire(graph: Graph, state: _State, force: Tensor, pull: Tensor, cell: bool) 
     return graph.replace(pos=pos, cell=state.reference @ state.strain.transpose(1, 2))
 
 
-def _stay(graph: Graph, state: _State, free: Tensor, force: Tensor, pull: Tensor, stay: Tensor
-          ) -> tuple[Graph, _State, Tensor, Tensor, Tensor]:
+def _stay(graph: Graph, state: _FireState, free: Tensor, force: Tensor, pull: Tensor, stay: Tensor
+          ) -> tuple[Graph, _FireState, Tensor, Tensor, Tensor]:
     """Graph and FIRE variables of the structures that remain in the batch."""
     atoms = stay[graph.batch]
     kept = {f.name: getattr(state, f.name)[atoms if f.name == "velocity" else stay] for f in fields(state)}

@@ -41,10 +41,10 @@ class Recomputed(FusedOperation):
 
     def apply(self, *x: Tensor) -> Tensor:
         """f(x), its gradients by :meth:`gradients`."""
-        return _Function.apply(self, *x)
+        return _RecomputedFunction.apply(self, *x)
 
 
-class _Function(torch.autograd.Function):
+class _RecomputedFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, function: Recomputed, *x: Tensor) -> Tensor:
         ctx.function = function

@@ -15,7 +15,7 @@ from zoo.nn.fused.torch_kernels import silu_slope
 __all__ = ["FusedSiLU"]
 
 
-class _Function(torch.autograd.Function):
+class _SiLUFunction(torch.autograd.Function):
     """Keeps only x. torch's own SiLU differentiates twice through a chain of a dozen products."""
 
     @staticmethod
@@ -66,4 +66,4 @@ class FusedSiLU(FusedOperation):
         return F.silu(x) if scale == 1 else F.silu(x) * scale
 
     def fused(self, x: Tensor, scale: float) -> Tensor:
-        return _Function.apply(x, scale)
+        return _SiLUFunction.apply(x, scale)

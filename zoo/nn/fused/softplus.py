@@ -30,10 +30,10 @@ class FusedShiftedSoftplus(FusedOperation):
         return F.softplus(x, threshold=_EXACT) - math.log(2.0)
 
     def fused(self, x: Tensor) -> Tensor:
-        return _Function.apply(x)
+        return _SoftplusFunction.apply(x)
 
 
-class _Function(torch.autograd.Function):
+class _SoftplusFunction(torch.autograd.Function):
     """Takes σ(x) as derivative: torch's own softplus differentiates twice in many more passes."""
 
     @staticmethod
