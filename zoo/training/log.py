@@ -1,4 +1,8 @@
-"""What a run says: JSON lines, a progress bar with the time left, TensorBoard, and events for plugins."""
+"""What a run reports: JSON lines, a progress bar with the time left, TensorBoard, and events for plugins.
+
+The bar is not that of :mod:`zoo.process.progress`: a run may be limited by hours, so it counts a fraction; the
+time left comes from the run's clock, which knows of evaluations and of a resumed run; and lines are printed above it.
+"""
 
 from __future__ import annotations
 
