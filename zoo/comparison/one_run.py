@@ -29,8 +29,8 @@ from zoo.training.run import Options, run
 
 __all__ = ["PlannedRun", "folder_of", "perform_run", "read_run"]
 
-_OF_ONE_TRAINING = ("name", "summary", "weights", "metrics", "training", "golden", "references", "derivatives", "notes",
-                    "limits", "uncertainty", "stability")
+_OF_ONE_TRAINING = ("name", "summary", "weights", "metrics", "breakdown", "training", "golden", "references",
+                    "derivatives", "notes", "limits", "uncertainty", "stability")
 """Keys of a card that describe one training, and that a new training does not take over."""
 
 
