@@ -43,7 +43,7 @@ def test_a_full_disk_is_reported_before_anything_is_removed(tmp_path: Path, monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", no_room)
-    with pytest.raises(DiskFullError, match=r"untouched; free some space"):
+    with pytest.raises(DiskFullError, match=r"untouched. Fix: free some space"):
         kept.write(2, tensors, tensors, {}, best=None)
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000001"]
     kept.read(1)
@@ -71,7 +71,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path)
     folder = kept.write(3, make_model().state_dict(), None, {}, best=None)
     (folder / "state.pt").write_bytes((folder / "state.pt").read_bytes()[:-40])
-    with pytest.raises(TrainingError, match=r"cannot be read.*Remove it"):
+    with pytest.raises(TrainingError, match=r"cannot be read.*Fix: remove it"):
         kept.read(3)
 
 

@@ -225,7 +225,7 @@ def test_one_command_fine_tunes_on_a_file(trained: Path, frames: Path, tmp_path:
     [
         ({"targets": []}, TrainingError, "E_kcal"),
         ({"targets": ["energy=E_kcl"], "units": ["energy=eV"]}, DataError, "did you mean 'E_kcal'"),
-        ({"targets": ["energy=E_kcal"]}, DataError, "in which unit is 'E_kcal'"),
+        ({"targets": ["energy=E_kcal"]}, DataError, "the unit of 'E_kcal'"),
         ({"targets": ["energy=E_kcal"], "units": ["enrgy=eV"]}, DataError, "unit"),
         ({"targets": ["gap=E_kcal"], "units": ["gap=eV", "forces=eV/Å"], "forces": "F"}, TrainingError,
          "derive from an energy"),

@@ -12,7 +12,7 @@ __all__ = ["calibrate"]
 
 def calibrate(
     name: Annotated[str, typer.Argument(help="Name of a trained model, or a card folder.")],
-    data: Annotated[Path | None, typer.Option(help="Where the card's data set lies.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder or file of the card's data set.")] = None,
     sample: Annotated[int, typer.Option(min=100, help="At most so many training and validation structures.")] = 10_000,
     level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Share of errors within the interval.")] = 0.9,
     evaluate: Annotated[

@@ -24,7 +24,7 @@ def compare(
         "comparison"),
     dataset: Annotated[str | None, typer.Option(help="Name of a data set; default: the bundled sample of QM9.")] = None,
     data: Annotated[Path | None, typer.Option(
-        help="Where the data set lies; without --dataset, a saved store or a file of structures.")] = None,
+        help="Folder or file of the data set; without --dataset, a saved store or a file of structures.")] = None,
     targets: Annotated[str, typer.Option(help="Labels to learn: U0,gap or mu=dipole to name a readout.")] = "U0",
     sizes: Annotated[str | None, typer.Option(
         help="Numbers of training molecules: 100,1000; default: an eighth, a quarter, half, all.")] = None,
@@ -69,7 +69,8 @@ def _numbers(option: str, text: str | None) -> list[int] | None:
     try:
         return [int(word.replace("_", "")) for word in _words(text)]
     except ValueError:
-        raise ZooError(f"--{option} {text}: expected whole numbers with commas between, such as 0,1,2") from None
+        raise ZooError(f"--{option} {text}: expected whole numbers separated by commas. Fix: write them like 0,1,2"
+                       ) from None
 
 
 def _report(run: RunResult, number: int, count: int) -> None:

@@ -23,7 +23,7 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option(help="test, val, train or all; default: test of the card's own data, all of others.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Where the card's data set lies, or another file.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder or file of the card's data set, or another file.")] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Of the card's data: --set data.units.energy=eV (repeatable).")
     ] = None,
@@ -52,7 +52,7 @@ def evaluate(
     from zoo.uncertainty import stale
 
     if write and (limit is not None or allow_overlap):
-        raise EvaluationError("--write takes whole splits that were not trained on: leave out --limit and "
+        raise EvaluationError("--write takes whole splits that were not trained on. Fix: leave out --limit and "
                               "--allow-overlap")
     machine.prepare()
     model = loading.load(name, device=device, dtype=dtype)

@@ -26,7 +26,7 @@ def run(names: Sequence[str] | None, experiments: str, layers: str, seeds: int, 
 
     wanted = list(EXPERIMENTS) if experiments == "all" else [part.strip() for part in experiments.split(",")]
     if picture is not None and not {"pairs", "chains"} & set(wanted):
-        raise ZooError("--picture shows pairs and chains: ask for one of them with --experiments")
+        raise ZooError("--picture shows pairs and chains. Fix: ask for one of them with --experiments")
     found = run_experiments(names or FAMILIES, experiments=wanted, layers=_depths(layers), seeds=seeds)
     if picture is not None:
         from zoo.lab.pictures import draw_expressivity
@@ -136,4 +136,4 @@ def _depths(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise ZooError(f"--layers {text!r}: expected numbers separated by commas, such as 1,2,3") from None
+        raise ZooError(f"--layers {text!r}: expected numbers separated by commas. Fix: write them like 1,2,3") from None

@@ -163,7 +163,7 @@ def cache_prune(
         found = [one.address for one in kept() if one.address.repo == address.repo
                  and (not address.pinned or one.address.revision == address.revision)]
         if not found:
-            raise UnknownNameError(f"{text} is not in the cache: zoo cache list")
+            raise UnknownNameError(f"{text} is not in the cache. Fix: choose from zoo cache list")
         wanted += found
     freed, gone = prune(wanted, dry_run=dry_run)
     for line in gone:

@@ -38,7 +38,7 @@ def import_weights(
                          scale=scale, shift=shift, pbc=pbc, config=_settings(settings or []))
     card = save(model, to)
     console().print(f"{card.architecture} with {model.num_parameters:,} parameters written to {to}\n"
-                    f"Its card holds what the weights told; data, theory, licence and limits are yours to add: "
+                    f"Its card holds what the weights give; data, theory, licence and limits are yours to add: "
                     f"{to / 'card.yaml'}")
 
 
@@ -49,6 +49,6 @@ def _settings(assignments: list[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
-            raise ZooError(f"--set {assignment}: write it as key=value, such as --set cutoff=5.0")
+            raise ZooError(f"--set {assignment}: expected key=value. Fix: write it like --set cutoff=5.0")
         found[key.strip()] = parse_yaml(f"value: {text}", source=f"--set {assignment}").data["value"]
     return found

@@ -148,5 +148,6 @@ def _numbers(text: str, count: int, option: str) -> list[float]:
     except ValueError:
         values = []
     if len(values) != count:
-        raise ZooError(f"{option} {text!r}: expected {count} numbers separated by commas")
+        raise ZooError(f"{option} {text!r}: expected {count} numbers separated by commas. Fix: write them like "
+                       f"{option} {','.join(map(str, range(1, count + 1)))}")
     return values

@@ -32,7 +32,7 @@ def leaderboard(
     from zoo.registry.names import models
 
     if as_json + as_csv + as_markdown > 1:
-        raise ZooError("choose one of --json, --csv and --markdown")
+        raise ZooError("--json, --csv and --markdown exclude each other. Fix: choose one of them")
     cards = []
     for entry in models().values():
         try:
@@ -42,8 +42,8 @@ def leaderboard(
     found = boards(cards, dataset=dataset)
     if dataset is not None and not found:
         known = dict.fromkeys(board.label for board in boards(cards))
-        raise UnknownNameError(f"no model was measured on '{dataset}'{did_you_mean(dataset, known)}: "
-                               f"{', '.join(known) or 'none was measured at all'}")
+        raise UnknownNameError(f"no model was measured on '{dataset}'{did_you_mean(dataset, known)} Fix: "
+                               + (f"choose among {', '.join(known)}" if known else "measure one: zoo evaluate --write"))
     if as_json:
         print(json.dumps([board.to_dict() for board in found], indent=1, ensure_ascii=False))
     elif as_csv:

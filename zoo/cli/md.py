@@ -57,7 +57,7 @@ def md(
     from zoo.simulation.recording import Recorder, Restart, files_of
 
     if output.suffix not in (".extxyz", ".xyz"):
-        raise ZooError(f"--output {output}: trajectories are extended XYZ, name it .extxyz")
+        raise ZooError(f"--output {output}: trajectories are extended XYZ. Fix: let its name end in .extxyz")
     files, screen = files_of(output, replicas), errors()
     resume = Restart.read(files.restart) if restart else None
     machine.keep_memory()
@@ -101,7 +101,7 @@ def _structure(file: Path) -> ase.Atoms:
 
     first = next(iter(read_structures([file])))
     if first.atoms is None:
-        raise first.error or ZooError(f"{file}: holds no structure")
+        raise first.error or ZooError(f"{file}: holds no structure. Fix: give a file with at least one")
     return first.atoms
 
 
@@ -144,7 +144,7 @@ def _tell_relaxed(screen: Console, atoms: Any) -> None:
 
 def _tell_limits(screen: Console, watch: CoverageMonitor) -> None:
     if watch.silent:
-        screen.print("note: the model's card does not say how far its data reach, so that leaving them goes unseen",
+        screen.print("note: the model's card gives no range of its training data: leaving it is not noticed",
                      style="dim")
     for kind in watch.unknown_kinds():
         screen.print(f"warning: the model was trained on no {kind} bond", style="yellow")

@@ -1,4 +1,4 @@
-"""`zoo lab stability, drift, eos, phonons, scan, reach`: how a force field bears being used, and into its card."""
+"""`zoo lab stability, drift, eos, phonons, scan, reach`: tests of a force field, with results for its card."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
 
 
 def add_to(lab: typer.Typer) -> None:
-    """Hang the commands into ``zoo lab``."""
+    """Register the commands with ``zoo lab``."""
     for name, command in (("stability", stability), ("drift", drift), ("eos", eos), ("phonons", phonons),
                           ("scan", scan), ("reach", reach)):
         lab.command(name)(command)
@@ -39,16 +39,16 @@ def stability(
     name: Name,
     file: File,
     data: Annotated[Path | None, typer.Option(help="Frames of the same molecule, to compare bond lengths.")] = None,
-    temperatures: Annotated[str, typer.Option(help="K, separated by commas.")] = "300,600",
+    temperatures: Annotated[str, typer.Option(help="Temperatures in K, separated by commas.")] = "300,600",
     seeds: Annotated[int, typer.Option(min=1, help="Runs at each temperature.")] = 10,
-    picoseconds: Annotated[float, typer.Option(help="Length of each run.")] = 10.0,
-    timestep: Annotated[float, typer.Option(help="fs.")] = 0.5,
+    picoseconds: Annotated[float, typer.Option(help="Length of each run in ps.")] = 10.0,
+    timestep: Annotated[float, typer.Option(help="Time step in fs.")] = 0.5,
     write: Write = False,
     device: Device = None,
     dtype: Dtype = "float32",
     compile: Compile = False,
 ) -> None:
-    """How many of many NVT runs keep their bonds, and how long these are.
+    """The share of NVT runs in which all bonds stay intact, and the distribution of bond lengths.
 
     With --write, temperatures join those that the card has from runs of the same settings.
     """
@@ -65,11 +65,11 @@ def stability(
 def drift(
     name: Name,
     file: File,
-    temperature: Annotated[float, typer.Option(help="K.")] = 300.0,
-    picoseconds: Annotated[float, typer.Option(help="Length of the run.")] = 10.0,
-    timestep: Annotated[float, typer.Option(help="fs.")] = 0.5,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs, all in one batch; the worst counts.")] = 1,
-    equilibrate: Annotated[float, typer.Option(help="ps of NVT before it.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="Temperature in K.")] = 300.0,
+    picoseconds: Annotated[float, typer.Option(help="Length of the run in ps.")] = 10.0,
+    timestep: Annotated[float, typer.Option(help="Time step in fs.")] = 0.5,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs, all in one batch; the largest drift counts.")] = 1,
+    equilibrate: Annotated[float, typer.Option(help="ps of NVT before the NVE run.")] = 1.0,
     write: Write = False,
     device: Device = None,
     dtype: Dtype = "float64",
@@ -90,7 +90,7 @@ def eos(
     name: Name,
     file: File,
     strain: Annotated[float, typer.Option(help="Largest relative change of a length.")] = 0.03,
-    points: Annotated[int, typer.Option(min=5, help="Volumes.")] = 11,
+    points: Annotated[int, typer.Option(min=5, help="Number of volumes.")] = 11,
     write: Write = False,
     device: Device = None,
     dtype: Dtype = "float64",
@@ -107,7 +107,7 @@ def phonons(
     file: File,
     supercell: Annotated[str | None, typer.Option(help="Repetitions of the primitive cell, 6 or 6,6,4; absent: even "
                                                        "ones with 16 Å between opposite faces.")] = None,
-    relax: Annotated[bool, typer.Option(help="Positions and cell first.")] = True,
+    relax: Annotated[bool, typer.Option(help="Relax positions and cell first.")] = True,
     displace: Annotated[float | None, typer.Option(help="Compare with ASE's finite displacement by so many Å.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Draw the bands to a .png file.")] = None,
     write: Write = False,
@@ -150,22 +150,22 @@ def _displaced(model: Model, found: Phonons, delta: float) -> dict[str, Any]:
 def _repeats(text: str) -> list[int]:
     parts = text.split(",")
     if len(parts) not in (1, 3) or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise ZooError(f"--supercell {text!r}: expected one or three whole numbers, as in 6 or 6,6,4")
+        raise ZooError(f"--supercell {text!r}: expected one or three whole numbers. Fix: write 6 or 6,6,4")
     return [int(part) for part in parts] * (3 // len(parts))
 
 
 def scan(
     name: Name,
     file: File,
-    shortest: Annotated[float, typer.Option(min=0.1, max=1.0, help="Of the relaxed length.")] = 0.4,
-    longest: Annotated[float, typer.Option(min=1.0, help="Of the relaxed length.")] = 1.6,
+    shortest: Annotated[float, typer.Option(min=0.1, max=1.0, help="Shortest bond, in relaxed lengths.")] = 0.4,
+    longest: Annotated[float, typer.Option(min=1.0, help="Longest bond, in relaxed lengths.")] = 1.6,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Draw the energies to a .png file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     write: Write = False,
     device: Device = None,
     dtype: Dtype = "float64",
 ) -> None:
-    """How far a molecule's bonds can be pressed, stretched and turned about before its energy falls."""
+    """How far a molecule's bonds can be compressed, stretched and rotated about before its energy falls."""
     from zoo.properties import scan as measure
 
     model = _load(name, device, dtype, write=write)
@@ -255,7 +255,7 @@ def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise ZooError(f"--temperatures {text!r}: expected numbers separated by commas") from None
+        raise ZooError(f"--temperatures {text!r}: expected numbers separated by commas. Fix: write 300,600") from None
 
 
 def _out(model: Model, key: str, result: dict[str, Any], write: bool) -> None:

@@ -66,7 +66,7 @@ def predict(
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     max_atoms: Annotated[int, typer.Option(help="Atoms per batch.")] = 4096,
     uncertainty: Annotated[
-        bool, typer.Option("--uncertainty/--no-uncertainty", help="± and what lies outside, if the model has it.")
+        bool, typer.Option("--uncertainty/--no-uncertainty", help="Error estimates (±), and warnings outside training data.")
     ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
@@ -75,9 +75,9 @@ def predict(
     from zoo.process import machine
 
     if not files and not smiles:
-        raise StructureError("nothing to predict: name structure files, or use --smiles CCO")
+        raise StructureError("nothing to predict. Fix: name structure files, or use --smiles CCO")
     if as_json and as_csv:
-        raise ZooError("--json and --csv exclude each other")
+        raise ZooError("--json and --csv exclude each other. Fix: choose one of them")
     machine.keep_memory()
     model = load(name, device=device, dtype=dtype)
     rows = [_row(read) for read in _read(files or [], smiles or [])]
@@ -302,7 +302,7 @@ def _notes(model: Model, rows: list[Predicted], *, output: Path | None, smiles: 
         return
     for row in rows:
         if row.outside:
-            typer.secho(f"warning: {row.label} lies outside the training data: {'; '.join(row.outside)}. Its errors "
+            typer.secho(f"warning: {row.label} is outside the training data: {'; '.join(row.outside)}. Its errors "
                         "may be larger than ± says", fg="yellow", err=True)
     if output is not None:
         typer.echo(f"wrote {len(rows) - len(failed)} structures to {output}", err=True)

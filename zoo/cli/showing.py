@@ -36,7 +36,8 @@ def show(
     found = _find(name)
     if preset is not None:
         if not isinstance(found, Architecture):
-            raise UnknownNameError(f"'{name}' is no architecture; --preset needs one: zoo show painn --preset small")
+            raise UnknownNameError(f"'{name}' is no architecture; --preset needs one. Fix: zoo show painn "
+                                   "--preset small")
         _print_preset(found, preset, as_json)
     elif as_json:
         print(json.dumps(found.to_dict() if isinstance(found, Card) else asdict(found), indent=2, ensure_ascii=False))
@@ -72,7 +73,7 @@ def _find(name: str) -> Any:
         if name.endswith((".yaml", ".yml")) or "/" in name:
             raise
         raise UnknownNameError(f"no model, architecture or data set '{name}'{did_you_mean(name, known, n=3)} "
-                               f"All models: zoo list; all plugins: zoo plugins") from error
+                               f"Fix: choose a name from zoo list or zoo plugins") from error
 
 
 # -- a model ----------------------------------------------------------------------------------------------------
@@ -283,7 +284,7 @@ def _print_preset(arch: Any, preset: str, as_json: bool) -> None:
 
     if preset not in arch.presets:
         raise UnknownNameError(f"'{arch.name}' has no preset '{preset}'{did_you_mean(preset, arch.presets)} "
-                               f"It has: {', '.join(arch.presets) or 'none'}")
+                               f"Fix: choose among {', '.join(arch.presets) or 'none; leave out --preset'}")
     config = {"config": dict(arch.presets[preset])}
     print(json.dumps(config, indent=2) if as_json else dump_yaml(config), end="\n" if as_json else "")
 

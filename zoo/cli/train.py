@@ -17,21 +17,21 @@ Overrides = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; default: CUDA where there is one.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out, if there is one.")]
-DevRun = Annotated[bool, typer.Option("--fast-dev-run", help="Two steps of everything, then say what was found.")]
+DevRun = Annotated[bool, typer.Option("--fast-dev-run", help="Two steps of everything, then a report.")]
 Freeze = Annotated[
-    list[str] | None, typer.Option(help="Parameters that stay as they are, such as 'backbone.*' (repeatable).")
+    list[str] | None, typer.Option(help="Parameters that are not trained, such as 'backbone.*' (repeatable).")
 ]
 Scale = Annotated[float | None, typer.Option(help="Factor on the recipe's learning rate.")]
-Force = Annotated[bool, typer.Option("--force", help="Train although the references look absurd.")]
+Force = Annotated[bool, typer.Option("--force", help="Train although residuals are implausibly large.")]
 Measure = Annotated[bool, typer.Option(help="At the end: metrics of the test split into the card, and pictures.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on the screen.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
 def train(
     card: Annotated[str, typer.Argument(help="Path of a card, or name of a model whose recipe is followed.")],
     out: Out,
     overrides: Overrides = None,
-    data: Annotated[Path | None, typer.Option(help="Where the card's data set lies, or a file of structures.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The card's data set, or a file of structures.")] = None,
     device: Device = None,
     resume: Resume = False,
     fast_dev_run: DevRun = False,

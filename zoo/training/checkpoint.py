@@ -79,7 +79,7 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             if _no_room(error, self.folder):
                 raise DiskFullError(f"no room for a checkpoint in {self.folder}: {error}. Checkpoints at steps "
-                                    f"{self.steps()} are untouched; free some space") from error
+                                    f"{self.steps()} are untouched. Fix: free some space") from error
             raise
         for old in self.steps()[: -self.keep]:
             if old != best:
@@ -98,11 +98,11 @@ class Checkpoints:
             average = load_file(folder / "ema.safetensors") if (folder / "ema.safetensors").exists() else None
             state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
         except Exception as error:
-            raise TrainingError(f"checkpoint {folder} cannot be read: {error}. Remove it to go on from the one "
-                                "before") from error
+            raise TrainingError(f"checkpoint {folder} cannot be read: {error}. Fix: remove it to go on from "
+                                "the one before") from error
         if state["format"] > FORMAT:
-            raise TrainingError(f"checkpoint {folder} has format {state['format']}, this version reads up to {FORMAT}: "
-                                "pip install -U geometric-zoo")
+            raise TrainingError(f"checkpoint {folder} has format {state['format']}, this version reads up to "
+                                f"{FORMAT}. Fix: pip install -U geometric-zoo")
         return model, average, state
 
     def _clear_partial(self) -> None:

@@ -64,7 +64,8 @@ class Ranks:
         except RuntimeError as error:
             if self.world > 1 and any(word in str(error) for word in _LOST):
                 raise TrainingError(f"rank {self.rank}: another rank of the job has ended; its own message says why. "
-                                    f"The last checkpoint is whole: go on with --resume ({error})") from error
+                                    f"The last checkpoint is complete ({error}). Fix: go on from it with "
+                                    "--resume") from error
             raise
 
     def accumulate(self, model: nn.Module, *, last: bool) -> AbstractContextManager[object]:
@@ -88,7 +89,8 @@ def ranks(device: str | None = None) -> Iterator[Ranks]:
     chosen = torch.device(device)
     if chosen.type == "cuda":
         if not torch.cuda.is_available():
-            raise TrainingError(f"device {device} was asked for, but torch {torch.__version__} sees no CUDA device")
+            raise TrainingError(f"device {device} was asked for, but torch {torch.__version__} sees no CUDA device. "
+                                "Fix: train with --device cpu, or install a torch that supports this GPU")
         chosen = torch.device("cuda", local if chosen.index is None else chosen.index)
         torch.cuda.set_device(chosen)
     if world == 1:

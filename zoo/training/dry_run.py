@@ -85,7 +85,8 @@ def _shapes(trainer: Trainer, rows: np.ndarray) -> list[str]:
     for name, label in labels.items():
         if outputs[name].shape != label.shape:
             raise TrainingError(f"'{name}': the model gives the shape {tuple(outputs[name].shape)} for 8 molecules of "
-                                f"{graph.num_nodes} atoms, the data hold {tuple(label.shape)}")
+                                f"{graph.num_nodes} atoms, the data hold {tuple(label.shape)}. Fix: give "
+                                f"'{name}' a readout of that shape in the card's targets")
     return [f"{name}: shape {tuple(label.shape)} for {len(part)} molecules" for name, label in labels.items()
             if label.dim() > 1]
 

@@ -47,14 +47,14 @@ def finetune_card(source: str, file: Path, *, targets: Sequence[str], units: Seq
     wanted = dict(_pair(text) for text in targets)
     derived = {label: key for label, key in (("forces", forces), ("stress", stress)) if key is not None}
     if not wanted:
-        raise TrainingError(f"say what to learn: --target energy=KEY. The first structure of {file} has "
-                            f"{available(first)}")
+        raise TrainingError(f"no target is named. The first structure of {file} has {available(first)}. Fix: say what "
+                            "to learn with --target energy=KEY")
     origin = resolve(source).card
     mapped = _mapped(first, file, wanted | derived, dict(_pair(text, what="--unit") for text in units))
     specs = {label: _spec(origin, label, mapped.units[label]) for label in wanted}
     if derived and not any(spec["readout"] == "energy" for spec in specs.values()):
-        raise TrainingError(f"{', '.join(derived)} derive from an energy, and none is among the targets: "
-                            "add --target energy=KEY")
+        raise TrainingError(f"{', '.join(derived)} derive from an energy, and none is among the targets. "
+                            "Fix: add --target energy=KEY")
     data = origin.to_dict()
     return Card.from_dict({
         "schema": data["schema"],
@@ -77,7 +77,7 @@ def _look(file: Path) -> tuple[Any, list[str], bool]:
     from ase.io import iread
 
     if not file.is_file():
-        raise DataError(f"there is no file {file}")
+        raise DataError(f"there is no file {file}. Fix: give the path of a file of structures with labels")
     first, numbers, periodic = None, set(), False
     try:
         for atoms in iread(file):
@@ -85,9 +85,10 @@ def _look(file: Path) -> tuple[Any, list[str], bool]:
             numbers |= set(atoms.numbers.tolist())
             periodic |= bool(atoms.pbc.any())
     except Exception as error:
-        raise DataError(f"{file} cannot be read by ASE: {type(error).__name__}: {error}") from error
+        raise DataError(f"{file} cannot be read by ASE: {type(error).__name__}: {error}. Fix: convert it to extended "
+                        "XYZ (.extxyz)") from error
     if first is None:
-        raise DataError(f"{file} holds no structures")
+        raise DataError(f"{file} holds no structures. Fix: give a file with at least one")
     return first, [SYMBOLS[z] for z in sorted(numbers)], periodic
 
 
@@ -95,7 +96,7 @@ def _pair(text: str, what: str = "--target") -> tuple[str, str]:
     label, equals, value = text.partition("=")
     if not label or (equals and not value) or (what == "--unit" and not equals):
         example = "energy=eV" if what == "--unit" else "energy=E"
-        raise TrainingError(f"{what} {text}: expected NAME=VALUE, such as {what} {example}")
+        raise TrainingError(f"{what} {text}: expected NAME=VALUE. Fix: write it like {what} {example}")
     return label, value or label
 
 
@@ -106,16 +107,17 @@ def _mapped(first: Any, file: Path, keys: Mapping[str, str], units: Mapping[str,
         if key not in first.info and key not in first.arrays and key not in results:
             known = [*first.info, *first.arrays, *results]
             raise DataError(f"{file} has no '{key}' for {label}{did_you_mean(key, known)} Its first structure has "
-                            f"{available(first)}")
+                            f"{available(first)}. Fix: name one of these keys")
         if label not in found:
             # What ASE itself parsed is in ASE's units; a column of one's own is in whatever its author had.
             if key in results and key in _ASE_UNITS:
                 found[label] = _ASE_UNITS[key]
             else:
-                raise DataError(f"in which unit is '{key}' in {file}? Say --unit {label}=eV, or what it is")
+                raise DataError(f"the unit of '{key}' in {file} is not known. Fix: give it, such as --unit {label}=eV")
     strange = [label for label in units if label not in keys]
     if strange:
-        raise DataError(f"--unit {strange[0]}: '{strange[0]}' is not among the labels{did_you_mean(strange[0], keys)}")
+        raise DataError(f"--unit {strange[0]}: '{strange[0]}' is not among the labels{did_you_mean(strange[0], keys)} "
+                        f"Fix: name one of {', '.join(keys)}")
     return Mapped({label: key for label, key in keys.items() if key != label}, {k: found[k] for k in keys})
 
 

@@ -239,7 +239,7 @@ class Trainer:
             if not is_out_of_memory(error):
                 raise
             raise TrainingError(f"{len(rows)} molecules with {int(self.cost(rows).sum()):,} edges and atoms do not fit "
-                                f"into the memory of {self.ranks.device}. --set recipe.accumulate="
+                                f"into the memory of {self.ranks.device}. Fix: --set recipe.accumulate="
                                 f"{2 * self.recipe.accumulate} takes the same steps in smaller parts") from error
 
     def _set_rate(self) -> None:
@@ -270,7 +270,7 @@ class Trainer:
         self.log.record("skip", step=state.step, loss=loss, typical=state.typical_loss)
         if state.skipped_in_a_row >= spike.limit:
             raise TrainingError(f"{state.skipped_in_a_row} steps in a row had a loss above {spike.factor:g} times the "
-                                f"usual {state.typical_loss:.4g}: the run has diverged; lower lr")
+                                f"usual {state.typical_loss:.4g}: the run has diverged. Fix: lower lr")
         return True
 
     def _fail(self, batch: np.ndarray, loss: float) -> None:
@@ -281,7 +281,7 @@ class Trainer:
         kept = f"The checkpoint of step {steps[-1]} is good" if steps else "No checkpoint was written yet"
         self.log.record("failed", step=self.progress.step, loss=loss, gradient_norm=self.norm, ids=ids)
         raise TrainingError(f"{what} is not finite at step {self.progress.step}, in the batch with ids {shown}. "
-                            f"{kept}; lower lr or clip_norm, or leave those structures out")
+                            f"{kept}. Fix: lower lr or clip_norm, or leave those structures out")
 
     # -- validation -----------------------------------------------------------------------------------------------
 
@@ -357,7 +357,8 @@ class Trainer:
         """Go on from the last checkpoint; returns its step."""
         steps = self.checkpoints.steps()
         if not steps:
-            raise TrainingError(f"nothing to resume: there is no checkpoint in {self.checkpoints.folder}")
+            raise TrainingError(f"nothing to resume: there is no checkpoint in {self.checkpoints.folder}. Fix: leave "
+                                "out --resume, or name the folder of the run with --out")
         restore(self, steps[-1])
         return steps[-1]
 

@@ -40,7 +40,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((recipe.lr * factors[name], decay, parameter in tables), []).append(parameter)
     if not groups:
-        raise TrainingError(f"nothing is left to train: freeze={list(recipe.freeze)} covers every parameter")
+        raise TrainingError(f"nothing is left to train: freeze={list(recipe.freeze)} covers every parameter. Fix: "
+                            "freeze fewer, such as 'backbone.*'")
     settings = [{"params": p, "lr": lr, "weight_decay": decay, "diagonal": table}
                 for (lr, decay, table), p in groups.items()]
     if recipe.optimizer == "soap":
@@ -53,5 +54,5 @@ def _matching(pattern: str, names: Mapping[str, Any], key: str) -> Sequence[str]
     found = fnmatch.filter(names, pattern)
     if not found:
         some = ", ".join(list(names)[:6])
-        raise TrainingError(f"recipe.{key}: no parameter is called {pattern!r}; names are like {some}, …")
+        raise TrainingError(f"recipe.{key}: no parameter is called {pattern!r}. Fix: use names such as {some}, …")
     return found

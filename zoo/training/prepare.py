@@ -36,7 +36,7 @@ def read_card(card: str | Path | Card, overrides: tuple[str, ...] | list[str] = 
     elif Path(card).exists():
         found = Card.load(card)
     elif Path(card).suffix in (".yaml", ".yml") or len(Path(card).parts) > 1:
-        raise UnknownNameError(f"there is no card {card}")
+        raise UnknownNameError(f"there is no card {card}. Fix: give the path of a card, or a name from zoo list")
     else:
         from zoo.registry import names as registry
 
@@ -66,7 +66,7 @@ def begun(card: Card, run: Path | None) -> Card:
         origin, hours = before.recipe.get("from"), before.training.earlier_hours
         if source is not None and source != origin:
             raise TrainingError(f"the run in {run} began with {origin or 'random weights'} and goes on from its own "
-                                f"checkpoint; leave out 'from' {source}, or name another folder")
+                                f"checkpoint. Fix: leave out 'from' {source}, or name another folder")
         source = origin
     else:
         return card
@@ -108,7 +108,7 @@ def copy_weights(model: Model, source: str | Path | Model) -> dict[str, list[str
         other = trained.required_card
         raise TrainingError(f"the backbone of {other.name} ({other.architecture}) does not fit that of "
                             f"the card ({model.required_card.architecture}): {', '.join(odd[:4])}"
-                            f"{' …' if len(odd) > 4 else ''}. Use the same architecture and config")
+                            f"{' …' if len(odd) > 4 else ''}. Fix: use the same architecture and config")
     taken = {name: given[name].to(own[name]) for name in mine}
     copied = [name for name in model.readouts if name in trained.readouts and _alike(model, trained, name)]
     for name in copied:
@@ -154,8 +154,8 @@ def fit_constants(model: Model, store: Store, train: Tensor, recipe: Recipe, *, 
     if absurd and not force:
         shown = ", ".join(f"{name} {value:.1f} eV/atom" for name, value in absurd.items())
         raise TrainingError(f"the references leave residuals beyond {ABSURD} eV per atom: {shown}. They belong to "
-                            "other data or units, or the card says reference: none; correct them (reference: fitted "
-                            "fits them to the training data), or say --force")
+                            "other data or units, or the card says reference: none. Fix: correct them (reference: "
+                            "fitted fits them to the training data), or train all the same with --force")
     return spread
 
 
@@ -173,7 +173,7 @@ def _given(model: Model, names: list[str]) -> dict[str, Tensor]:
             held = card.references.get(name)
             if held is None:
                 raise TrainingError(f"{card.where('targets', name)}: reference '{spec.reference}', but the card "
-                                    f"holds no references.{name}.values: give them, or write reference: fitted")
+                                    f"holds no references.{name}.values. Fix: give them, or write reference: fitted")
             symbols = readout.basis_names(model.elements)
             given[name] = torch.tensor([held.values.get(symbol, 0.0) for symbol in symbols], dtype=torch.float64)
         elif spec.reference == "none" and readout.extensive:

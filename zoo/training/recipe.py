@@ -36,7 +36,7 @@ class Batch(Section):
     @model_validator(mode="after")
     def _some_limit(self) -> Batch:
         if self.molecules is None and self.atoms is None and self.edges is None:
-            raise problem("needs a limit: molecules, atoms or edges")
+            raise problem("needs a limit. Fix: give molecules, atoms or edges")
         return self
 
 
@@ -60,7 +60,7 @@ class Budget(Section):
     @model_validator(mode="after")
     def _some_end(self) -> Budget:
         if self.epochs is None and self.steps is None and self.hours is None:
-            raise problem("needs an end: epochs, steps or hours")
+            raise problem("needs an end. Fix: give epochs, steps or hours")
         return self
 
 
@@ -138,10 +138,10 @@ class Recipe(Section):
     def _consistent(self) -> Recipe:
         derived = {"forces", "stress"} & self.losses.keys()
         if self.autocast and derived:
-            raise problem("bf16 would make forces noisy: leave it out when training on forces or stress", "autocast")
+            raise problem("bf16 would make forces noisy. Fix: leave it out with forces or stress", "autocast")
         if self.compile and derived:
-            raise problem("torch.compile does not trace the second derivatives that a loss on forces or stress needs: "
-                          "leave it out", "compile")
+            raise problem("torch.compile does not trace the second derivatives that a loss on forces or stress needs. "
+                          "Fix: leave it out", "compile")
         return self
 
 

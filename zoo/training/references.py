@@ -51,12 +51,14 @@ def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str],
             y = y - network[name].reshape(y.shape)
         known = y.isfinite().all(1)
         if not bool(known.any()):
-            raise TrainingError(f"no molecule of the training split has the label '{name}'")
+            raise TrainingError(f"no molecule of the training split has the label '{name}'. Fix: take '{name}' out of "
+                                "the card's targets, or add molecules that have it")
         y, basis = y[known], bases[name][known]
         coefficients = given[name][:, None].to(y) if name in given else solve(basis, y)
         scale = (y - basis @ coefficients).square().mean().sqrt()
         if not float(scale) > 1e-12 * max(1.0, float(y.abs().max())):
-            raise TrainingError(f"the label '{name}' is explained by the composition alone: there is nothing to learn")
+            raise TrainingError(f"the label '{name}' is explained by the composition alone: there is nothing to learn. "
+                                "Fix: train on molecules of more than one geometry or composition")
         model.readouts[name].set_constants(coefficients=coefficients[:, 0])
         if name not in network:
             model.readouts[name].set_constants(scale=scale)
@@ -70,7 +72,7 @@ def fit_force_scale(model: Model, store: Store, rows: Tensor) -> float:
     A network whose output is of order one then has forces of the right size from the start. The spread of energies
     says nothing about them: it is the binding energy where references are isolated atoms, and a tenth of an eV where
     all structures have one composition. Where the head has a bias, it starts at the mean energy per atom that
-    references leave, so that no step is spent on a constant.
+    references leave, so that no step is needed to learn a constant.
 
     Returns the scale, in the unit of the energy.
     """
@@ -79,7 +81,8 @@ def fit_force_scale(model: Model, store: Store, rows: Tensor) -> float:
     labels = store.labels_of(rows, [name, "forces"])
     scale = float(labels["forces"].double().square().nanmean().sqrt()) / factor(model.units[name], "eV")
     if not scale > 0:
-        raise TrainingError("all forces of the training split are zero: there is nothing to learn from them")
+        raise TrainingError("all forces of the training split are zero: there is nothing to learn from them. Fix: take "
+                            "forces out of the losses, or check their key in the file")
     readout.set_constants(scale=scale)
     bias = getattr(readout.net[-1], "bias", None)
     if bias is not None:

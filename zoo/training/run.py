@@ -115,8 +115,8 @@ def _check_folder(out: Path, options: Options) -> bool:
     """
     used = (out / "checkpoints").is_dir() and any((out / "checkpoints").glob("step-*"))
     if used and not (options.resume or options.fast_dev_run):
-        raise TrainingError(f"{out} holds the checkpoints of another run: go on with it by --resume, or name another "
-                            "folder")
+        raise TrainingError(f"{out} holds the checkpoints of another run. Fix: go on with it by --resume, or name "
+                            "another folder")
     return used and options.resume and not options.fast_dev_run
 
 
@@ -131,7 +131,7 @@ def _open(card: Card, recipe: Recipe, model: Model, options: Options, here: Rank
     for part, what in (("train", "train on"), ("val", "choose the best weights by")):
         if not len(found.rows[part]):
             raise TrainingError(f"{found.name} holds no structure of the split '{part}' of this card: there is nothing "
-                                f"to {what}")
+                                f"to {what}. Fix: choose other counts in data.split, or larger data")
     used = torch.cat([found.rows["train"], found.rows["val"]])
     check_elements(found.store, used, model.elements, found.name)
     return found

@@ -54,7 +54,7 @@ def _check(trainer: Trainer, saved: Mapping[str, Any]) -> None:
     for key, value in trainer.identity.items():
         if saved["identity"].get(key) != value:
             raise TrainingError(f"the checkpoint was made with another {key}: {saved['identity'].get(key)!r}, now "
-                                f"{value!r}. Resume with the same card and data, or train into a new folder")
+                                f"{value!r}. Fix: resume with the same card and data, or train into a new folder")
     for key, value in trainer.machine.items():
         if saved["machine"].get(key) != value:
             trainer.say(f"note: {key} was {saved['machine'].get(key)} and is {value} now: the run goes on, but not "
