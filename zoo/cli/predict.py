@@ -66,7 +66,7 @@ def predict(
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     max_atoms: Annotated[int, typer.Option(help="Atoms per batch.")] = 4096,
     uncertainty: Annotated[
-        bool, typer.Option("--uncertainty/--no-uncertainty", help="Error estimates (±), and warnings outside training data.")
+        bool, typer.Option("--uncertainty/--no-uncertainty", help="Error estimates (±); warnings outside the data.")
     ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
