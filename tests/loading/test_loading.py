@@ -135,7 +135,7 @@ def test_what_is_no_safetensors_file_is_refused(folder, content):
 
 def test_a_reference_edited_in_the_card_is_noticed(folder):
     edit(folder, lambda card: card["references"]["U0"]["values"].update(C=-1029.0))
-    with pytest.raises(WeightsError, match="one of the two was edited"):
+    with pytest.raises(WeightsError, match="undo the change"):
         load(folder)
 
 

@@ -298,3 +298,12 @@ def test_fallbacks_of_torchs_own_kernels_give_the_same():
     products = torch_kernels.row_products_fallback(table, m, rows)
     torch.testing.assert_close(torch_kernels.row_products(table, m, rows), products)
     torch.testing.assert_close(torch_kernels.silu_slope(m, x), torch_kernels.silu_slope_fallback(m, x))
+
+
+def test_sizes_are_not_looked_at_while_a_graph_is_recorded():
+    class Unknown(FusedSiLU):
+        def numbers(self, x, scale):
+            raise AssertionError("a symbol was compared with a threshold")
+
+    with traced():
+        assert not Unknown().uses_fused(torch.ones(2), 1.0)

@@ -250,7 +250,7 @@ def test_a_readout_that_is_none_is_named_with_its_package(yard):
     import zoo
 
     yard.simple("zoo-odd", "@hookimpl\ndef zoo_readouts(): return {'odd': 'zoo_odd:hookimpl'}")
-    with pytest.raises(PluginError, match=r"readout 'odd' of zoo-odd 0.1: 'zoo_odd:hookimpl' is no class"):
+    with pytest.raises(PluginError, match=r"readout 'odd' of zoo-odd 0.1: 'zoo_odd:hookimpl' is no readout"):
         zoo.create("painn", preset="small", targets={"x": {"readout": "odd", "unit": "eV"}})
 
 

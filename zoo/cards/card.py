@@ -173,7 +173,8 @@ class Card(Section):
     @classmethod
     def _from_document(cls, document: Document) -> Card:
         if not isinstance(document.data, dict):
-            raise CardError(f"{document.source}: is no card: expected keys such as 'schema: {SCHEMA}' and 'name: …'")
+            raise CardError(f"{document.source}: is no card. "
+                            f"Fix: give it keys such as 'schema: {SCHEMA}' and 'name: …'.")
         data = upgrade(document.data, document.where("schema"))
         try:
             card = cls.model_validate(data)
@@ -206,7 +207,7 @@ class Card(Section):
         """
         if self.weights is None or self._path is None:
             where = self._path or self.name
-            raise WeightsError(f"{where} describes a model without weights; train it with: zoo train {where}")
+            raise WeightsError(f"{where} describes a model without weights. Fix: train it with zoo train {where}.")
         return self._path.parent / self.weights.file, self.weights
 
     @property
@@ -225,10 +226,12 @@ class Card(Section):
             CardError: it was read from no file, or its weights are others than those that were measured.
         """
         if self._path is None:
-            raise CardError(f"{self.name} was read from no card folder: there is nothing to write into")
+            raise CardError(f"{self.name} was read from no card folder. "
+                            "Fix: load the model from a folder that can be written.")
         fresh = Card.load(self._path)
         if self.weights is not None and (fresh.weights is None or fresh.weights.sha256 != self.weights.sha256):
-            raise CardError(f"{self._path}: its weights were replaced while they were measured: nothing was written")
+            raise CardError(f"{self._path}: its weights were replaced while they were measured, and nothing was "
+                            "written. Fix: measure them again.")
         return fresh
 
     # -- out ----------------------------------------------------------------------------------------------------
@@ -283,13 +286,13 @@ def upgrade(data: dict[str, Any], where: str, *, upgrades: Mapping[int, Callable
     version = data.get("schema")
     if type(version) is not int:
         found = "no 'schema'" if version is None else f"schema: {version!r}"
-        raise CardError(f"{where}: {found}, expected a whole number: write 'schema: {current}'")
+        raise CardError(f"{where}: {found}, expected a whole number. Fix: write 'schema: {current}'.")
     if version > current:
-        raise CardError(f"{where}: written for schema {version}, this zoo knows up to {current}: "
-                        f"pip install -U geometric-zoo")
+        raise CardError(f"{where}: written for schema {version}, this zoo knows up to {current}. "
+                        f"Fix: pip install -U geometric-zoo.")
     while version < current:
         if version not in upgrades:
-            raise CardError(f"{where}: schema {version} is unknown; the present one is {current}")
+            raise CardError(f"{where}: schema {version} is unknown. Fix: write 'schema: {current}'.")
         data = {**upgrades[version](dict(data)), "schema": version + 1}
         version += 1
     return data

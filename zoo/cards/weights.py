@@ -44,15 +44,15 @@ def check_hash(path: Path, *, sha256: str, size: int | None = None, mend: str = 
         WeightsError: names the file, the expected and the found size or hash, and what mends it.
     """
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file{_hint(mend)}")
+        raise WeightsError(f"{path}: no such file{_fix(mend)}")
     found_size = path.stat().st_size
     if size is not None and found_size != size:
         raise WeightsError(f"{path}: expected {size} bytes, found {found_size}: the file is incomplete or another one"
-                           f"{_hint(mend)}")
+                           f"{_fix(mend)}")
     found = sha256_of(path)
     if found != sha256:
         raise WeightsError(f"{path}: expected sha256 {sha256}, found {found}: these are not the bytes the card "
-                           f"promises{_hint(mend)}")
+                           f"promises{_fix(mend)}")
 
 
 def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
@@ -67,7 +67,7 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= min(_MAX_HEADER, size - 8):
             looks = " (it looks like a web page)" if start.lstrip()[:1] == b"<" else ""
-            raise WeightsError(f"{path}: not a complete safetensors file{looks}")
+            raise WeightsError(f"{path}: not a complete safetensors file{looks}. Fix: get it again.")
         try:
             header = json.loads(handle.read(length))
             metadata = header.pop("__metadata__", {})
@@ -126,7 +126,8 @@ def _compare(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, Tensor
     if problems:
         shown = "\n  ".join(problems[:8])
         more = f"\n  … and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise WeightsError(f"{path} does not fit the architecture that the card describes:\n  {shown}{more}")
+        raise WeightsError(f"{path} does not fit the architecture that the card describes:\n  {shown}{more}\n"
+                           "  Fix: use the config that the weights were trained with.")
 
 
 def save(module: nn.Module, path: Path, *, metadata: Mapping[str, Any]) -> WeightsFile:
@@ -140,12 +141,13 @@ def save(module: nn.Module, path: Path, *, metadata: Mapping[str, Any]) -> Weigh
     state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     broken = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
-        raise WeightsError(f"refusing to save weights that are not finite: {', '.join(broken[:5])}")
+        raise WeightsError(f"weights that are not finite are not saved: {', '.join(broken[:5])}. "
+                           "Fix: train with a lower rate.")
     owners: dict[int, str] = {}
     for name, value in state.items():
         other = owners.setdefault(value.data_ptr(), name) if value.numel() else name
         if other != name:
-            raise WeightsError(f"{other} and {name} share memory: register a tensor once, or clone it")
+            raise WeightsError(f"{other} and {name} share memory. Fix: register a tensor once, or clone it.")
     with replacing(path) as staging:
         # Bytes first: safetensors' own writer leaves a file that only its owner can read.
         staging.write_bytes(to_bytes(state, metadata={METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)}))
@@ -153,5 +155,5 @@ def save(module: nn.Module, path: Path, *, metadata: Mapping[str, Any]) -> Weigh
     return WeightsFile(path.name, sha256_of(path), path.stat().st_size, parameters)
 
 
-def _hint(mend: str) -> str:
-    return f"\n  Fix: {mend}" if mend else ""
+def _fix(mend: str) -> str:
+    return f"\n  Fix: {mend or 'get it again from where it came'}"

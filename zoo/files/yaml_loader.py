@@ -93,12 +93,14 @@ def load_yaml(path: Path) -> Document:
     except OSError as error:
         raise CardError(f"{path}: cannot be read: {error.strerror or error}") from None
     if len(raw) > MAX_BYTES:
-        raise CardError(f"{path}: has {len(raw):,} bytes; a card or registry has at most {MAX_BYTES:,}")
+        raise CardError(f"{path}: has {len(raw):,} bytes; a card or registry has at most {MAX_BYTES:,}. "
+                        "Fix: shorten it.")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise CardError(f"{path}:{line}: is not UTF-8 text (byte {raw[error.start]:#04x})") from None
+        raise CardError(f"{path}:{line}: is not UTF-8 text (byte {raw[error.start]:#04x}). "
+                        "Fix: save it as UTF-8.") from None
     return parse_yaml(text, str(path))
 
 
@@ -112,8 +114,8 @@ def parse_yaml(text: str, source: str = "<text>") -> Document:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         detail = ", ".join(part for part in (error.context, error.problem) if part)
         if "maximum nesting depth" in detail:  # newer parsers stop on their own before the depth is seen here
-            raise CardError(f"{source}{line}: {_TOO_DEEP}") from None
-        raise CardError(f"{source}{line}: is not valid YAML: {detail}") from None
+            raise CardError(f"{source}{line}: {_TOO_DEEP}. Fix: nest less.") from None
+        raise CardError(f"{source}{line}: is not valid YAML: {detail}. Fix: correct this line.") from None
     except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise CardError(f"{source}: is not valid YAML: {error}") from None
 
@@ -200,4 +202,4 @@ class _Builder:
         return resolve_plain(event.value) if event.implicit[0] else event.value
 
     def error(self, event: yaml.Event, message: str) -> CardError:
-        return CardError(f"{self.out.source}:{event.start_mark.line + 1}: {message}")
+        return CardError(f"{self.out.source}:{event.start_mark.line + 1}: {message}. Fix: correct this line.")

@@ -88,12 +88,13 @@ def _number(value: Any) -> str:
         return str(value)
     if type(value) is float:
         return repr(value) if math.isfinite(value) else {math.inf: ".inf", -math.inf: "-.inf"}.get(value, ".nan")
-    raise CardError(f"cannot write {value!r} ({type(value).__name__}) to YAML: use text, numbers, lists and mappings")
+    raise CardError(f"cannot write {value!r} ({type(value).__name__}) to YAML. "
+                    "Fix: use text, numbers, lists and mappings.")
 
 
 def _key(key: Any) -> str:
     if not isinstance(key, str):
-        raise CardError(f"cannot write the key {key!r} ({type(key).__name__}) to YAML: keys are text")
+        raise CardError(f"cannot write the key {key!r} ({type(key).__name__}) to YAML. Fix: use text.")
     return key if _KEY.fullmatch(key) and is_plain_text(key) and not key.startswith(("-", "...")) else _quoted(key)
 
 
@@ -105,7 +106,8 @@ def _quoted(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise CardError(f"cannot write {text!r} to YAML: it holds half of a surrogate pair") from None
+        raise CardError(f"cannot write {text!r} to YAML: it holds half of a surrogate pair. "
+                        "Fix: correct the text.") from None
     return '"' + "".join(_ESCAPES.get(c, c if _plain_character(c) else _escape(c)) for c in text) + '"'
 
 

@@ -76,7 +76,8 @@ def import_state(
 ) -> Model:
     """:func:`import_model` for a state dict in memory."""
     if kind not in IMPORTERS:
-        raise UnknownNameError(f"no importer '{kind}'{did_you_mean(kind, IMPORTERS)} There are {', '.join(IMPORTERS)}")
+        raise UnknownNameError(f"no importer '{kind}'{did_you_mean(kind, IMPORTERS)} "
+                               f"Fix: name one of {', '.join(IMPORTERS)}.")
     given = dict(config or {})
     floating = {v.dtype for v in state.values() if v.is_floating_point()}
     exact = {k: v.detach().double() if v.is_floating_point() else v for k, v in state.items()}
@@ -114,7 +115,7 @@ def _reference(imported: Imported, elements: Sequence[str], shift: float) -> Ten
     if imported.element_shift is not None:
         if len(imported.element_shift) != len(elements):
             raise WeightsError(f"these weights know {len(imported.element_shift)} elements, and {len(elements)} were "
-                               "named: name them all, in the order of type_names")
+                               "named. Fix: name them all, in the order of type_names.")
         value += imported.element_shift
     return value if bool(value.any()) else None
 

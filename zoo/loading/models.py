@@ -54,7 +54,7 @@ def load(
         PluginError: no installed plugin offers the architecture; says what to ``pip install``.
     """
     if verify not in ("hash", "golden"):
-        raise ZooError(f"verify={verify!r}: choose 'hash' or 'golden'")
+        raise ZooError(f"verify={verify!r} is unknown. Fix: choose 'hash' or 'golden'.")
     device, dtype = _device(device), _dtype(dtype)
     found = resolve(name)
     card = found.card
@@ -104,7 +104,8 @@ def create(
     """
     arch = host.architecture(architecture)
     if preset is not None and preset not in arch.presets:
-        raise UnknownNameError(f"{architecture} has no preset '{preset}'{did_you_mean(preset, arch.presets)}")
+        raise UnknownNameError(f"{architecture} has no preset '{preset}'{did_you_mean(preset, arch.presets)} "
+                               f"Fix: name one of {', '.join(arch.presets) or 'none: it has no presets'}.")
     config = {**(arch.presets[preset] if preset else {}), **config}
     if arch.elements is not None:
         elements, config = _same_elements(arch, arch.elements, elements, config)
@@ -135,7 +136,7 @@ def build(card: Card) -> Model:
         missing = [name for name in arch.inputs if name not in card.inputs]
         if missing:
             raise PluginError(f"{card.where('inputs')}: {arch.name} reads {', '.join(missing)}, and the card does not "
-                              "declare it under 'inputs'")
+                              "declare it. Fix: list it under 'inputs'.")
         backbone = host.backbone(arch, card.config, where=lambda key: card.where("config", key))
         elements = numbers(card.domain.elements)
         layout = FeatureLayout(backbone.irreps_out)
@@ -222,11 +223,12 @@ def _readout(card: Card, name: str, layout: FeatureLayout, elements: Sequence[in
         if spec.readout not in offered:
             known = [*READOUTS, *offered]
             raise UnknownNameError(f"{card.where('targets', name, 'readout')}: no readout '{spec.readout}'"
-                                   f"{did_you_mean(spec.readout, known)} Known are {', '.join(known)}")
+                                   f"{did_you_mean(spec.readout, known)} Fix: name one of {', '.join(known)}.")
         what = f"readout '{spec.readout}' of {host.provider(spec.readout, 'readouts').package}"
         kind = host.resolve(offered[spec.readout], what)
         if not (inspect.isclass(kind) and issubclass(kind, Readout)):
-            raise PluginError(f"{what}: '{offered[spec.readout]}' is no class derived from zoo.model.readouts.Readout")
+            raise PluginError(f"{what}: '{offered[spec.readout]}' is no readout. "
+                              "Fix: derive it from zoo.model.readouts.Readout.")
     try:
         return kind(layout, elements, **spec.head(defaults))
     except TypeError as error:
@@ -240,10 +242,10 @@ def _upgrade(card: Card) -> Any:
     package = host.provider(arch.name).package
     if card.format > arch.format:
         raise WeightsError(f"{card.name} was made by format {card.format} of {arch.name}, and {package} knows format "
-                           f"{arch.format}: pip install -U {package}")
+                           f"{arch.format}. Fix: pip install -U {package}.")
     if arch.upgrade is None:
         raise WeightsError(f"{card.name} has format {card.format} of {arch.name}, and {package} has format "
-                           f"{arch.format} and no upgrade from it")
+                           f"{arch.format} and no upgrade from it. Fix: install the release of {package} that made it.")
     function = host.resolve(arch.upgrade, f"the upgrade of '{arch.name}'")
     return lambda state: function(state, card.format)
 
@@ -270,7 +272,7 @@ def _check_references(model: Model, card: Card) -> None:
             if symbol in found and abs(found[symbol] - value) > 1e-6 * max(1.0, abs(value)):
                 place = card.where("references", name, "values", symbol)
                 raise WeightsError(f"{place}: the card says {value} {readable.unit} for {symbol}, the weights hold "
-                                   f"{found[symbol]}: one of the two was edited")
+                                   f"{found[symbol]}. Fix: undo the change of the one that was edited.")
 
 
 def _plain(spec: Mapping[str, Any] | TargetSpec) -> dict[str, Any]:
@@ -286,14 +288,15 @@ def _first_elements() -> list[str]:
 def _device(device: str | torch.device | None) -> torch.device:
     chosen = torch.device("cpu" if device is None else device)
     if chosen.type == "mps":
-        raise ZooError("device 'mps' has no float64, which total energies are summed in: use device='cpu'")
+        raise ZooError("device 'mps' has no float64, which total energies are summed in. Fix: use device='cpu'.")
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ZooError(f"device '{chosen}' was asked for, and this torch ({torch.__version__}) finds no CUDA device")
+        raise ZooError(f"device '{chosen}' was asked for, and this torch ({torch.__version__}) finds no CUDA device. "
+                       "Fix: use device='cpu', or install torch for CUDA.")
     return chosen
 
 
 def _dtype(dtype: torch.dtype | str | None) -> torch.dtype:
     chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype or torch.float32
     if chosen not in (torch.float32, torch.float64):
-        raise ZooError(f"dtype {dtype!r}: models run in float32 or float64")
+        raise ZooError(f"dtype {dtype!r} is not one that models run in. Fix: use float32 or float64.")
     return chosen

@@ -48,14 +48,16 @@ def check_reference_outputs(model: Model, card: Card) -> None:
         WeightsError: one differs by more than its tolerance, or there is none.
     """
     if not card.golden:
-        raise WeightsError(f"{card.name}: its card records no reference outputs to verify against")
+        raise WeightsError(f"{card.name}: its card records no reference outputs (key 'golden'). "
+                           "Fix: load it with verify='hash', or save it again.")
     for recorded in card.golden:
         for name, (expected, found, error, bound) in reference_output_errors(model, recorded).items():
             if not error <= bound:
                 raise WeightsError(
                     f"{card.name}: reference output '{name}' in {recorded.dtype} is {found} and was {expected} when "
                     f"the model was saved (difference {error:.3g}, allowed {bound:.3g}). Some package under the model "
-                    f"has changed its results; torch is {torch.__version__}")
+                    f"has changed its results; torch is {torch.__version__}. Fix: install the versions that "
+                    "saved it.")
 
 
 def reference_output_errors(model: Model, recorded: ReferenceOutputs) -> dict[str, tuple[Any, Any, float, float]]:

@@ -82,8 +82,8 @@ def resolve(name: str | Path) -> CardFolder:
     if text.startswith("dir:") or folder.is_dir() or folder.is_file():
         return _from_folder(folder)
     if re.fullmatch(r"[\w.-]+/[\w.@+-]+", text):
-        raise UnknownNameError(f"'{text}' is neither a folder nor a name of the zoo. A repository of the Hub? "
-                               f"Write 'hf:{text}'. A folder? Write 'dir:{text}', and check that it exists")
+        raise UnknownNameError(f"'{text}' is neither a folder nor a name of the zoo. Fix: write 'hf:{text}' for a "
+                               f"repository of the Hub, or 'dir:{text}' for a folder, and check that it exists.")
     return _from_registry(registry.entry(text))
 
 
@@ -100,7 +100,8 @@ def _from_fetcher(scheme: str, rest: str) -> CardFolder:
     except Exception as error:
         raise PluginError(f"{what} does not give '{rest}': {type(error).__name__}: {error}") from error
     if not isinstance(place, (str, Path)):
-        raise PluginError(f"{what} gave {type(place).__name__} for '{rest}', not the folder of a card")
+        raise PluginError(f"{what} gave {type(place).__name__} for '{rest}', not the folder of a card. "
+                          "Fix: correct the plugin's fetcher.")
     return _from_folder(Path(place))
 
 
@@ -109,8 +110,8 @@ def _from_folder(folder: Path) -> CardFolder:
     file, _ = card.weights_here()
     # A folder from elsewhere must not point at files of this machine.
     if file.is_symlink() and not file.resolve().is_relative_to(file.parent.resolve()):
-        raise WeightsError(f"{file}: a link that leads out of the card's folder, to {file.resolve()}; "
-                           "put the file itself there")
+        raise WeightsError(f"{file}: a link that leads out of the card's folder, to {file.resolve()}. "
+                           "Fix: put the file itself there.")
     return CardFolder(card, file, str(file.parent))
 
 
@@ -122,8 +123,8 @@ def _from_registry(entry: registry.Entry) -> CardFolder:
         return found
     if entry.hub is None:
         chain.missed("the Hub", f"{entry.registry} ({entry.origin}) pins no repository for it")
-        train = f"\ntrain it with: zoo train {entry.card_path}" if entry.card_path is not None else ""
-        raise WeightsError(f"'{entry.name}' has no weights:\n{chain.text()}{train}")
+        fix = "ask its authors for them" if entry.card_path is None else f"train it with zoo train {entry.card_path}"
+        raise WeightsError(f"'{entry.name}' has no weights:\n{chain.text()}\nFix: {fix}.")
     try:
         return _from_hub(f"hf:{entry.hub}", card)
     except HubError as error:

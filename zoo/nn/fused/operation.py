@@ -68,8 +68,8 @@ class FusedOperation(ABC):
     def uses_fused(self, *x: Any) -> bool:
         """Whether these arguments take the fused form."""
         use, form = self.use, _FORCED.get().get(type(self))
-        # Tracing first: there sizes may be unknown. Then the cheapest test, call overhead dominates small structures.
-        if form == "plain" or is_traced() or (form is None and self.numbers(*x) <= use.above):
+        # While a graph is recorded, sizes are symbols, which may not be compared with a threshold.
+        if is_traced() or form == "plain" or (form is None and self.numbers(*x) <= use.above):
             return False
         if use.inference_only and torch.is_grad_enabled():
             return False
