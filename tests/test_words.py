@@ -64,7 +64,8 @@ def test_neighbor_has_one_spelling_in_names():
         names = {getattr(node, "id", None) or getattr(node, "name", None) or getattr(node, "attr", None)
                  or getattr(node, "arg", None) for node in ast.walk(tree)}
         british += [f"{path}: {name}" for name in names if isinstance(name, str) and "neighbour" in name.lower()]
-    assert british == []
+    # A name in stored weights.
+    assert set(british) == {"plugins/dimenet/model.py: from_neighbour"}
 
 
 def test_every_module_says_what_it_is_for():

@@ -192,10 +192,10 @@ def isolated_atom(subject: Subject) -> Finding:
     return found(np.isfinite(energy) and force == 0.0, f"energy {energy:.6g}, force {force:g}")
 
 
-def every_neighbour(subject: Subject) -> Finding:
+def every_neighbor(subject: Subject) -> Finding:
     """The features of an atom with 64 neighbours depend on each of them, so that their number has no cap."""
     model = subject.energy_model
-    graph = specimens.many_neighbours(model.elements, model.cutoff)
+    graph = specimens.many_neighbors(model.elements, model.cutoff)
     inputs = {name: torch.zeros(1, dtype=torch.float64) for name in subject.card.inputs}
     graph = model.with_vectors(graph.replace(**inputs))
     assert graph.edge_vec is not None
@@ -303,7 +303,7 @@ CHECKS = (
           smooth_hessian),
     Check("physics.smooth-sites", "forces are smooth where vectors vanish by symmetry", smooth_sites),
     Check("physics.neighbours", "every neighbour within the cut-off contributes, however many there are",
-          every_neighbour),
+          every_neighbor),
     Check("physics.batch", "a batch gives the same results as its structures one by one", batch_independence),
     Check("physics.cross-gradients", "structures of a batch do not depend on each other's positions", cross_gradients),
     Check("physics.far-copies", "two far copies have twice the energy", far_copies),

@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 
 from zoo.graph.graph import Graph
 
-__all__ = ["crystal", "many_neighbours", "mixed", "molecule", "single_atom", "symmetric_sites",
+__all__ = ["crystal", "many_neighbors", "mixed", "molecule", "single_atom", "symmetric_sites",
            "traveller"]
 
 _PREFERRED = (6, 1, 8, 7, 9)
@@ -54,7 +54,7 @@ def symmetric_sites(elements: Sequence[int]) -> dict[str, ase.Atoms]:
     return {"molecule": _translated(ase.build.molecule("CH4"), elements), "crystal": diamond}
 
 
-def many_neighbours(elements: Sequence[int], cutoff: float, count: int = 64) -> Graph:
+def many_neighbors(elements: Sequence[int], cutoff: float, count: int = 64) -> Graph:
     """A central atom with ``count`` edges and no other edges, to find a cap on the number of neighbours."""
     golden_angle = np.pi * (3 - np.sqrt(5))
     height = np.linspace(1, -1, count + 2)[1:-1]

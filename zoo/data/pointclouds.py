@@ -17,7 +17,7 @@ from zoo.data.store import Store
 
 __all__ = ["point_clouds"]
 
-NEIGHBOURS = 4
+NEIGHBORS = 4
 
 
 def point_clouds(n: int = 200, *, points: tuple[int, int] = (6, 12), seed: int = 0) -> Store:
@@ -65,7 +65,7 @@ def _nearest(pos: Tensor) -> Tensor:
     """(2, e) edges j→i to each point's nearest others, made symmetric."""
     distance = torch.cdist(pos, pos).fill_diagonal_(torch.inf)
     near = torch.zeros_like(distance, dtype=torch.bool)
-    near.scatter_(1, distance.topk(min(NEIGHBOURS, len(pos) - 1), largest=False).indices, True)
+    near.scatter_(1, distance.topk(min(NEIGHBORS, len(pos) - 1), largest=False).indices, True)
     target, source = (near | near.T).nonzero().T
     return torch.stack([source, target])
 

@@ -84,7 +84,7 @@ def nequip(state: ForeignState) -> Imported:
     layers = _layers(state, embedding.shape[1])
     bessel = state.take("bessel_encode.bessel_weights").reshape(-1)
     trained = not torch.equal(bessel, torch.arange(1, len(bessel) + 1, dtype=bessel.dtype))
-    neighbours = float(state.need("avg_num_neighbors", "16.0"))
+    neighbors = float(state.need("avg_num_neighbors", "16.0"))
     radial = [state.tensors[key] for key in _weights_of(state, "layer0_convnet.conv.edge_mlp.mlp")]
     config = {
         "cutoff": cutoff,
@@ -98,11 +98,11 @@ def nequip(state: ForeignState) -> Imported:
         "radial_width": radial[0].shape[1],
         "type_features": embedding.shape[1],
         "first_self_connection": "layer0_convnet.conv.sc.weight" in state.tensors,
-        "avg_num_neighbors": neighbours,
+        "avg_num_neighbors": neighbors,
     }
     backbone = {
         "embedding.weight": embedding,
-        "avg_num_neighbors": torch.tensor(neighbours, dtype=torch.float64),
+        "avg_num_neighbors": torch.tensor(neighbors, dtype=torch.float64),
     }
     if trained:
         backbone["bessel.frequencies"] = bessel * (math.pi / cutoff)

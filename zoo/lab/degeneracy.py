@@ -30,8 +30,8 @@ def body_orders(graph: Graph, order: int) -> Counter[tuple[Key, ...]]:
     """
     found: Counter[tuple[Key, ...]] = Counter()
     for centre in range(graph.num_nodes):
-        neighbours = graph.source[graph.target == centre].tolist()
-        clusters = combinations(neighbours, min(order - 1, len(neighbours)))
+        neighbors = graph.source[graph.target == centre].tolist()
+        clusters = combinations(neighbors, min(order - 1, len(neighbors)))
         found[tuple(sorted(_cluster(graph, centre, chosen) for chosen in clusters))] += 1
     return found
 
