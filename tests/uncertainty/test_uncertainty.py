@@ -331,7 +331,7 @@ def test_the_command_fits_and_the_predictions_show_it(folder: Path, tmp_path: Pa
     ase.io.write(tmp_path / "small.xyz", ase.build.molecule("C6H6"))
     paths = [str(tmp_path / "large.xyz"), str(tmp_path / "small.xyz")]
     table = CliRunner().invoke(app, ["predict", str(folder), *paths])
-    assert table.output.count("± ") >= 4 and "large.xyz lies outside the training data: 15 heavy" in table.output
+    assert table.output.count("± ") >= 4 and "large.xyz is outside the training data: 15 heavy" in table.output
     ran = CliRunner().invoke(app, ["predict", str(folder), *paths, "--json", "-q"])
     large, small = json.loads(ran.stdout)["results"]
     assert json.loads(ran.stdout)["uncertainty_level"] == 0.9

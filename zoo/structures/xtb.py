@@ -29,13 +29,14 @@ def xtb_minimum(numbers: np.ndarray, positions: np.ndarray) -> Minimum:
         from tblite.ase import TBLite
     except ImportError:
         raise MissingExtraError("GFN2-xTB", "xtb") from None
+    from ase.calculators.calculator import CalculationFailed
     from ase.optimize import BFGS
 
     atoms = ase.Atoms(numbers, positions=positions, calculator=TBLite(method="GFN2-xTB", verbosity=0))
     try:
         converged = BFGS(atoms, logfile=None).run(fmax=FORCE, steps=STEPS)
         energy = atoms.get_potential_energy()
-    except (RuntimeError, ase.calculators.calculator.CalculationFailed) as error:
+    except (RuntimeError, CalculationFailed) as error:
         raise StructureError(f"GFN2-xTB fails: {error}. Fix: start from another geometry.") from error
     if not converged:
         raise StructureError(f"GFN2-xTB does not converge in {STEPS} steps. Fix: start from another geometry.")
