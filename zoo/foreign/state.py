@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from zoo.cards.weights import read_header
 from zoo.errors import WeightsError
+from zoo.foreign.inert import read_inert
 
 __all__ = ["ForeignState", "Imported", "read_state"]
 
@@ -119,7 +119,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     A Lightning-like checkpoint may hold it under ``state_dict``.
 
     Raises:
-        WeightsError: no such file, code or objects in a pickle, or no tensors in it.
+        WeightsError: no such file, not a file of torch.save, or no tensors in it.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such file. Fix: check the path.")
@@ -128,14 +128,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
         read_header(path)
         return load_file(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(
-            f"{path}: holds more than tensors, and a pickle is never run here ({reason}). Fix: where it was made, save "
-            "the weights alone: safetensors.torch.save_file(model.state_dict(), 'w.safetensors')."
-        ) from error
+    content = read_inert(path)
     while isinstance(content, Mapping):
         if content and all(isinstance(v, Tensor) for v in content.values()):
             return dict(content)
