@@ -157,12 +157,13 @@ def _sections(title: str, first: type[BaseModel]) -> list[str]:
             required = "required" if field.is_required() else ""
             default = "" if required or field.default_factory or field.default in (None, [], {}, "") else \
                 f"`{field.default}`"
-            rows.append([f"`{field.alias or key}`", _cell(_type(hints[key])), required or default])
+            rows.append([f"`{field.alias or key}`", _cell(_type(hints[key])), required or default,
+                         _text(field.description).strip()])
             for inner in _inner(hints[key]):
                 if inner not in seen:
                     seen.add(inner)
                     waiting.append((inner.__name__.lstrip("_"), inner))
-        parts.append(markdown_table(["key", "value", "default"], rows, "lll") + "\n")
+        parts.append(markdown_table(["key", "value", "default", "meaning"], rows, "llll") + "\n")
     return parts
 
 

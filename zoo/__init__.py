@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.cards.card import Card, TargetSpec
+    from zoo.cards.card import Card
+    from zoo.cards.sections import TargetSpec
     from zoo.comparison import compare
     from zoo.errors import ZooError
     from zoo.evaluation.evaluation import evaluate

@@ -8,7 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from zoo.cards.card import SCHEMA, Card, TargetSpec, upgrade
+from zoo.cards.card import SCHEMA, Card, upgrade
+from zoo.cards.sections import TargetSpec
 from zoo.errors import CardError
 from zoo.files.yaml_loader import parse_yaml
 
@@ -189,3 +190,12 @@ def test_the_json_schema_accepts_what_the_reader_accepts():
     assert list(validator.iter_errors({**data, "doman": {}})) != []
     assert list(validator.iter_errors({k: v for k, v in data.items() if k != "architecture"})) != []
     assert list(validator.iter_errors({**data, "targets": {"U0": {"readout": "energy"}}})) != []
+
+
+def test_every_key_has_a_description():
+    schema = Card.json_schema()
+    sections = {"Card": schema, **schema["$defs"]}
+    assert len(sections) > 10
+    lacking = [f"{section}.{key}" for section, content in sections.items()
+               for key, value in content["properties"].items() if not value.get("description", "").endswith(".")]
+    assert lacking == []

@@ -12,7 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.phonons import Phonons
 from springs import morse_model, spoilt
 
-from zoo.cards.card import Domain
+from zoo.cards.sections import Domain
 from zoo.errors import CardError, DataError, StructureError
 from zoo.properties import (
     Bonds,

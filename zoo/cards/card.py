@@ -9,36 +9,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, field_validator, model_validator
 
+from zoo.cards.measured import Breakdown, Exemption, Metric, ReferenceOutputs, Uncertainty
 from zoo.cards.section import Section, explain, problem
 from zoo.cards.sections import (
-    Breakdown,
-    Calibration,
     Data,
     Domain,
-    Exemption,
-    Metric,
-    Name,
     Priors,
-    ReferenceOutputs,
     References,
     Requires,
-    Split,
-    Structure,
-    TargetName,
     TargetSpec,
-    Texts,
     Training,
-    Uncertainty,
     Weights,
 )
+from zoo.cards.values import Name, TargetName, Texts
 from zoo.errors import CardError, WeightsError
 from zoo.files.atomic_writes import write_text
 from zoo.files.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.files.yaml_writer import dump_yaml
 
-__all__ = ["CARD_FILE", "DERIVATIVES", "SCHEMA", "UPGRADES", "Breakdown", "Calibration", "Card", "Data", "Domain",
-           "Exemption", "Metric", "Name", "Priors", "ReferenceOutputs", "References", "Requires", "Split", "Structure",
-           "TargetSpec", "Training", "Uncertainty", "Weights", "upgrade"]
+__all__ = ["CARD_FILE", "DERIVATIVES", "SCHEMA", "UPGRADES", "Card", "upgrade"]
 
 SCHEMA = 1
 """Version of the card's schema that this zoo writes."""
@@ -60,38 +49,45 @@ def _text_or_section(value: Any) -> str:
 class Card(Section):
     """A model's card. Read with :meth:`load`, written with :meth:`save`; unknown keys other than ``x-…`` are errors."""
 
-    schema_version: int = Field(SCHEMA, alias="schema")
-    name: Name
-    summary: str = ""
-    architecture: str
-    config: dict[str, Any] = {}
-    format: int = Field(1, ge=1)
-    requires: Requires = Field(default_factory=Requires)
-    inputs: list[Literal["charge", "spin", "node_attrs", "node_vectors", "edge_attrs"]] = []
-    signature: dict[str, Any] = {}
-    targets: dict[TargetName, TargetSpec] = Field(min_length=1)
-    derivatives: list[Literal["forces", "stress"]] = []
-    references: dict[TargetName, References] = {}
-    priors: Priors = Field(default_factory=Priors)
-    domain: Domain = Field(default_factory=Domain)
-    data: Data = Field(default_factory=Data)
-    recipe: dict[str, Any] = {}
-    weights: Weights | None = None
-    metrics: list[Metric] = []
-    breakdown: list[Breakdown] = []
-    training: Training = Field(default_factory=Training)
-    golden: list[ReferenceOutputs] = []
+    schema_version: int = Field(SCHEMA, alias="schema", description="Version of this schema.")
+    name: Name = Field(description="Name of the model, which is unique in the zoo.")
+    summary: str = Field("", description="One line for lists.")
+    architecture: str = Field(description="Name of the architecture, as `zoo plugins` lists it.")
+    config: dict[str, Any] = Field({}, description="Keywords of the architecture's constructor.")
+    format: int = Field(
+        1, ge=1, description="Version of the architecture's state dict that the weights were saved with.")
+    requires: Requires = Field(default_factory=Requires, description="Packages that loading needs.")
+    inputs: list[Literal["charge", "spin", "node_attrs", "node_vectors", "edge_attrs"]] = Field(
+        [], description="Optional fields of a graph that the network reads.")
+    signature: dict[str, Any] = Field(
+        {}, description="Properties of the architecture that `zoo check` verifies, such as body order and parity.")
+    targets: dict[TargetName, TargetSpec] = Field(min_length=1, description="What the model predicts, by name.")
+    derivatives: list[Literal["forces", "stress"]] = Field(
+        [], description="Derivatives of the energy that it was trained on.")
+    references: dict[TargetName, References] = Field(
+        {}, description="Energies per element that are added to a target, by target.")
+    priors: Priors = Field(default_factory=Priors, description="Known physics that is added to the energy.")
+    domain: Domain = Field(default_factory=Domain, description="Structures that the model is meant for.")
+    data: Data = Field(default_factory=Data, description="The data it was, or is to be, trained on.")
+    recipe: dict[str, Any] = Field({}, description="Settings of `zoo train`.")
+    weights: Weights | None = Field(None, description="The file of weights; absent before training.")
+    metrics: list[Metric] = Field([], description="Measured errors.")
+    breakdown: list[Breakdown] = Field([], description="Errors of parts of a split.")
+    training: Training = Field(default_factory=Training, description="How the training run went.")
+    golden: list[ReferenceOutputs] = Field(
+        [], description='Reference outputs, which `zoo.load` with `verify="golden"` reproduces.')
     uncertainty: (
         Annotated[Annotated[str, Tag("text")] | Annotated[Uncertainty, Tag("section")], Discriminator(_text_or_section)]
         | None
-    ) = None
-    stability: str | dict[str, Any] | None = None
-    exemptions: list[Exemption] = []
-    notes: str | None = None
-    license: str | None = None
-    data_license: str | None = None
-    citation: Texts = []
-    limits: str | None = None
+    ) = Field(None, description="The error model, or a remark about error estimates.")
+    stability: str | dict[str, Any] | None = Field(
+        None, description="Results of `zoo lab` tests of a force field, by test, or a remark.")
+    exemptions: list[Exemption] = Field([], description="Conformance checks that the model is not expected to pass.")
+    notes: str | None = Field(None, description="Anything else a user should know.")
+    license: str | None = Field(None, description="License of the weights.")
+    data_license: str | None = Field(None, description="License of the training data.")
+    citation: Texts = Field([], description="Papers to cite.")
+    limits: str | None = Field(None, description="Known limits of the model, in words.")
 
     _document: Document = PrivateAttr(default_factory=lambda: Document(None))
     _path: Path | None = PrivateAttr(default=None)

@@ -96,7 +96,7 @@ def into_card(card: Card, result: Evaluation) -> None:
 
 def _uncertainty(card: Card, result: Evaluation) -> Any:
     """The card's section with what was measured; none if it was calibrated for other weights."""
-    from zoo.cards.card import Uncertainty
+    from zoo.cards.measured import Uncertainty
     from zoo.uncertainty import stale
 
     section = card.uncertainty

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zoo.cards.card import DERIVATIVES, TargetSpec
+from zoo.cards.card import DERIVATIVES
+from zoo.cards.sections import TargetSpec
 from zoo.comparison.entries import ComparisonEntry
 from zoo.errors import DataError, TrainingError, did_you_mean
 from zoo.registry import host

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.cards.card import DERIVATIVES, Uncertainty
+from zoo.cards.card import DERIVATIVES
+from zoo.cards.measured import Uncertainty
 from zoo.data.batches import plan
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.errors import EvaluationError

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.cards.card import DERIVATIVES, Calibration, Card, Metric, Uncertainty
+from zoo.cards.card import DERIVATIVES, Card
+from zoo.cards.measured import Calibration, Metric, Uncertainty
 from zoo.evaluation.published import PUBLISHED, Published
 
 __all__ = ["CURVE_FILE", "Board", "LeaderboardEntry", "boards", "curve_of", "label_of"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zoo.cards.card import Breakdown
+from zoo.cards.measured import Breakdown
 from zoo.evaluation.leaderboard import Board, LeaderboardEntry
 from zoo.evaluation.tables import NONE, ResultTable
 

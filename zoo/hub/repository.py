@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from zoo.cards.card import CARD_FILE, Card, Metric
+from zoo.cards.card import CARD_FILE, Card
+from zoo.cards.measured import Metric
 from zoo.cards.weights import check_hash, read_header
 from zoo.errors import HubError, WeightsError
 from zoo.files.markdown import markdown_table

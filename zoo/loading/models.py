@@ -13,7 +13,9 @@ from typing import Any, Literal
 import torch
 
 from zoo.cards import weights
-from zoo.cards.card import Card, TargetSpec, Uncertainty
+from zoo.cards.card import Card
+from zoo.cards.measured import Uncertainty
+from zoo.cards.sections import TargetSpec
 from zoo.elements import SYMBOLS, numbers
 from zoo.errors import PluginError, UnknownNameError, WeightsError, ZooError, did_you_mean
 from zoo.loading.reference_outputs import check_reference_outputs, record_reference_outputs

@@ -10,7 +10,8 @@ import ase.build
 import numpy as np
 import torch
 
-from zoo.cards.card import Card, ReferenceOutputs, Structure
+from zoo.cards.card import Card
+from zoo.cards.measured import ReferenceOutputs, Structure
 from zoo.errors import WeightsError
 from zoo.graph.graph import Graph
 

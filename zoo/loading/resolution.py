@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zoo.cards.card import CARD_FILE, Card, Weights
+from zoo.cards.card import CARD_FILE, Card
+from zoo.cards.sections import Weights
 from zoo.errors import HubError, PluginError, UnknownNameError, WeightsError, ZooError
 from zoo.files.zoo_home import home
 from zoo.registry import host

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from zoo.cards.card import Domain, Uncertainty
+from zoo.cards.measured import Uncertainty
+from zoo.cards.sections import Domain
 from zoo.errors import DataError
 from zoo.inference.prediction import predict
 from zoo.model.model import Model

@@ -12,8 +12,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from zoo.cards.card import CARD_FILE, Name
+from zoo.cards.card import CARD_FILE
 from zoo.cards.section import Section, explain
+from zoo.cards.values import Name
 from zoo.errors import CardError
 from zoo.files.atomic_writes import write_text
 from zoo.files.yaml_loader import Document, load_yaml, parse_yaml
@@ -52,8 +53,9 @@ def _checked_pin(pin: str) -> str:
 
 
 class _Listing(Section):
-    card: str | None = None
-    hub: Annotated[str, AfterValidator(_checked_pin)] | None = None
+    card: str | None = Field(None, description="Path of the card, relative to this file.")
+    hub: Annotated[str, AfterValidator(_checked_pin)] | None = Field(
+        None, description="Repository and commit of the weights, as `org/repo@commit`.")
 
     @model_validator(mode="after")
     def _somewhere(self) -> _Listing:
@@ -65,15 +67,16 @@ class _Listing(Section):
 class Include(Section):
     """Another registry that counts as part of this one; ``hub`` says where on the Hub it was taken from."""
 
-    path: str
-    hub: Annotated[str, AfterValidator(_checked_pin)] | None = None
+    path: str = Field(description="Path of the other registry.")
+    hub: Annotated[str, AfterValidator(_checked_pin)] | None = Field(
+        None, description="Repository and commit that it was taken from.")
 
 
 class _Content(Section):
-    schema_version: int = Field(alias="schema")
-    models: dict[Name, _Listing] = {}
-    aliases: dict[Name, Name] = {}
-    include: list[Include] = []
+    schema_version: int = Field(alias="schema", description="Version of this schema.")
+    models: dict[Name, _Listing] = Field({}, description="Models by name.")
+    aliases: dict[Name, Name] = Field({}, description="Other names of models.")
+    include: list[Include] = Field([], description="Further registries; read in the user's own registry only.")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from zoo.cards.card import Card, Uncertainty
+from zoo.cards.card import Card
+from zoo.cards.measured import Uncertainty
 from zoo.cards.weights import check_hash
 from zoo.errors import ZooError
 from zoo.uncertainty.error_model import ErrorModel
