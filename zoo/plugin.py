@@ -23,7 +23,7 @@ import pluggy
 
 from zoo.errors import ZooError
 
-__all__ = ["Architecture", "DatasetSpec", "ZooError", "hookimpl"]
+__all__ = ["Architecture", "DatasetSpec", "Importer", "ZooError", "hookimpl"]
 
 hookimpl = pluggy.HookimplMarker("zoo")
 
@@ -90,3 +90,21 @@ class DatasetSpec:
     theory: str = ""
     license: str = ""
     citation: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Importer:
+    """A model class of another package whose weights can be turned into a model of the zoo.
+
+    Attributes:
+        factory: ``"package.module:function"``, called as ``function(state: ForeignState) -> Imported``, both of
+            :mod:`zoo.foreign.state`.
+        summary: whose weights these are.
+        needs: configuration that the weights do not hold and the user has to give.
+        tested: release of the other package whose outputs the tests compare with.
+    """
+
+    factory: str
+    summary: str
+    needs: tuple[str, ...] = ()
+    tested: str = ""

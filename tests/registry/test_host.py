@@ -268,3 +268,48 @@ def test_importing_the_zoo_warns_of_nothing():
         warnings.simplefilter("error")
         code = "from zoo.registry import host; host.plugins()"
         subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_importers_of_a_plugin_are_found_by_name_and_checked(yard):
+    from zoo.errors import PluginError, UnknownNameError
+    from zoo.foreign import IMPORTERS, importer, importers
+    from zoo.registry.discovery import BUILTIN_IMPORTERS
+
+    yard.simple("zoo-good", """
+        from zoo.plugin import Importer
+
+        @hookimpl
+        def zoo_importers():
+            return {"other-net": Importer("zoo_good.read:net", "OtherNet of other")}
+    """)
+    yard.simple("zoo-taken", """
+        from zoo.plugin import Importer
+
+        @hookimpl
+        def zoo_importers():
+            return {"pyg-schnet": Importer("zoo_taken.read:net", "mine")}
+    """)
+    yard.simple("zoo-wrong", """
+        @hookimpl
+        def zoo_importers():
+            return {"x": "zoo_wrong.read:net"}
+    """)
+    records = {record.name: record for record in host.plugins()}
+    assert records["good"].offers["importers"] == ("other-net",) and records["good"].error is None
+    assert "which the zoo has itself" in records["taken"].error
+    assert "expected zoo.plugin.Importer" in records["wrong"].error
+    assert importer("other-net").summary == "OtherNet of other" and set(importers()) == {"other-net", *IMPORTERS}
+    assert importer("pyg-schnet") is IMPORTERS["pyg-schnet"]
+    with pytest.raises(UnknownNameError, match=r"did you mean 'other-net'\?.* Fix: "):
+        importer("other-nett")
+    yard.simple("zoo-twin", """
+        from zoo.plugin import Importer
+
+        @hookimpl
+        def zoo_importers():
+            return {"other-net": Importer("zoo_twin.read:net", "another")}
+    """)
+    host.current.cache_clear()
+    with pytest.raises(PluginError, match="offered by two plugins"):
+        importer("other-net")
+    assert set(BUILTIN_IMPORTERS) == set(IMPORTERS)

@@ -6,27 +6,13 @@ Start with ``schnetpack.py``, the shortest map.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-__all__ = ["IMPORTERS", "Importer"]
+from zoo.errors import UnknownNameError, did_you_mean
+from zoo.plugin import Importer
+from zoo.registry import host
 
-
-@dataclass(frozen=True)
-class Importer:
-    """One foreign model class.
-
-    Attributes:
-        factory: ``"module:function"``, called as ``function(state: ForeignState) -> Imported``.
-        summary: whose weights these are.
-        needs: configuration that the weights do not hold and the user has to give.
-        tested: release of the other package whose outputs the tests compare with.
-    """
-
-    factory: str
-    summary: str
-    needs: tuple[str, ...] = ()
-    tested: str = ""
-
+__all__ = ["IMPORTERS", "importer", "importers"]
 
 IMPORTERS = {
     "pyg-schnet": Importer(
@@ -51,4 +37,27 @@ IMPORTERS = {
         "fairchem-core 1.10.0",
     ),
 }
-"""What ``zoo import`` knows, by name."""
+"""The zoo's own importers, by name."""
+
+
+def importers() -> Mapping[str, Importer]:
+    """What ``zoo import`` and the sources of cards can name: the zoo's own importers, and those of plugins."""
+    return {**IMPORTERS, **host.importers()}
+
+
+def importer(kind: str) -> Importer:
+    """The importer of this name.
+
+    Raises:
+        UnknownNameError: there is none; names the nearest.
+        PluginError: two plugins offer it.
+    """
+    known = importers()
+    if kind in known:
+        return known[kind]
+    try:
+        offered: Importer = host.current().offer("importers", kind).value
+    except UnknownNameError:
+        raise UnknownNameError(f"no importer '{kind}'{did_you_mean(kind, known)} "
+                               f"Fix: name one of {', '.join(known)}.") from None
+    return offered

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from zoo.cards.card import SCHEMA, Card
 from zoo.elements import numbers
-from zoo.errors import UnknownNameError, WeightsError, did_you_mean
+from zoo.errors import WeightsError
 from zoo.files.hashing import sha256_of
-from zoo.foreign import IMPORTERS
+from zoo.foreign import importer
 from zoo.foreign.state import ForeignState, Imported, read_state
 from zoo.loading import models as loading
 from zoo.registry import host
@@ -40,7 +40,7 @@ def import_model(
     """The zoo's model that computes the same as the other package's, with a card that says where it came from.
 
     Args:
-        kind: a key of :data:`zoo.foreign.IMPORTERS`.
+        kind: a key of :func:`zoo.foreign.importers`.
         file: its state dict, as safetensors or as written by ``torch.save``; no pickled code is ever run.
         elements: chemical symbols it was trained on; for nequip in the order of its ``type_names``.
         target, unit: what the energy is to be called, and its unit.
@@ -75,14 +75,12 @@ def import_state(
     config: Mapping[str, Any] | None = None,
 ) -> Model:
     """:func:`import_model` for a state dict in memory."""
-    if kind not in IMPORTERS:
-        raise UnknownNameError(f"no importer '{kind}'{did_you_mean(kind, IMPORTERS)} "
-                               f"Fix: name one of {', '.join(IMPORTERS)}.")
+    factory = host.resolve(importer(kind).factory, f"the importer '{kind}'")
     given = dict(config or {})
     floating = {v.dtype for v in state.values() if v.is_floating_point()}
     exact = {k: v.detach().double() if v.is_floating_point() else v for k, v in state.items()}
     foreign = ForeignState(exact, given, kind)
-    imported = host.resolve(IMPORTERS[kind].factory, f"the importer '{kind}'")(foreign)
+    imported = factory(foreign)
     foreign.finish()
 
     spec = {"readout": "energy", "unit": unit, "hidden": [w.shape[0] for w, _ in imported.head[:-1]],

@@ -16,7 +16,7 @@ from typing import Any
 import pluggy
 
 from zoo.errors import did_you_mean
-from zoo.plugin import Architecture, DatasetSpec
+from zoo.plugin import Architecture, DatasetSpec, Importer
 from zoo.registry import hookspecs
 
 __all__ = ["LoadedPlugin", "Offer", "PluginRecord", "load_plugin"]
@@ -27,6 +27,8 @@ HOOKS = tuple(hookspecs.__all__)
 BUILTIN_READOUTS = ("energy", "intensive", "dipole", "polarizability", "spatial_extent", "vector")
 """Keys of :data:`zoo.model.readouts.READOUTS`, which needs torch."""
 BUILTIN_SCHEMES = ("hf", "dir")
+BUILTIN_IMPORTERS = ("pyg-schnet", "pyg-dimenet", "schnetpack-painn", "nequip", "fairchem-gemnet")
+"""Keys of :data:`zoo.foreign.IMPORTERS`, which is above this package."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -204,6 +206,16 @@ def _references(answer: Any, taken: Sequence[str]) -> dict[str, str]:
     return dict(answer)
 
 
+def _importers(answer: Any) -> dict[str, Importer]:
+    if not isinstance(answer, Mapping):
+        raise _Rejected(f"returned {type(answer).__name__}, expected a mapping of names to zoo.plugin.Importer")
+    for name, item in answer.items():
+        if not isinstance(item, Importer):
+            raise _Rejected(f"offers '{name}' as {type(item).__name__}, expected zoo.plugin.Importer")
+    _references({name: item.factory for name, item in answer.items()}, BUILTIN_IMPORTERS)
+    return dict(answer)
+
+
 def _paths(answer: Any) -> dict[str, Path]:
     paths = {}
     for item in _items(answer):
@@ -231,6 +243,7 @@ _CHECKS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "datasets": lambda answer: _described(answer, DatasetSpec),
     "readouts": lambda answer: _references(answer, BUILTIN_READOUTS),
     "fetchers": lambda answer: _references(answer, BUILTIN_SCHEMES),
+    "importers": _importers,
     "registries": _paths,
 }
 """What each offering hook, without its prefix ``zoo_``, must answer."""

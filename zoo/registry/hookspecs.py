@@ -14,9 +14,10 @@ from typing import Any
 
 import pluggy
 
-from zoo.plugin import Architecture, DatasetSpec
+from zoo.plugin import Architecture, DatasetSpec, Importer
 
-__all__ = ["zoo_architectures", "zoo_datasets", "zoo_fetchers", "zoo_readouts", "zoo_registries", "zoo_train_event"]
+__all__ = ["zoo_architectures", "zoo_datasets", "zoo_fetchers", "zoo_importers", "zoo_readouts", "zoo_registries",
+           "zoo_train_event"]
 
 _hookspec = pluggy.HookspecMarker("zoo")
 
@@ -48,6 +49,12 @@ def zoo_fetchers() -> Mapping[str, str]:
     ``zoo.load("scheme:rest")`` calls ``function(rest: str, folder: Path) -> Path``: it puts ``card.yaml`` and the
     weights below ``folder`` and returns the folder that holds the card.
     """
+
+
+@_hookspec
+def zoo_importers() -> Mapping[str, Importer]:
+    """Model classes of other packages whose weights this package can convert, by the name that ``zoo import`` and the
+    ``source`` of a card use."""
 
 
 @_hookspec

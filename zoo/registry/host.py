@@ -18,17 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import PluginError, UnknownNameError, ZooError, did_you_mean, nearest
-from zoo.plugin import Architecture, DatasetSpec
+from zoo.plugin import Architecture, DatasetSpec, Importer
 from zoo.registry.discovery import LoadedPlugin, Offer, PluginRecord, load_plugin
 
 __all__ = [
     "Host", "PluginRecord", "architecture", "architectures", "backbone", "current", "dataset", "datasets", "emit",
-    "factory", "fetchers", "plugins", "provider", "readouts", "registries", "resolve",
+    "factory", "fetchers", "importers", "plugins", "provider", "readouts", "registries", "resolve",
 ]
 
 GROUP = "zoo"
 
-_NOUNS = {"architectures": "architecture", "datasets": "data set", "readouts": "readout", "fetchers": "fetcher"}
+_NOUNS = {"architectures": "architecture", "datasets": "data set", "readouts": "readout", "fetchers": "fetcher",
+          "importers": "importer"}
 
 
 class Host:
@@ -252,6 +253,11 @@ def readouts() -> dict[str, str]:
 def fetchers() -> dict[str, str]:
     """Fetchers of plugins, ``{scheme: "package.module:function"}``."""
     return current().offers("fetchers")
+
+
+def importers() -> dict[str, Importer]:
+    """Importers of plugins, by name."""
+    return current().offers("importers")
 
 
 def registries() -> list[tuple[Path, PluginRecord]]:
