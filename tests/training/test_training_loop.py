@@ -185,6 +185,23 @@ def test_the_best_checkpoint_stays_and_is_what_is_shipped(store: Store, tmp_path
     assert metrics["loss"] == pytest.approx(trainer.progress.best, rel=1e-9)
 
 
+def test_a_validation_batch_that_does_not_fit_into_memory_is_halved(
+        store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = run_trainer(store, tmp_path, steps=1, precision="float64")
+    whole = trainer.evaluate_rows(trainer.val_rows)
+    gather, sizes = trainer.prefetcher._gather, []
+
+    def small_memory(rows: Any) -> Any:
+        sizes.append(len(rows))
+        if len(rows) > 4:
+            raise torch.OutOfMemoryError
+        return gather(rows)
+
+    monkeypatch.setattr(trainer.prefetcher, "_gather", small_memory)
+    assert trainer.evaluate_rows(trainer.val_rows) == pytest.approx(whole, rel=1e-12)
+    assert max(sizes) > 4 and min(sizes) < 4
+
+
 def test_another_model_or_other_data_are_no_continuation(store: Store, tmp_path: Path) -> None:
     run_trainer(store, tmp_path, steps=4)
     with pytest.raises(TrainingError, match="made with another"):

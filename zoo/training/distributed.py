@@ -1,4 +1,4 @@
-"""Ranks of one job started by ``torchrun``; a single process needs none of it."""
+"""Training in several processes, the ranks of one job started by ``torchrun``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zoo.errors import TrainingError
 
-__all__ = ["Ranks", "ranks"]
+__all__ = ["Ranks", "freeze_unused", "ranks"]
 
 _LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
@@ -74,6 +74,15 @@ class Ranks:
             return nullcontext()
         assert isinstance(model, nn.parallel.DistributedDataParallel)
         return model.no_sync()
+
+
+def freeze_unused(model: nn.Module, loss: Tensor) -> None:
+    """Leave parameters that get no gradient from ``loss`` out of the training: DDP would wait for their gradients."""
+    loss.backward()
+    for parameter in model.parameters():
+        if parameter.grad is None:
+            parameter.requires_grad_(False)
+        parameter.grad = None
 
 
 @contextmanager

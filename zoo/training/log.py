@@ -65,7 +65,7 @@ class Log:
                     self._board.add_scalar(f"{event}/{name}", value, values["step"])
         emit(event, line)
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """One line for people, above the bar."""
         if self._quiet:
             return
@@ -79,7 +79,7 @@ class Log:
         parts = [f"{name.removesuffix('.mae')} {_show(value, self.units.get(name.removesuffix('.mae'), ''))}"
                  for name, value in metrics.items() if name.endswith(".mae")]
         mark = " *" if better else ""
-        self.say(f"step {step:>7,}  val loss {metrics['loss']:.4f}{mark}  MAE: {', '.join(parts)}")
+        self.message(f"step {step:>7,}  val loss {metrics['loss']:.4f}{mark}  MAE: {', '.join(parts)}")
 
     # -- progress ----------------------------------------------------------------------------------------------
 

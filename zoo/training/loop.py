@@ -1,4 +1,4 @@
-"""The training loop, one for every family: plan the batch, cut it, forward, backward, step, average, look, save.
+"""The training loop, one for every family: plan a batch, forward, backward, step, average, evaluate, checkpoint.
 
 All randomness is a function of (seed, epoch); all state that decides what comes next is in the checkpoint. A run that
 is killed and resumed therefore computes bitwise what an uninterrupted one does (same machine, threads and torch).
@@ -11,26 +11,28 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.data.batches import cut, plan
 from zoo.errors import TrainingError
-from zoo.process.memory import is_out_of_memory
+from zoo.process.memory import halved_on_out_of_memory, is_out_of_memory
 from zoo.process.signals import Notice, watched
 from zoo.training.checkpoint import Checkpoints, DiskFullError
 from zoo.training.criterion import Criterion
-from zoo.training.distributed import Ranks
+from zoo.training.distributed import Ranks, freeze_unused
+from zoo.training.divergence import clip_gradients, is_spike, not_finite
 from zoo.training.ema import Average
 from zoo.training.log import Log
 from zoo.training.optimizer import make_optimizer
 from zoo.training.prefetcher import Prefetcher
-from zoo.training.recipe import Batch, Recipe
+from zoo.training.progress import Progress
+from zoo.training.recipe import Recipe
 from zoo.training.schedule import Clock, Plateau, learning_rate
 from zoo.training.state import capture, restore
 
@@ -38,27 +40,10 @@ if TYPE_CHECKING:
     from zoo.data.store import Store
     from zoo.model.model import Model
 
-__all__ = ["Outcome", "Progress", "Trainer", "doubled"]
+__all__ = ["Outcome", "Trainer"]
 
 _LOG_EVERY = 50
 _SAVE_SECONDS = 600.0
-
-
-@dataclass
-class Progress:
-    """Counters of a run; all of them are in the checkpoint. ``place`` counts the batches of this epoch."""
-
-    step: int = 0
-    epoch: int = 0
-    place: int = 0
-    best: float = math.inf
-    best_step: int | None = None
-    waited: int = 0
-    typical_loss: float = 0.0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    evaluated: int = -1
-    best_metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,7 +89,7 @@ class Trainer:
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = Average(model, recipe.ema) if recipe.ema else None
         if ranks.world > 1:
-            self._leave_out_unused()
+            freeze_unused(model, self._loss_of_largest())
         self.net = ranks.wrap(model)
         self.checkpoints = Checkpoints(folder / "checkpoints", keep=recipe.keep)
         self.notice, self.quiet, self.where = Notice(), quiet, where
@@ -163,7 +148,7 @@ class Trainer:
             if early:
                 return "early stop"
             if stop:
-                self.log.say(f"stopped by a signal at step {state.step:,}; resume with: {self.where}")
+                self.log.message(f"stopped by a signal at step {state.step:,}; resume with: {self.where}")
                 return "signal"
             if due:
                 losses, molecules, since = [], 0, time.monotonic()
@@ -195,13 +180,15 @@ class Trainer:
                 # DDP averages gradients over ranks; the loss is already a share of the global mean.
                 (loss * self.ranks.world).backward()
             total += loss.detach()
-        self.norm = self._clip()
+        self.norm = clip_gradients(self.model, self.recipe.clip_norm)
         sums = self.ranks.sum(torch.tensor([float(total), float(self.notice.received), self._seconds_since_last()],
                                            dtype=torch.float64, device=self.ranks.device)).tolist()
         loss, stop, seconds = sums[0], sums[1] > 0, sums[2] / self.ranks.world
         if not (math.isfinite(loss) and math.isfinite(self.norm)):
-            self._fail(batch, loss)
-        if self._is_spike(loss):
+            ids = self.store.ids[torch.from_numpy(batch)].tolist()
+            self.log.record("failed", step=state.step, loss=loss, gradient_norm=self.norm, ids=ids)
+            raise not_finite(loss, self.norm, ids=ids, step=state.step, kept=self.checkpoints.steps())
+        if is_spike(loss, state, self.recipe.spike, self.log):
             return loss, seconds, stop
         state.typical_loss = loss if state.typical_loss == 0 else 0.99 * state.typical_loss + 0.01 * loss
         self.optimizer.step()
@@ -242,58 +229,36 @@ class Trainer:
                                 f"into the memory of {self.ranks.device}. Fix: --set recipe.accumulate="
                                 f"{2 * self.recipe.accumulate} takes the same steps in smaller parts") from error
 
+    def _loss_of_largest(self) -> Tensor:
+        """Loss of the four largest structures of the training data."""
+        rows = self.train_rows[np.argsort(-self.cost(self.train_rows), kind="stable")[:4]]
+        part = torch.from_numpy(rows)
+        self.model.train()
+        outputs = self.model(self.prefetcher(rows), self.criterion.derivatives, standardised=True)
+        return self.criterion.loss(outputs, part, self.criterion.counts(part))
+
     def _set_rate(self) -> None:
         state = self.progress
         for group, base in zip(self.optimizer.param_groups, self.base_rates):
             group["lr"] = learning_rate(self.recipe.schedule, base, step=state.step, plateau=self.plateau.scale,
                                         progress=self.clock.progress(state.step))
 
-    def _clip(self) -> float:
-        """Global gradient norm before clipping; the same on every rank."""
-        trained = [p for p in self.model.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
-        if self.recipe.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(trained, self.recipe.clip_norm, norm)
-        return float(norm)
-
-    def _is_spike(self, loss: float) -> bool:
-        """Whether to leave this step out.
-
-        Raises:
-            TrainingError: too many in a row.
-        """
-        state, spike = self.progress, self.recipe.spike
-        if spike is None or state.typical_loss == 0 or loss <= spike.factor * state.typical_loss:
-            state.skipped_in_a_row = 0
-            return False
-        state.skipped, state.skipped_in_a_row = state.skipped + 1, state.skipped_in_a_row + 1
-        self.log.record("skip", step=state.step, loss=loss, typical=state.typical_loss)
-        if state.skipped_in_a_row >= spike.limit:
-            raise TrainingError(f"{state.skipped_in_a_row} steps in a row had a loss above {spike.factor:g} times the "
-                                f"usual {state.typical_loss:.4g}: the run has diverged. Fix: lower lr")
-        return True
-
-    def _fail(self, batch: np.ndarray, loss: float) -> None:
-        what = f"loss {loss}" if not math.isfinite(loss) else f"gradient norm {self.norm}"
-        ids = self.store.ids[torch.from_numpy(batch)].tolist()
-        shown = ", ".join(map(str, ids[:64])) + (f", … ({len(ids)} in all)" if len(ids) > 64 else "")
-        steps = self.checkpoints.steps()
-        kept = f"The checkpoint of step {steps[-1]} is good" if steps else "No checkpoint was written yet"
-        self.log.record("failed", step=self.progress.step, loss=loss, gradient_norm=self.norm, ids=ids)
-        raise TrainingError(f"{what} is not finite at step {self.progress.step}, in the batch with ids {shown}. "
-                            f"{kept}. Fix: lower lr or clip_norm, or leave those structures out")
-
     # -- validation -----------------------------------------------------------------------------------------------
 
     def evaluate_rows(self, rows: np.ndarray) -> dict[str, float]:
         """Loss and MAE over rows of the store, with the weights that the model holds now."""
-        limits = self.recipe.eval_batch.model_dump() if self.recipe.eval_batch else doubled(self.recipe.batch)
+        limits = self.recipe.eval_batch.model_dump() if self.recipe.eval_batch else self.recipe.batch.doubled()
         sums = torch.zeros(3 * len(self.criterion.metric_names), dtype=torch.float64, device=self.ranks.device)
+
+        def errors(part: np.ndarray) -> Tensor:
+            outputs = self.model(self.prefetcher(part), self.criterion.derivatives, standardised=True)
+            return self.criterion.errors(outputs, torch.from_numpy(part))
+
         self.model.eval()
         with torch.no_grad():
-            for part in plan(rows, self.sizes, limits)[self.ranks.rank::self.ranks.world]:
-                outputs = self.model(self.prefetcher(part), self.criterion.derivatives, standardised=True)
-                sums += self.criterion.errors(outputs, torch.from_numpy(part))
+            for batch in plan(rows, self.sizes, limits)[self.ranks.rank::self.ranks.world]:
+                for _, errors_of_part in halved_on_out_of_memory(errors, batch):
+                    sums += errors_of_part
         return self.criterion.metrics(self.ranks.sum(sums))
 
     def _evaluate(self) -> bool:
@@ -326,7 +291,7 @@ class Trainer:
     def epochs_done(self) -> float:
         return round(self.progress.epoch + self.progress.place / self.batches_per_epoch, 3)
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """One line for people, from the first rank."""
         if self.ranks.first and not self.quiet:
             print(text, file=sys.stderr, flush=True)
@@ -350,7 +315,7 @@ class Trainer:
                                    best=self.progress.best_step)
             self.log.record("checkpoint", step=self.progress.step)
         except DiskFullError as error:
-            self.say(f"warning: {error}")
+            self.message(f"warning: {error}")
             self.log.record("disk full", step=self.progress.step)
 
     def _resume(self) -> int:
@@ -367,22 +332,3 @@ class Trainer:
         assert self.progress.best_step is not None  # a run ends with an evaluation, and the first is the best so far
         model, average, _ = self.checkpoints.read(self.progress.best_step)
         self.model.load_state_dict(model | (average or {}), strict=True)
-
-    # -- set-up ------------------------------------------------------------------------------------------------
-
-    def _leave_out_unused(self) -> None:
-        """DDP waits for the gradient of every parameter: those that never get one are not trained."""
-        rows = self.train_rows[np.argsort(-self.cost(self.train_rows), kind="stable")[:4]]
-        self.model.train()
-        part = torch.from_numpy(rows)
-        outputs = self.model(self.prefetcher(rows), self.criterion.derivatives, standardised=True)
-        self.criterion.loss(outputs, part, self.criterion.counts(part)).backward()
-        for parameter in self.model.parameters():
-            if parameter.grad is None:
-                parameter.requires_grad_(False)
-            parameter.grad = None
-
-
-def doubled(batch: Batch) -> dict[str, int | None]:
-    """Limits of a batch without a backward pass, which leaves room for more."""
-    return {name: None if value is None else 2 * value for name, value in batch.model_dump().items()}

@@ -39,6 +39,10 @@ class Batch(Section):
             raise problem("needs a limit. Fix: give molecules, atoms or edges")
         return self
 
+    def doubled(self) -> dict[str, int | None]:
+        """Limits of a batch without a backward pass, which leaves room for more."""
+        return {name: None if value is None else 2 * value for name, value in self.model_dump().items()}
+
 
 class Schedule(Section):
     """Learning rate over the run: linear warm-up, then cosine to ``final``·lr, plateau, or constant."""

@@ -205,11 +205,10 @@ def _measure(out: Path, model: Model, found: CardData, trainer: Trainer, *, pict
     from zoo.evaluation.metrics import summarise
     from zoo.evaluation.pictures import draw_parity
     from zoo.training.curve import draw_curves
-    from zoo.training.loop import doubled
 
     split = "test" if len(found.rows["test"]) else "val"
     names = list(trainer.recipe.losses)
-    results = predict_rows(model, trainer.store, found.rows[split], names, limits=doubled(trainer.recipe.batch))
+    results = predict_rows(model, trainer.store, found.rows[split], names, limits=trainer.recipe.batch.doubled())
     metrics = summarise(results, split=split, device=_device_name(trainer.ranks))
     card = model.card = model.required_card.replace(metrics=metrics)
     card.save(out)
@@ -219,7 +218,7 @@ def _measure(out: Path, model: Model, found: CardData, trainer: Trainer, *, pict
         draw_curves(out, out / "curves.png")
         draw_parity(results, out / "parity.png", title=f"{card.name}, {split}")
     except ZooError as error:
-        trainer.say(f"no curves: {error}")
+        trainer.message(f"no curves: {error}")
 
 
 def _training(trainer: Trainer, here: Ranks, earlier_hours: float | None) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _check(trainer: Trainer, saved: Mapping[str, Any]) -> None:
                                 f"{value!r}. Fix: resume with the same card and data, or train into a new folder")
     for key, value in trainer.machine.items():
         if saved["machine"].get(key) != value:
-            trainer.say(f"note: {key} was {saved['machine'].get(key)} and is {value} now: the run goes on, but not "
+            trainer.message(f"note: {key} was {saved['machine'].get(key)} and is {value} now: the run goes on, but not "
                         "bitwise as it would have")
     if saved["recipe"] != trainer.recipe.model_dump_json(by_alias=True):
-        trainer.say("note: the recipe differs from that of the checkpoint; the run goes on with the new one")
+        trainer.message("note: the recipe differs from that of the checkpoint; the run goes on with the new one")

@@ -1,0 +1,61 @@
+"""Against divergence: clipped gradients, steps left out because of a spike of the loss, the error of a NaN."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from zoo.errors import TrainingError
+
+if TYPE_CHECKING:
+    from zoo.training.log import Log
+    from zoo.training.progress import Progress
+    from zoo.training.recipe import Spike
+
+__all__ = ["clip_gradients", "is_spike", "not_finite"]
+
+_SHOWN_IDS = 64
+
+
+def clip_gradients(model: nn.Module, limit: float | None) -> float:
+    """Scale the gradients so that their global norm is at most ``limit``; returns the norm before that."""
+    trained = [p for p in model.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+    if limit is not None:
+        nn.utils.clip_grads_with_norm_(trained, limit, norm)
+    return float(norm)
+
+
+def is_spike(loss: float, progress: Progress, rule: Spike | None, log: Log) -> bool:
+    """Whether to leave this step out: its loss is far above the running mean.
+
+    Raises:
+        TrainingError: too many such steps in a row.
+    """
+    if rule is None or progress.typical_loss == 0 or loss <= rule.factor * progress.typical_loss:
+        progress.skipped_in_a_row = 0
+        return False
+    progress.skipped, progress.skipped_in_a_row = progress.skipped + 1, progress.skipped_in_a_row + 1
+    log.record("skip", step=progress.step, loss=loss, typical=progress.typical_loss)
+    if progress.skipped_in_a_row >= rule.limit:
+        raise TrainingError(f"{progress.skipped_in_a_row} steps in a row had a loss above {rule.factor:g} times the "
+                            f"usual {progress.typical_loss:.4g}: the run has diverged. Fix: lower lr")
+    return True
+
+
+def not_finite(loss: float, norm: float, *, ids: list[int], step: int, kept: list[int]) -> TrainingError:
+    """The error of a batch whose loss or gradient is not finite.
+
+    Args:
+        norm: of the gradient.
+        ids: of the batch's structures.
+        step: of this batch.
+        kept: steps of the checkpoints.
+    """
+    what = f"loss {loss}" if not math.isfinite(loss) else f"gradient norm {norm}"
+    shown = ", ".join(map(str, ids[:_SHOWN_IDS])) + (f", … ({len(ids)} in all)" if len(ids) > _SHOWN_IDS else "")
+    good = f"The checkpoint of step {kept[-1]} is good" if kept else "No checkpoint was written yet"
+    return TrainingError(f"{what} is not finite at step {step}, in the batch with ids {shown}. "
+                         f"{good}. Fix: lower lr or clip_norm, or leave those structures out")
