@@ -35,6 +35,13 @@ QM9 = DatasetSpec(
     ),
 )
 
+QM9_ANY_GEOMETRY = replace(
+    QM9,
+    name="qm9-any-geometry",
+    factory="zoo.data.qm9_any_geometry:open_any_geometry",
+    summary="QM9's properties next to MMFF94, GFN2-xTB and SMILES geometries; see `zoo data make qm9-geometries`",
+)
+
 QM9_SAMPLE = replace(
     QM9,
     name="qm9-sample",
@@ -45,4 +52,4 @@ QM9_SAMPLE = replace(
 
 @hookimpl
 def zoo_datasets() -> list[DatasetSpec]:
-    return [QM9, QM9_SAMPLE]
+    return [QM9, QM9_SAMPLE, QM9_ANY_GEOMETRY]

@@ -19,6 +19,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,12 @@ from zoo.files.atomic_writes import write_text
 from zoo.process.progress import progress
 from zoo.structures.geometries import KINDS, LABELS, METHODS, Made, molecule_geometries
 
-__all__ = ["SPLITS", "make", "open_geometries"]
+__all__ = ["B3LYP", "SPLITS", "make", "open_geometries"]
 
 SPLITS = ("test", "val", "train")
 SHARD = 1000
+B3LYP = "b3lyp"
+"""Folder of QM9 itself, kept next to the geometries that are made of it."""
 XTB_SUBSET = {"test": 1000, "val": 1000, "train": 5000}
 """GFN2-xTB takes a hundred times as long as MMFF94: molecules of each split unless a limit is given."""
 
@@ -74,6 +77,8 @@ def make(qm9: Store, folder: str | Path, *, kinds: Sequence[str] | None = None, 
         raise MissingExtraError("making geometries", "smiles")
     if "xtb" in kinds and not _installed("tblite"):
         raise MissingExtraError("geometries of GFN2-xTB", "xtb")
+    if not (folder / B3LYP / HEADER).is_file() or not torch.equal(Store.load(folder / B3LYP).ids, qm9.ids.cpu()):
+        replace(qm9, edges=None).save(folder / B3LYP, overwrite=True)
     row_of = {gdb: row for row, gdb in enumerate(qm9.ids.tolist())}
     plan = []
     for kind in kinds:

@@ -16,7 +16,7 @@ from zoo.structures.bonds import matching_order, molecule_from_geometry, same_bo
 from zoo.structures.conformers import Minimum, conformers, mmff_minimum
 from zoo.structures.xtb import xtb_minimum
 
-__all__ = ["EMBEDDED", "KEPT", "KINDS", "LABELS", "METHODS", "Made", "molecule_geometries", "rmsd"]
+__all__ = ["EMBEDDED", "KEPT", "KINDS", "LABELS", "METHODS", "Made", "aligned", "molecule_geometries", "rmsd"]
 
 EMBEDDED = 10
 """Conformers embedded from each SMILES."""
@@ -120,8 +120,13 @@ OF_KIND: Mapping[str, Callable[[int, np.ndarray, np.ndarray], Made]] = {
 
 
 def rmsd(positions: np.ndarray, others: np.ndarray) -> float:
-    """Root mean square distance of like atoms, Å, after the best translation and rotation (Kabsch 1976)."""
-    a, b = positions - positions.mean(0), others - others.mean(0)
-    u, size, vt = np.linalg.svd(a.T @ b)
-    size[-1] *= np.sign(np.linalg.det(u @ vt))
-    return float(np.sqrt(max(0.0, (a**2).sum() + (b**2).sum() - 2 * size.sum()) / len(a)))
+    """Root mean square distance of like atoms, Å, after the best translation and rotation."""
+    return float(np.sqrt(np.square(aligned(positions, others) - others).sum() / len(others)))
+
+
+def aligned(positions: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """``positions`` (n, 3) moved and rotated onto ``target`` with the least squared distance (Kabsch 1976)."""
+    centre, goal = positions.mean(0), target.mean(0)
+    u, _, vt = np.linalg.svd((positions - centre).T @ (target - goal))
+    u[:, -1] *= np.sign(np.linalg.det(u @ vt))
+    return (positions - centre) @ (u @ vt) + goal
