@@ -87,12 +87,12 @@ def test_a_broken_file_in_the_middle_costs_only_itself(tmp_path, capsys):
     assert written[0].info["predicted_U0"] == pytest.approx(results[0]["values"]["U0"], rel=1e-7)
 
 
-def test_frames_before_a_broken_one_are_kept(tmp_path):
+def test_frames_around_a_broken_one_are_kept(tmp_path):
     frame = "1\n\nH 0 0 0\n"
-    (tmp_path / "long.xyz").write_text(frame + frame + "1\n\nH zero 0 0\n")
+    (tmp_path / "long.xyz").write_text(frame + frame + "1\n\nH zero 0 0\n" + frame)
     reads = list(read_structures([tmp_path / "long.xyz"]))
-    assert [r.error is None for r in reads] == [True, True, False]
-    assert "after 2 structures" in str(reads[2].error)
+    assert [r.error is None for r in reads] == [True, True, False, True]
+    assert "structure 2 cannot be read" in str(reads[2].error)
 
 
 def test_smiles_is_a_conformer_and_says_so(capsys):

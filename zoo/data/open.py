@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo.data.files import HEADER
 from zoo.data.frames import available, from_atoms
 from zoo.data.store import Store
-from zoo.errors import DataError, UnknownNameError
-from zoo.files.unpack import unpacked
+from zoo.errors import DataError, StructureError, UnknownNameError
+from zoo.structures.formats import frames_of
 
 if TYPE_CHECKING:
     from zoo.plugin import DatasetSpec
@@ -81,17 +81,13 @@ def open_frames(
     """All structures of a file that ASE reads; identities are their places in it.
 
     Raises:
-        DataError: ASE cannot read it, or properties or units are not given.
+        DataError: a structure cannot be read, or properties or units are not given.
     """
-    from ase.io import read
-
-    try:
-        with unpacked(file) as plain:
-            frames: Any = read(plain, index=":")
-    except Exception as error:
-        # ASE's readers raise whatever the malformed text leads them to.
-        reason = str(error).strip().splitlines()[:1]
-        raise DataError(f"{file} cannot be read by ASE: {type(error).__name__}: {''.join(reason)}") from error
+    frames = []
+    for item in frames_of(file):
+        if isinstance(item, StructureError):
+            raise DataError(str(item))
+        frames.append(item)
     if not properties:
         has = available(frames[0]) if frames else "no structures"
         raise DataError(f"it is not given which properties of {file} are labels and in which units; its first "

@@ -18,10 +18,11 @@ from zoo.inference.inputs import to_graphs
 from zoo.inference.potential import Potential
 from zoo.loading.models import exact_copy
 from zoo.model.model import Model
+from zoo.structures.stated import CHARGES, MULTIPLICITIES, UNPAIRED
 
 __all__ = ["ZooCalculator"]
 
-_NEEDS_A_CHECK = {"numbers", "pbc", "inputs"}
+_NEEDS_A_CHECK = {"numbers", "pbc", "inputs", "initial_charges"}
 
 
 class ZooCalculator(Calculator):
@@ -100,7 +101,7 @@ class ZooCalculator(Calculator):
     def _read_inputs(self, atoms: ase.Atoms) -> list[Any]:
         """Charge, spin and the other inputs in the card, in comparable form; ASE does not check these for changes."""
         found = []
-        for name in ("charge", "spin", *self._inputs):
+        for name in dict.fromkeys((*CHARGES, *UNPAIRED, *MULTIPLICITIES, *self._inputs)):
             value = atoms.info.get(name, atoms.arrays.get(name))
             found.append(None if value is None else np.asarray(value).tolist())
         return found

@@ -12,8 +12,9 @@ import torch
 from zoo.errors import StructureError
 from zoo.graph.graph import Graph
 from zoo.model.model import Model
+from zoo.structures.stated import CHARGES, UNPAIRED, check_statements
 
-__all__ = ["to_graphs"]
+__all__ = ["graphs_or_errors", "to_graphs"]
 
 
 def to_graphs(model: Model, structures: Any) -> tuple[bool, list[Graph]]:
@@ -26,20 +27,45 @@ def to_graphs(model: Model, structures: Any) -> tuple[bool, list[Graph]]:
         Whether one structure was given (and not a list), and one float64 Graph on the CPU per structure.
 
     Raises:
-        StructureError: an object of another type, or an input declared in the card is missing.
+        StructureError: an object of another type, an input declared in the card that is missing, or what
+            :func:`zoo.structures.stated.check_statements` rejects.
     """
+    single, found = graphs_or_errors(model, structures)
+    graphs = []
+    for graph in found:
+        if isinstance(graph, StructureError):
+            raise graph
+        graphs.append(graph)
+    return single, graphs
+
+
+def graphs_or_errors(model: Model, structures: Any) -> tuple[bool, list[Graph | StructureError]]:
+    """As :func:`to_graphs`, with an error in the place of each structure that has one."""
     inputs = () if model.card is None else tuple(model.card.inputs)
-    if isinstance(structures, (list, tuple)):
-        return False, [g for item in structures for g in _one(item, inputs)]
-    graphs = _one(structures, inputs)
-    is_pyg_batch = not isinstance(structures, Graph) and hasattr(structures, "ptr")
-    return len(graphs) == 1 and not is_pyg_batch, graphs
+    if not isinstance(structures, (list, tuple)):
+        graphs = _tried(structures, inputs, "the structure")
+        is_pyg_batch = not isinstance(structures, Graph) and hasattr(structures, "ptr")
+        return len(graphs) == 1 and not is_pyg_batch, graphs
+    found: list[Graph | StructureError] = []
+    for item in structures:
+        found += _tried(item, inputs, f"structure {len(found)}" if len(structures) > 1 else "the structure")
+    return False, found
 
 
-def _one(item: Any, inputs: Sequence[str]) -> list[Graph]:
+def _tried(item: Any, inputs: Sequence[str], name: str) -> list[Graph | StructureError]:
+    try:
+        return [*_one(item, inputs, name)]
+    except StructureError as error:
+        text = str(error)  # Graph.from_atoms knows one structure only
+        first = next((k for k in ("structure 0", "the structure") if text.startswith(k)), None)
+        problem = text if first is None else name + text.removeprefix(first)
+        return [StructureError(problem)]
+
+
+def _one(item: Any, inputs: Sequence[str], name: str) -> list[Graph]:
     if isinstance(item, ase.Atoms):
-        graph = Graph.from_atoms(item, dtype=torch.float64, inputs=inputs)
-        return [_with_undeclared(graph, item.info, inputs)]
+        check_statements(item, inputs, name)
+        return [Graph.from_atoms(item, dtype=torch.float64, inputs=inputs)]
     if isinstance(item, Graph):
         return _separate(item.to("cpu", torch.float64))
     if hasattr(item, "pos") and hasattr(item, "keys"):
@@ -58,8 +84,12 @@ def _separate(graph: Graph) -> list[Graph]:
 
 def _with_undeclared(graph: Graph, holder: Any, inputs: Sequence[str]) -> Graph:
     """The graph with a charge or spin that the model does not read, so that :func:`check_structure` rejects it."""
-    for name in ("charge", "spin"):
-        if name not in inputs and name in holder and np.size(holder[name]) == graph.num_graphs:
-            value = torch.as_tensor(np.asarray(holder[name], dtype=np.float64).reshape(-1)).to(graph.pos)
-            graph = graph.replace(**{name: value})
+    for field, names in (("charge", CHARGES), ("spin", UNPAIRED)):
+        if field in inputs:
+            continue
+        values = [holder[name] for name in names if name in holder and np.size(holder[name]) == graph.num_graphs]
+        for given in values:
+            value = torch.as_tensor(np.asarray(given, dtype=np.float64).reshape(-1)).to(graph.pos)
+            if getattr(graph, field) is None or bool((value != 0).any()):
+                graph = graph.replace(**{field: value})
     return graph

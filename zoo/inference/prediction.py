@@ -13,7 +13,7 @@ from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.graph.batching import cut, join
 from zoo.graph.graph import Graph
 from zoo.inference.checks import check_finite, check_structure
-from zoo.inference.inputs import to_graphs
+from zoo.inference.inputs import graphs_or_errors
 from zoo.process.memory import halved_on_out_of_memory, is_out_of_memory
 from zoo.uncertainty import ErrorModel, FeatureHook, describe, find
 
@@ -68,21 +68,23 @@ def predict(
     """
     _log_coverage(model)
     error_model = find(model) if uncertainty else None
-    single, graphs = to_graphs(model, structures)
-    results: list[Any] = [None] * len(graphs)
-    good = []
-    names = [f"structure {index}" for index in range(len(graphs))] if len(graphs) > 1 else ["the structure"]
-    for index, graph in enumerate(graphs):
+    single, found = graphs_or_errors(model, structures)
+    results: list[Any] = [None] * len(found)
+    graphs: dict[int, Graph] = {}
+    names = [f"structure {index}" for index in range(len(found))] if len(found) > 1 else ["the structure"]
+    for index, graph in enumerate(found):
         try:
+            if isinstance(graph, ZooError):
+                raise graph
             check_structure(model, graph, names[index])
-            good.append(index)
+            graphs[index] = graph
         except ZooError as error:
             if on_error == "raise":
                 raise
             results[index] = error
-    done = len(graphs) - len(good)
+    done = len(found) - len(graphs)
     # Structures with edges from the caller are batched apart from those whose neighbour list is computed.
-    kinds = [[i for i in good if (graphs[i].edge_index is None) == found] for found in (True, False)]
+    kinds = [[i for i in graphs if (graphs[i].edge_index is None) == made] for made in (True, False)]
     parts = [[kind[k] for k in part] for kind in kinds for part in cut([graphs[i].num_nodes for i in kind], max_atoms)]
     for rows in parts:
         for index, value in zip(rows, _run(model, [graphs[i] for i in rows], derivatives, per_atom, error_model)):

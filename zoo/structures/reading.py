@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import ase
@@ -11,7 +13,7 @@ import ase.io
 
 from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.files.atomic_writes import replacing
-from zoo.files.unpack import unpacked
+from zoo.structures.formats import frames_of
 
 __all__ = ["Read", "from_smiles", "read_structures", "write_structures"]
 
@@ -21,7 +23,7 @@ class Read:
     """One structure that was read, or the error in its place.
 
     Attributes:
-        label: file name, with ``#index`` where a file holds several.
+        label: file name, with ``#index`` where a file holds several; the path where two files have one name.
         atoms: the structure, or ``None``.
         error: why it could not be read, or ``None``.
     """
@@ -32,32 +34,34 @@ class Read:
 
 
 def read_structures(paths: Iterable[Path]) -> Iterator[Read]:
-    """Every structure of every file, in any format ASE reads; what follows a broken frame is lost, and said."""
+    """Every structure of every file in any format of :func:`~zoo.structures.formats.frames_of`; what cannot be read
+    is an error in its place, and what follows it is kept where the format allows that."""
+    paths = [Path(path) for path in paths]
+    names = Counter(path.name for path in paths)
     for path in paths:
-        yield from _read_file(Path(path))
+        yield from _read_file(path, path.name if names[path.name] == 1 else str(path))
 
 
-def _read_file(path: Path) -> Iterator[Read]:
+def _read_file(path: Path, label: str) -> Iterator[Read]:
     if not path.is_file():
-        yield Read(path.name, None, StructureError(f"{path}: no such file. Fix: check the path."))
+        what = "is a folder" if path.is_dir() else "no such file"
+        yield Read(label, None, StructureError(f"{path}: {what}. Fix: check the path."))
         return
-    frames: list[ase.Atoms] = []
-    error = None
-    try:
-        with unpacked(path) as plain:
-            for atoms in ase.io.iread(plain, index=":"):
-                frames.append(atoms)
-    except Exception as cause:  # readers of many formats raise whatever they like
-        where = f" after {len(frames)} structures" if frames else ""
-        reason = str(cause).strip() or type(cause).__name__
-        error = StructureError(f"{path}: cannot be read{where}: {reason}")
-    single = len(frames) == 1 and error is None
-    for index, atoms in enumerate(frames):
-        yield Read(path.name if single else f"{path.name}#{index}", atoms)
-    if error is None and not frames:
-        error = StructureError(f"{path}: holds no structure. Fix: check that it is the right file.")
-    if error is not None:
-        yield Read(f"{path.name}#{len(frames)}" if frames else path.name, None, error)
+    items = frames_of(path)
+    first = next(items, None)
+    if first is None:
+        yield Read(label, None, StructureError(f"{path}: holds no structure. Fix: check that it is the right file."))
+        return
+    second = next(items, None)
+    if second is None:
+        yield _read(label, first)
+        return
+    for index, item in enumerate(chain((first, second), items)):
+        yield _read(f"{label}#{index}", item)
+
+
+def _read(label: str, item: ase.Atoms | StructureError) -> Read:
+    return Read(label, None, item) if isinstance(item, StructureError) else Read(label, item)
 
 
 def write_structures(path: Path, frames: Sequence[ase.Atoms]) -> None:

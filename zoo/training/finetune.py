@@ -10,7 +10,7 @@ from typing import Any
 from zoo.cards.card import DERIVATIVES, Card
 from zoo.data.frames import available
 from zoo.elements import SYMBOLS
-from zoo.errors import DataError, TrainingError, did_you_mean
+from zoo.errors import DataError, StructureError, TrainingError, did_you_mean
 from zoo.loading.models import resolve
 
 __all__ = ["Mapped", "finetune_card"]
@@ -74,19 +74,17 @@ def finetune_card(source: str, file: Path, *, targets: Sequence[str], units: Seq
 
 def _look(file: Path) -> tuple[Any, list[str], bool]:
     """First structure, the elements that occur, and whether any structure is periodic."""
-    from ase.io import iread
+    from zoo.structures.formats import frames_of
 
     if not file.is_file():
         raise DataError(f"there is no file {file}. Fix: give the path of a file of structures with labels")
     first, numbers, periodic = None, set(), False
-    try:
-        for atoms in iread(file):
-            first = atoms if first is None else first
-            numbers |= set(atoms.numbers.tolist())
-            periodic |= bool(atoms.pbc.any())
-    except Exception as error:
-        raise DataError(f"{file} cannot be read by ASE: {type(error).__name__}: {error}. Fix: convert it to extended "
-                        "XYZ (.extxyz)") from error
+    for atoms in frames_of(file):
+        if isinstance(atoms, StructureError):
+            raise DataError(str(atoms))
+        first = atoms if first is None else first
+        numbers |= set(atoms.numbers.tolist())
+        periodic |= bool(atoms.pbc.any())
     if first is None:
         raise DataError(f"{file} holds no structures. Fix: give a file with at least one")
     return first, [SYMBOLS[z] for z in sorted(numbers)], periodic
