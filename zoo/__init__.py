@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from zoo.evaluation.evaluation import evaluate
     from zoo.exporting import export, load_exported
     from zoo.graph.graph import Graph
-    from zoo.hub import pull, push
+    from zoo.hub import push
     from zoo.loading.models import create, load, save
+    from zoo.loading.pulling import pull
     from zoo.model.model import Model
     from zoo.plugin import Architecture, DatasetSpec, hookimpl
     from zoo.registry.names import list_models, show
@@ -37,7 +38,7 @@ _HOME = {
     "Architecture": "plugin", "Card": "cards.card", "DatasetSpec": "plugin", "Graph": "graph.graph",
     "Model": "model.model", "TargetSpec": "cards.card", "ZooError": "errors", "compare": "comparison",
     "create": "loading.models", "evaluate": "evaluation.evaluation", "export": "exporting", "hookimpl": "plugin",
-    "list_models": "registry.names", "load": "loading.models", "load_exported": "exporting", "pull": "hub",
+    "list_models": "registry.names", "load": "loading.models", "load_exported": "exporting", "pull": "loading.pulling",
     "push": "hub", "save": "loading.models", "show": "registry.names", "train": "training",
 }
 

@@ -21,6 +21,7 @@ from zoo.cards.sections import (
     Training,
     Weights,
 )
+from zoo.cards.source import Source
 from zoo.cards.values import Name, TargetName, Texts
 from zoo.errors import CardError, WeightsError
 from zoo.files.atomic_writes import write_text
@@ -70,6 +71,8 @@ class Card(Section):
     domain: Domain = Field(default_factory=Domain, description="Structures that the model is meant for.")
     data: Data = Field(default_factory=Data, description="The data it was, or is to be, trained on.")
     recipe: dict[str, Any] = Field({}, description="Settings of `zoo train`.")
+    source: Source | None = Field(
+        None, description="Another package's file that the weights are converted from; none are next to the card.")
     weights: Weights | None = Field(None, description="The file of weights; absent before training.")
     metrics: list[Metric] = Field([], description="Measured errors.")
     breakdown: list[Breakdown] = Field([], description="Errors of parts of a split.")
@@ -107,11 +110,14 @@ class Card(Section):
     def _consistent(self) -> Card:
         for name, references in self.references.items():
             self._check_references(name, references)
-        if self.weights is not None:
+        if self.weights_sha256 is not None:
             for name, target in self.targets.items():
                 if target.reference != "none" and name not in self.references:
                     raise problem(f"reference is '{target.reference}' and there are weights, but no references.{name}",
                                   "targets", name)
+        if self.source is not None and self.weights is not None and self.weights.sha256 != self.weights_sha256:
+            raise problem("other weights than those that the source is converted to: remove 'source', or 'weights'",
+                          "weights", "sha256")
         known = [*self.targets, *DERIVATIVES]
         for number, metric in enumerate(self.metrics):
             if metric.target not in known:
@@ -195,12 +201,28 @@ class Card(Section):
         """Where the card and its weights lie."""
         return None if self._path is None else self._path.parent
 
+    @property
+    def weights_sha256(self) -> str | None:
+        """Of the weights file beside the card, or of what its source is converted to; ``None`` without weights."""
+        if self.source is not None:
+            return self.source.converted_sha256
+        return None if self.weights is None else self.weights.sha256
+
+    @property
+    def parameters(self) -> int | None:
+        """Numbers in the weights; ``None`` without weights."""
+        known = self.weights or self.source
+        return None if known is None else known.parameters
+
     def weights_here(self) -> tuple[Path, Weights]:
         """The weights file beside the card, which need not be there, and what the card promises of it.
 
         Raises:
-            WeightsError: the card describes a model without weights.
+            WeightsError: the card describes a model without weights, or with weights of another package.
         """
+        if self.weights is None and self.source is not None:
+            raise WeightsError(f"{self._path or self.name} holds no weights of its own: they are converted from "
+                               f"{self.source.file}. Fix: zoo pull {self.name} --to FOLDER makes a folder that does.")
         if self.weights is None or self._path is None:
             where = self._path or self.name
             raise WeightsError(f"{where} describes a model without weights. Fix: train it with zoo train {where}.")
@@ -225,7 +247,7 @@ class Card(Section):
             raise CardError(f"{self.name} was read from no card folder. "
                             "Fix: load the model from a folder that can be written.")
         fresh = Card.load(self._path)
-        if self.weights is not None and (fresh.weights is None or fresh.weights.sha256 != self.weights.sha256):
+        if self.weights is not None and fresh.weights_sha256 != self.weights_sha256:
             raise CardError(f"{self._path}: its weights were replaced while they were measured, and nothing was "
                             "written. Fix: measure them again.")
         return fresh

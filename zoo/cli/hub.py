@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from zoo.cards.card import Card
     from zoo.hub.housekeeping import Kept
     from zoo.hub.release import Release
 
@@ -64,17 +65,31 @@ def publish(
 
 def pull(
     name: Annotated[str, typer.Argument(help="A name of `zoo list`, or hf:organisation/name@revision.")],
-    to: Annotated[Path | None, typer.Option(help="Make a card folder there; the Hub's cache alone if absent.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Make a card folder there; the cache alone if absent.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder that holds something else.")] = False,
+    file: Annotated[Path | None, typer.Option("--file", help="The other package's file that the card names under "
+                                                             "'source', if you have it.")] = None,
 ) -> None:
-    """Have a model on this machine, every byte verified, for use without a network."""
-    from zoo.hub.pulling import pull as run
+    """Have a model on this machine, every byte verified, for use without a network. Weights of another package are
+    downloaded and converted, or converted from --file."""
+    from zoo.loading.pulling import pull as run
 
-    pulled = run(name, to, force=force)
-    where = "was here already" if pulled.address is None else f"from {pulled.address}"
+    pulled = run(name, to, force=force, file=file)
+    if pulled.card.source is not None:
+        print(_terms(pulled.card))
+    where = pulled.origin or ("was here already" if pulled.address is None else f"from {pulled.address}")
     print(f"{pulled.card.name} {where}, verified: {pulled.folder}")
     for file, reason in pulled.left_out.items():
         print(f"  left there: {file}: {reason}")
+
+
+def _terms(card: Card) -> str:
+    """On what terms the weights of another package's authors are used."""
+    source = card.source
+    assert source is not None  # printed for cards with one
+    terms = [f"{what} {text}" for what, text in (("weights", source.weights_license), ("code", source.code_license))
+             if text]
+    return f"{card.name}: {', '.join(terms) or 'no licence is stated'}; zoo show {card.name} says what to cite"
 
 
 def _show(one: Release) -> None:

@@ -69,17 +69,29 @@ def _rows(found: Any, pattern: str, **filters: str | None) -> list[dict[str, Any
 
 def _described(card: Any, entry: Any) -> dict[str, Any]:
     metric = headline(card)
-    here = card.weights is not None and (card.folder / card.weights.file).is_file()
     return {
         "architecture": card.architecture,
         "dataset": card.data.dataset,
         "targets": {name: spec.unit for name, spec in card.targets.items()},
         "derivatives": list(card.derivatives),
-        "parameters": card.weights.parameters if card.weights else None,
+        "parameters": card.parameters,
         "metric": metric and {key: getattr(metric, key) for key in ("split", "target", "metric", "value", "unit", "n")},
-        "weights": "here" if here else "hub" if entry.hub else None,
+        **_weights(card, entry),
         "summary": card.summary,
     }
+
+
+def _weights(card: Any, entry: Any) -> dict[str, Any]:
+    """Where the weights are; for those of another package that are not on this machine, the command that gets them."""
+    from zoo.loading.sources import availability
+
+    if card.weights is not None and (card.folder / card.weights.file).is_file():
+        return {"weights": "here"}
+    if card.source is None:
+        return {"weights": "hub" if entry.hub else None}
+    found = availability(card)
+    absent = found.state == "absent"
+    return {"weights": found.state, "where": found.where, **({"get": found.command} if absent else {})}
 
 
 def headline(card: Any) -> Any:
@@ -111,9 +123,18 @@ def _table(rows: list[dict[str, Any]]) -> Any:
             name, row["architecture"], row["dataset"] or "–", _short_targets([*row["targets"], *row["derivatives"]]),
             "–" if row["parameters"] is None else f"{row['parameters']:,}",
             "–" if metric is None else f"{metric['target']} {metric['value']:.4g} {metric['unit']}",
-            {"here": "here", "hub": "on the Hub", None: "none yet"}[row["weights"]], row["origin"],
+            _place(row), row["origin"],
         )
     return table
+
+
+def _place(row: dict[str, Any]) -> str:
+    """Of the weights, in words."""
+    if row["weights"] == "absent":
+        return str(row["get"])
+    if row["weights"] == "package":
+        return f"here, {row['where']}"
+    return {"here": "here", "hub": "on the Hub", None: "none yet"}.get(row["weights"], "here")
 
 
 def _short_targets(names: list[str]) -> str:

@@ -109,7 +109,7 @@ def _uncertainty(card: Any) -> str | None:
     section = card.uncertainty
     if section is None or isinstance(section, str):
         return section
-    if card.weights is None or section.weights != card.weights.sha256:
+    if section.weights != card.weights_sha256:
         return f"calibrated for other weights ({section.weights[:12]}…) and not used: zoo calibrate {card.name}"
     lines = [f"intervals for {section.level:.0%} of all errors, fitted on {section.train:,} training and "
              f"{section.val:,} validation structures"]
@@ -137,14 +137,32 @@ def _about(card: Any) -> list[tuple[str, str]]:
         ("trained on", ", ".join(str(part) for part in (data.dataset or data.path, data.theory) if part)),
         ("split", _split(data.split)),
         ("training", _training(card.training)),
-        ("parameters", f"{weights.parameters:,}" if weights else None),
+        ("parameters", None if card.parameters is None else f"{card.parameters:,}"),
         ("weights", f"{weights.file}, {weights.bytes:,} bytes, sha256 {weights.sha256}" if weights
-         else f"none yet; train with: zoo train {card.path}"),
+         else _source(card) if card.source else f"none yet; train with: zoo train {card.path}"),
+        ("license of", _terms(card.source) if card.source else None),
         ("license", " / data ".join(part for part in (card.license, card.data_license) if part)),
         ("citation", "\n".join(card.citation)),
         ("card", str(card.path) if card.path else None),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _source(card: Any) -> str:
+    """Where the weights of another package are, and the command that brings them."""
+    from zoo.loading.sources import availability
+
+    source, found = card.source, availability(card)
+    absent = found.state == "absent"
+    here = f"not here but {found.where}; get them with {found.command}" if absent else f"here, {found.where}"
+    address = f"\n{source.url}" if source.url and source.url not in here else ""
+    return (f"{here}{address}\nconverted by '{source.reader}' from {source.file}, {source.bytes:,} bytes, "
+            f"sha256 {source.sha256}")
+
+
+def _terms(source: Any) -> str:
+    return ", ".join(f"{what} {text}" for what, text in (("weights", source.weights_license),
+                                                         ("code", source.code_license)) if text)
 
 
 def _meaning(spec: Any) -> str:
@@ -199,7 +217,7 @@ def _usage(card: Any) -> str:
     known = entry is not None and entry.card_path is not None and card.path is not None and (
         entry.card_path.resolve() == card.path.resolve())
     name = card.name if known or card.folder is None else str(card.folder)
-    if card.weights is None:
+    if card.weights_sha256 is None:
         return f"  zoo train {card.path or name} --out runs/{card.name}"
     return f'  python: model = zoo.load("{name}"); model.predict(atoms)\n  shell:  zoo predict {name} molecules.xyz'
 

@@ -141,7 +141,7 @@ def _divide(card: Card, store: Store, split_file: Path | None, *, named: bool
     if split_file is not None and split_file.is_file():
         rows = read_split(split_file, store)
         return rows, any(len(part) for part in rows.values()), split_file
-    if card.weights is not None:
+    if card.weights_sha256 is not None:
         # Trained on something else: nothing here is known to belong to a split.
         return {name: torch.zeros(0, dtype=torch.int64) for name in ("train", "val", "test")}, False, None
     salt = f"split-{wanted.seed or 0}" if wanted is not None else "split-0"

@@ -63,10 +63,10 @@ class LeaderboardEntry:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        card, weights = self.card, self.card.weights
+        card = self.card
         return {
             "name": self.name, "architecture": card.architecture, "origin": self.origin, "split": self.split,
-            "parameters": weights.parameters if weights else None, "hours": card.training.all_hours,
+            "parameters": card.parameters, "hours": card.training.all_hours,
             "device": card.training.device, "training_molecules_per_second": self.rate and float(f"{self.rate:.3g}"),
             "metrics": [m.model_dump(exclude_none=True) for m in self.metrics.values()],
             "breakdown": [b.model_dump() for b in card.breakdown if b.split == self.split],
@@ -175,6 +175,6 @@ def _entry(card: Card, origin: str) -> LeaderboardEntry:
 
 def _calibration(card: Card, split: str) -> Calibration | None:
     section = card.uncertainty
-    if not isinstance(section, Uncertainty) or card.weights is None or section.weights != card.weights.sha256:
+    if not isinstance(section, Uncertainty) or section.weights != card.weights_sha256:
         return None
     return next((m for m in section.measured if m.split == split), None)

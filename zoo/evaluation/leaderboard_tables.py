@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zoo.cards.card import Card
 from zoo.cards.measured import Breakdown
 from zoo.evaluation.leaderboard import Board, LeaderboardEntry
 from zoo.evaluation.tables import NONE, ResultTable
@@ -81,7 +82,7 @@ def _cost(board: Board) -> ResultTable:
     rows = []
     for model in board.models:
         card, training = model.card, model.card.training
-        rows.append([model.name, training.device or NONE, f"{card.weights.parameters:,}" if card.weights else NONE,
+        rows.append([model.name, training.device or NONE, _parameters(card),
                      _number(training.all_hours), _number(training.epochs_done), _number(model.rate, 3)])
     return ResultTable("Cost of training", header, rows, align="llr", notes=(
         "Hours are summed over all runs that led to the weights; epochs are those of the last run.",
@@ -157,6 +158,10 @@ def _curves(board: Board) -> ResultTable | None:
 def _best(curve: Sequence[dict[str, float]], key: str, hours: float, scale: float) -> float | None:
     values = [row[key] * scale for row in curve if key in row and row["hours"] <= hours + 1e-9]
     return min(values, default=None)
+
+
+def _parameters(card: Card) -> str:
+    return NONE if card.parameters is None else f"{card.parameters:,}"
 
 
 def _number(value: float | None, digits: int = 4) -> str:

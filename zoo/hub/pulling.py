@@ -18,7 +18,7 @@ from zoo.hub.network import api, ask, is_offline, say, timeout
 from zoo.hub.repository import EXTRA_NAMES, EXTRA_SUFFIXES
 from zoo.registry import names as registry
 
-__all__ = ["Pulled", "pull"]
+__all__ = ["Pulled", "place", "pull"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,14 @@ class Pulled:
         folder: where card and weights lie; ``zoo.load`` takes it.
         address: where on the Hub it is from; ``None`` for one that was on this machine already.
         left_out: files of the repository that were not taken, and why.
+        origin: of converted weights: the file that they were converted from, in words.
     """
 
     card: Card
     folder: Path
     address: Address | None
     left_out: dict[str, str]
+    origin: str = ""
 
 
 def pull(name: str, to: str | Path | None = None, *, force: bool = False) -> Pulled:
@@ -57,7 +59,7 @@ def pull(name: str, to: str | Path | None = None, *, force: bool = False) -> Pul
         card = entry.card_at_hand()
         here = _on_this_machine(card)
         if here is not None:
-            folder = here if to is None else _place(_files(here, Card.load(here)), Path(to) / entry.name, force)
+            folder = here if to is None else place(_files(here, Card.load(here)), Path(to) / entry.name, force)
             return Pulled(Card.load(folder), folder, None, {})
         if entry.hub is None:
             raise HubError(f"'{name}' has no pin in {entry.registry}: it is not on the Hub\n"
@@ -68,7 +70,7 @@ def pull(name: str, to: str | Path | None = None, *, force: bool = False) -> Pul
     own = _own_files(found)
     extra, left_out = _extra_files(found.address, own)
     files = {**extra, **own}
-    return Pulled(found.card, _place(files, Path(to) / found.card.name, force), found.address, left_out)
+    return Pulled(found.card, place(files, Path(to) / found.card.name, force), found.address, left_out)
 
 
 def _on_this_machine(card: Card | None) -> Path | None:
@@ -121,7 +123,7 @@ def _extra_files(address: Address, taken: Iterable[str]) -> tuple[dict[str, Path
     return files, left_out
 
 
-def _place(files: dict[str, Path], folder: Path, force: bool) -> Path:
+def place(files: dict[str, Path], folder: Path, force: bool) -> Path:
     """Copy files into a new folder that appears whole; one that holds the same model already is left as it is."""
     if folder.exists():
         if _holds(folder, files):

@@ -92,7 +92,8 @@ def publish(
         if name not in listed:
             raise UnknownNameError(f"{path} lists no '{name}': it lists {', '.join(listed)}. Fix: name one of these.")
     ready = [prepare(card.parent, f"{organisation}/{name}", path) for name, (card, _) in listed.items()
-             if card is not None and card.is_file() and name in (names or listed)]
+             if card is not None and card.is_file() and name in (names or listed)
+             and (names or not _of_another_package(card))]
     if not ready:
         raise HubError(f"{path} lists no card folders to publish. Fix: add models with 'card:' to it.")
     if dry_run:
@@ -120,6 +121,12 @@ def _push(one: Release, *, private: bool, tag: str | None, replace: bool) -> Rel
     pushed = push_contents(one.contents, Address.parse(one.repo), title=_title(one.card, tag), private=private, tag=tag,
                            pinned=pinned, replace=replace)
     return Release(one.card, one.repo, one.contents, one.registry, one.before, pushed)
+
+
+def _of_another_package(card: Path) -> bool:
+    """Whether the weights are others' and not in the folder: only who asks for such a model by name publishes it."""
+    found = Card.load(card)
+    return found.source is not None and found.weights is None
 
 
 def _title(card: Card, tag: str | None) -> str:

@@ -53,6 +53,8 @@ def contents_of(folder: Path, card: Card, repo: str) -> Contents:
         WeightsError: the card describes no weights, or the file is not the one it promises.
         HubError: a text among them holds a token or a path of this machine.
     """
+    if card.weights is None and card.source is not None:
+        card.weights_here()  # says how to get a folder that holds them
     if card.weights is None:
         raise WeightsError(f"{card.path}: describes a model without weights. "
                            f"Fix: train it first, zoo train {card.path}.")

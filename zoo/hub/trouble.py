@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from zoo.errors import HubError
 from zoo.hub.address import Address
 
-__all__ = ["AccessError", "UnreachableError", "explain", "is_passing", "retry_after"]
+__all__ = ["AccessError", "UnreachableError", "disk_error", "explain", "is_passing", "retry_after", "short",
+           "status_of"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -34,7 +35,7 @@ def status_of(error: BaseException) -> int | None:
     for one in chain(error):
         response = getattr(one, "response", None)
         if response is not None:
-            return response.status_code
+            return int(response.status_code)
     return None
 
 
@@ -70,22 +71,24 @@ def explain(error: BaseException, address: Address, doing: str) -> HubError:
     from huggingface_hub import constants
 
     what = f"{doing} {address}" if doing else str(address)
-    number = next((e.errno for e in chain(error) if isinstance(e, OSError) and e.errno in _FULL | _CLOSED), None)
-    if status_of(error) is None and number is not None:
-        return _disk(error, number, what, constants.HF_HUB_CACHE)
+    disk = any(isinstance(one, OSError) and one.errno in _FULL | _CLOSED for one in chain(error))
+    if status_of(error) is None and disk:
+        return disk_error(error, what, constants.HF_HUB_CACHE, "HF_HOME")
     return _answer(error, address, what, constants.ENDPOINT) or UnreachableError(
-        f"{what}: {constants.ENDPOINT} gives no usable answer: {_short(error)}\n"
+        f"{what}: {constants.ENDPOINT} gives no usable answer: {short(error)}\n"
         "  Fix: check the network and HF_ENDPOINT, then run it again; "
         "ZOO_OFFLINE=1 uses only what is on this machine"
     )
 
 
-def _disk(error: BaseException, number: int, what: str, cache: str) -> HubError:
-    if number in _FULL:
-        return HubError(f"{what}: no space left for it in {cache}\n"
-                        "  Fix: free space (zoo cache prune), or set HF_HOME to another disk")
-    return HubError(f"{what}: {cache} cannot be written ({_short(error)})\n"
-                    "  Fix: set HF_HOME to a folder of your own")
+def disk_error(error: BaseException, what: str, folder: str, variable: str) -> HubError:
+    """The error to show where a folder is full or cannot be written; ``variable`` says where it is."""
+    if any(getattr(one, "errno", None) in _FULL for one in chain(error)):
+        free = "free space (zoo cache prune)" if variable == "HF_HOME" else "free space"
+        return HubError(f"{what}: no space left for it in {folder}\n"
+                        f"  Fix: {free}, or set {variable} to another disk")
+    return HubError(f"{what}: {folder} cannot be written ({short(error)})\n"
+                    f"  Fix: set {variable} to a folder of your own")
 
 
 def _answer(error: BaseException, address: Address, what: str, endpoint: str) -> HubError | None:
@@ -109,7 +112,7 @@ def _answer(error: BaseException, address: Address, what: str, endpoint: str) ->
         return AccessError(f"{what}: {endpoint} does not accept the token\n"
                            f"  Fix: {login}; `hf auth logout` and no HF_TOKEN for public models")
     if status == 403:
-        return AccessError(f"{what}: refused ({_short(error)})\n"
+        return AccessError(f"{what}: refused ({short(error)})\n"
                            "  Fix: use a token with the role 'write' and rights to this organisation")
     if status == 429:
         wait = retry_after(error)
@@ -120,7 +123,7 @@ def _answer(error: BaseException, address: Address, what: str, endpoint: str) ->
     return None
 
 
-def _short(error: BaseException) -> str:
+def short(error: BaseException) -> str:
     """The innermost reason, in one line."""
     inner = list(chain(error))[-1]
     text = " ".join(str(inner).split()) or type(inner).__name__

@@ -41,6 +41,7 @@ def load(
     device: str | torch.device | None = None,
     dtype: torch.dtype | str | None = None,
     verify: Verify = "hash",
+    download: bool = False,
 ) -> Model:
     """A trained model by name or from a card folder, in eval mode.
 
@@ -49,16 +50,20 @@ def load(
         device: where to put it; the CPU if absent.
         dtype: ``torch.float32`` (default) or ``torch.float64``; constants are exact in either.
         verify: ``"hash"`` checks the bytes; ``"golden"`` also repeats the recorded predictions of the card.
+        download: fetch weights that another package's authors published from the address in their card, as
+            ``zoo pull NAME`` does, if they are not on this machine.
 
     Raises:
         UnknownNameError: no such model; names the nearest.
-        WeightsError: the weights are not those that the card promises, or do not fit the architecture.
+        WeightsError: the weights are not those that the card promises, are not to be had, or do not fit the
+            architecture.
+        HubError: they cannot be downloaded.
         PluginError: no installed plugin offers the architecture; says what to ``pip install``.
     """
     if verify not in ("hash", "golden"):
         raise ZooError(f"verify={verify!r} is unknown. Fix: choose 'hash' or 'golden'.")
     device, dtype = _device(device), _dtype(dtype)
-    found = resolve(name)
+    found = resolve(name, download=download)
     card = found.card
     if not found.verified:
         mend = f"copy {found.folder} again from where it came, or take the model from the Hub with zoo pull"
@@ -165,6 +170,8 @@ def save(model: Model, folder: str | Path, **changes: Any) -> Card:
     # Weights first: a card never promises a file that is not there.
     file = weights.save(model, folder / "model.safetensors", metadata={"name": card.name, "format": card.format})
     dtype = str(model.dtype).removeprefix("torch.")
+    if card.source is not None and card.source.converted_sha256 != file.sha256:
+        card = card.replace(source=None)  # these are no longer the weights that it is converted to
     card = card.replace(weights={**asdict(file), "dtype": dtype}, references=_references(model, card),
                         golden=record_reference_outputs(exact_copy(model, torch.float64, device="cpu").eval()))
     card = _with_error_model(card, before.folder, folder)

@@ -1,7 +1,7 @@
 """From a name to a card and verified weights, wherever they are; torch-free, and the Hub's client only for the Hub.
 
-Order: explicit folder → beside the registered card → folders of ``ZOO_PATH`` → the Hub's cache at the pinned commit,
-without a request → the Hub.
+Order: explicit folder → beside the registered card → folders of ``ZOO_PATH`` → what the card's ``source`` names, see
+``sources.py`` → the Hub's cache at the pinned commit, without a request → the Hub.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from zoo.cards.card import CARD_FILE, Card
 from zoo.cards.sections import Weights
 from zoo.errors import HubError, PluginError, UnknownNameError, WeightsError, ZooError
 from zoo.files.zoo_home import home
+from zoo.loading.sources import from_source
 from zoo.registry import host
 from zoo.registry import names as registry
 
@@ -61,12 +62,14 @@ class _Chain:
         return "\n".join(self.tried)
 
 
-def resolve(name: str | Path) -> CardFolder:
+def resolve(name: str | Path, *, download: bool = False) -> CardFolder:
     """Find the card and the weights of a name; the chain tried stands in the error.
 
     Args:
         name: a name or alias of ``zoo list``, the path of a card or its folder, ``"dir:path"``,
             ``"hf:org/repo[@revision]"``, or ``"scheme:…"`` of a plugin's fetcher.
+        download: whether weights of another package may be fetched from the address in their card; what the registry
+            pins on the Hub is fetched in either case.
 
     Raises:
         UnknownNameError: nothing has this name.
@@ -81,11 +84,11 @@ def resolve(name: str | Path) -> CardFolder:
         return _from_fetcher(scheme, rest)
     folder = Path(text.removeprefix("dir:")).expanduser()
     if text.startswith("dir:") or folder.is_dir() or folder.is_file():
-        return _from_folder(folder)
+        return _from_folder(folder, download=download)
     if re.fullmatch(r"[\w.-]+/[\w.@+-]+", text):
         raise UnknownNameError(f"'{text}' is neither a folder nor a name of the zoo. Fix: write 'hf:{text}' for a "
                                f"repository of the Hub, or 'dir:{text}' for a folder, and check that it exists.")
-    return _from_registry(registry.entry(text))
+    return _from_registry(registry.entry(text), download=download)
 
 
 def _from_fetcher(scheme: str, rest: str) -> CardFolder:
@@ -106,8 +109,10 @@ def _from_fetcher(scheme: str, rest: str) -> CardFolder:
     return _from_folder(Path(place))
 
 
-def _from_folder(folder: Path) -> CardFolder:
+def _from_folder(folder: Path, *, download: bool = False) -> CardFolder:
     card = Card.load(folder)
+    if card.source is not None and (card.weights is None or not card.weights_here()[0].is_file()):
+        return _from_source(card, download=download)
     file, _ = card.weights_here()
     # A folder from elsewhere must not point at files of this machine.
     if file.is_symlink() and not file.resolve().is_relative_to(file.parent.resolve()):
@@ -116,18 +121,30 @@ def _from_folder(folder: Path) -> CardFolder:
     return CardFolder(card, file, str(file.parent))
 
 
-def _from_registry(entry: registry.Entry) -> CardFolder:
+def _from_source(card: Card, *, download: bool) -> CardFolder:
+    found = from_source(card, download=download)
+    return CardFolder(found.card, found.weights, found.origin, verified=True)
+
+
+def _from_registry(entry: registry.Entry, *, download: bool) -> CardFolder:
     chain = _Chain(entry.name)
     card = entry.card_at_hand()
     found = _beside(entry, card, chain) or _in_search_path(entry, card, chain)
     if found is not None:
         return found
+    if card is not None and card.source is not None:
+        try:
+            return _from_source(card, download=download)
+        except WeightsError as error:
+            if entry.hub is None:
+                raise
+            chain.missed("its source", str(error).splitlines()[0])
     if entry.hub is None:
         chain.missed("the Hub", f"{entry.registry} ({entry.origin}) pins no repository for it")
         fix = "ask its authors for them" if entry.card_path is None else f"train it with zoo train {entry.card_path}"
         raise WeightsError(f"'{entry.name}' has no weights:\n{chain.text()}\nFix: {fix}.")
     try:
-        return _from_hub(f"hf:{entry.hub}", card)
+        return _from_hub(f"hf:{entry.hub}", None if card is None or card.weights is None else card)
     except HubError as error:
         chain.missed("the Hub", str(error))
         raise type(error)(f"'{entry.name}' cannot be had:\n{chain.text()}") from error
@@ -157,8 +174,8 @@ def _in_search_path(entry: registry.Entry, card: Card | None, chain: _Chain) -> 
             continue
         found = _from_folder(here)
         promised = found.promised.sha256
-        if card is not None and card.weights is not None and promised != card.weights.sha256:
-            chain.missed("ZOO_PATH", f"{here} holds other weights: sha256 {promised}, not {card.weights.sha256}")
+        if card is not None and card.weights_sha256 is not None and promised != card.weights_sha256:
+            chain.missed("ZOO_PATH", f"{here} holds other weights: sha256 {promised}, not {card.weights_sha256}")
             continue
         return found
     return None

@@ -64,7 +64,7 @@ class Entry:
         if self.card_path is None or (self.hub is not None and not self.card_path.is_file()):
             return None
         card = self.card()
-        return None if self.hub is not None and card.weights is None else card
+        return None if self.hub is not None and card.weights_sha256 is None else card
 
 
 @dataclass
@@ -340,7 +340,7 @@ def _promise(card_path: Path) -> str | None:
         card = Card.load(card_path)
     except CardError:
         return None
-    return card.weights.sha256 if card.weights is not None else None
+    return card.weights_sha256
 
 
 def _conflict(name: str, found: list[Entry]) -> str:

@@ -22,7 +22,7 @@ __all__ = ["begun", "complete", "copy_weights", "fit_constants", "read_card", "u
 
 _FIT_MOLECULES = 128
 _FIT_ENOUGH = 20_000
-_RESULTS = ("weights", "metrics", "breakdown", "training", "golden")
+_RESULTS = ("source", "weights", "metrics", "breakdown", "training", "golden")
 
 
 def read_card(card: str | Path | Card, overrides: tuple[str, ...] | list[str] = ()) -> Card:

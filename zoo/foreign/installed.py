@@ -1,0 +1,56 @@
+"""A file inside an installed package, found by the package's metadata: nothing of the package is imported."""
+
+from __future__ import annotations
+
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import WeightsError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+__all__ = ["file_of_package", "installed_version"]
+
+
+def installed_version(name: str) -> str | None:
+    """Version of an installed package; ``None`` if there is none."""
+    try:
+        return distribution(name).version
+    except PackageNotFoundError:
+        return None
+
+
+def file_of_package(requirement: Requirement, path: str, install: str) -> Path:
+    """Where a file of a package lies on this machine.
+
+    Args:
+        requirement: the package and the versions that will do.
+        path: of the file, relative to where packages are installed, with ``/``.
+        install: the command that brings the package, for errors.
+
+    Raises:
+        WeightsError: the package is not installed, of another version, or lacks the file.
+    """
+    try:
+        found = distribution(requirement.name)
+    except PackageNotFoundError:
+        raise WeightsError(f"the package {requirement.name} is not installed. Fix: {install}") from None
+    if not requirement.specifier.contains(found.version, prereleases=True):
+        raise WeightsError(f"{requirement.name} {found.version} is installed, and the weights are those of "
+                           f"{requirement}. Fix: {install}")
+    file = _locate(found, path)
+    if file is None:
+        raise WeightsError(f"{requirement.name} {found.version} is installed and has no file {path}. "
+                           f"Fix: {install.replace('pip install', 'pip install --force-reinstall', 1)}")
+    return file
+
+
+def _locate(found: Distribution, path: str) -> Path | None:
+    direct = Path(str(found.locate_file(path)))
+    if direct.is_file():
+        return direct
+    # An editable install lists its files elsewhere, if at all.
+    listed = (Path(str(entry.locate())) for entry in found.files or () if entry.as_posix().endswith(path))
+    return next((file for file in listed if file.is_file()), None)
