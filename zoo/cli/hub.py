@@ -79,8 +79,8 @@ def pull(
         print(_terms(pulled.card))
     where = pulled.origin or ("was here already" if pulled.address is None else f"from {pulled.address}")
     print(f"{pulled.card.name} {where}, verified: {pulled.folder}")
-    for file, reason in pulled.left_out.items():
-        print(f"  left there: {file}: {reason}")
+    for other, reason in pulled.left_out.items():
+        print(f"  left there: {other}: {reason}")
 
 
 def _terms(card: Card) -> str:

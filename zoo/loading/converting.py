@@ -66,13 +66,15 @@ def _differences(card: Card, found: Card) -> list[tuple[str, Any, Any]]:
     """Place, value of the card and value of the file wherever the two describe different models."""
     defaults = host.defaults(card.architecture) if card.architecture == found.architecture else {}
     mine, theirs = ({**defaults, **one.config} for one in (card, found))
-    pairs = [("architecture", card.architecture, found.architecture), ("format", card.format, found.format),
-             ("domain.elements", card.domain.elements, found.domain.elements),
-             ("priors", card.priors, found.priors)]
+    pairs: list[tuple[str, Any, Any]] = [
+        ("architecture", card.architecture, found.architecture),
+        ("format", card.format, found.format),
+        ("domain.elements", card.domain.elements, found.domain.elements),
+        ("priors", card.priors, found.priors),
+    ]
     pairs += [(f"config.{key}", mine.get(key), theirs.get(key)) for key in sorted({*mine, *theirs})]
     for name in sorted({*card.targets, *found.targets}):
-        heads = [_head(one, name) for one in (card, found)]
-        pairs.append((f"targets.{name}", *heads))
+        pairs.append((f"targets.{name}", _head(card, name), _head(found, name)))
     return [pair for pair in pairs if pair[1] != pair[2]]
 
 
