@@ -1,4 +1,4 @@
-"""A plugin without an architecture: its readout, data set, listener and source of models, used as people do."""
+"""A plugin without an architecture: its readout, data set, listener, source of models and importer, used as people do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 import ase
 import ase.io
 import pytest
-from environments import HERE, call
+import torch
+from environments import HERE, ROOT, call
+from safetensors.torch import load_file, save_file
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,8 @@ def test_what_it_offers_is_listed(python, tmp_path):
     assert record["error"] is None
     assert record["warnings"] == []
     assert {kind: sorted(names) for kind, names in record["offers"].items() if kind != "registries"} == {
-        "readouts": ["peak"], "datasets": ["morse"], "fetchers": ["drawer"]}
+        "readouts": ["peak"], "datasets": ["morse"], "fetchers": ["drawer"],
+        "importers": ["toynet"]}
     assert "zoo_train_event" in record["hooks"]
 
 
@@ -90,3 +93,24 @@ def test_its_scheme_is_an_address_of_models(python, trained, tmp_path):
     absent = call(python, "-m", "zoo", "predict", "drawer:nothing", "co.xyz", cwd=tmp_path, status=2, **home)
     assert "drawer" in absent
     assert "Traceback" not in absent
+
+
+def test_its_card_of_foreign_weights_loads_once_their_package_is_installed(python, tmp_path):
+    """The card and the importer are its own; the weights are in a third package, which nobody imports."""
+    home = {"ZOO_HOME": str(tmp_path / "home")}
+    shown = call(python, "-m", "zoo", "show", "toy-foreign", cwd=tmp_path, **home)
+    assert "CC0-1.0" in shown and "T. Oy" in shown and "pip install --no-deps 'toynet>=1,<2'" in shown
+    absent = call(python, "-m", "zoo", "pull", "toy-foreign", cwd=tmp_path, status=2, **home)
+    assert "Fix: pip install --no-deps 'toynet>=1,<2'" in absent and "Traceback" not in absent
+    site = tmp_path / "site"
+    theirs = load_file(ROOT / "tests" / "reference" / "schnet.safetensors")
+    state = {k.replace("state.", "toy."): v for k, v in theirs.items() if k.startswith("state.")}
+    (site / "toynet").mkdir(parents=True)
+    save_file({**state, "toy.embedding.weight.version": torch.tensor(1.0)}, site / "toynet" / "weights.safetensors")
+    (site / "toynet" / "__init__.py").write_text("raise SystemExit('imported')")
+    (site / "toynet-1.0.dist-info").mkdir()
+    (site / "toynet-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: toynet\nVersion: 1.0\n")
+    home["PYTHONPATH"] = str(site)
+    assert "here, in toynet 1.0" in call(python, "-m", "zoo", "list", cwd=tmp_path, **home)
+    ase.io.write(tmp_path / "co.xyz", ase.Atoms("CO", positions=[[0, 0, 0], [0, 0, 1.2]]))
+    assert "energy" in call(python, "-m", "zoo", "predict", "toy-foreign", "co.xyz", cwd=tmp_path, **home)

@@ -1,4 +1,4 @@
-"""A readout, a data set, a listener and a source of models. Hooks only: no torch."""
+"""A readout, a data set, a listener, a source of models, and an importer. Hooks only: no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.plugin import DatasetSpec, hookimpl
+from zoo.plugin import DatasetSpec, Importer, hookimpl
 
 
 @hookimpl
@@ -25,6 +25,11 @@ def zoo_datasets() -> list[DatasetSpec]:
 @hookimpl
 def zoo_fetchers() -> Mapping[str, str]:
     return {"drawer": "zoo_toys.drawer:fetch"}
+
+
+@hookimpl
+def zoo_importers() -> Mapping[str, Importer]:
+    return {"toynet": Importer("zoo_toys.foreign:toynet", "networks of toynet")}
 
 
 @hookimpl
