@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zoo.exporting import export, load_exported
     from zoo.graph.graph import Graph
     from zoo.hub import push
+    from zoo.inference.molecules import predict_smiles
     from zoo.loading.models import create, load, save
     from zoo.loading.pulling import pull
     from zoo.model.model import Model
@@ -32,14 +33,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Architecture", "Card", "DatasetSpec", "Graph", "Model", "TargetSpec", "ZooError", "compare", "create",
            "evaluate", "export", "hookimpl", "list_models", "load", "load_exported",
-           "pull", "push", "save", "show", "train"]
+           "predict_smiles", "pull", "push", "save", "show", "train"]
 
 _HOME = {
     "Architecture": "plugin", "Card": "cards.card", "DatasetSpec": "plugin", "Graph": "graph.graph",
     "Model": "model.model", "TargetSpec": "cards.card", "ZooError": "errors", "compare": "comparison",
     "create": "loading.models", "evaluate": "evaluation.evaluation", "export": "exporting", "hookimpl": "plugin",
-    "list_models": "registry.names", "load": "loading.models", "load_exported": "exporting", "pull": "loading.pulling",
-    "push": "hub", "save": "loading.models", "show": "registry.names", "train": "training",
+    "list_models": "registry.names", "load": "loading.models", "load_exported": "exporting",
+    "predict_smiles": "inference.molecules", "pull": "loading.pulling", "push": "hub", "save": "loading.models",
+    "show": "registry.names", "train": "training",
 }
 
 

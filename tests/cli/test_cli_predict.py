@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from zoo.cli import main
-from zoo.structures.reading import from_smiles, read_structures
+from zoo.structures.reading import read_structures
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.xyz"))
@@ -101,7 +101,101 @@ def test_smiles_is_a_conformer_and_says_so(capsys):
     assert code == 0
     assert json.loads(out)["results"][0]["formula"] == "C2H6O"
     assert "RDKit" in err
-    assert np.array_equal(from_smiles("CCO").positions, from_smiles("CCO").positions)
+
+
+def test_a_word_that_is_a_file_is_no_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ase.io.write("methane.xyz", ase.build.molecule("CH4"))
+    code, out, err = run(capsys, "methane.xyz", "--json")
+    assert code == 0
+    assert "model: painn-qm9, the default for molecules" in err
+    assert json.loads(out)["model"] == "painn-qm9"
+    named = [json.loads(run(capsys, *words, "--json")[1]) for words in (
+        ["schnet-qm9", "methane.xyz"], ["methane.xyz", "--model", "schnet-qm9"], ["-m", "schnet", "methane.xyz"])]
+    assert [one["model"] for one in named] == ["schnet-qm9"] * 3
+    assert named[0] == named[1] == named[2]
+
+
+def test_periodic_structures_have_a_default_of_their_own(tmp_path, monkeypatch, capsys):
+    from zoo.registry import default_models
+
+    monkeypatch.setattr(default_models, "CRYSTALS", ("not-yet",))
+    ase.io.write(tmp_path / "si.cif", ase.build.bulk("Si"))
+    code, _, err = run(capsys, tmp_path / "si.cif")
+    assert code == 2
+    assert "no default model for periodic structures. Fix: " in err
+    monkeypatch.setattr(default_models, "CRYSTALS", ("not-yet", "painn-si"))
+    code, out, _ = run(capsys, tmp_path / "si.cif", "--json")
+    assert code == 0
+    assert json.loads(out)["model"] == "painn-si"
+
+
+LINES = """CCO ethanol
+CC(=O)Oc1ccccc1C(=O)O aspirin
+
+C(C broken
+CC(=O)[O-].[Na+]
+CCCl
+CC(O)C(F)N open
+"""
+
+
+@pytest.fixture
+def molecules(tmp_path, monkeypatch):
+    pytest.importorskip("rdkit")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.smi").write_text(LINES)
+
+
+def test_a_file_of_smiles_keeps_failures_apart(molecules, capsys):
+    code, out, err = run(capsys, "--smiles-file", "m.smi", "--csv", "--output", "results.sdf", "--conformers", 3)
+    assert code == 2
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["line"] for row in rows] == ["1", "2", "3", "4", "5", "6", "7"]
+    assert [bool(row["error"]) for row in rows] == [False, False, True, True, True, True, False]
+    assert "13 heavy atoms" in rows[1]["outside"]
+    assert rows[6]["smiles"] in rows[6]["note"]
+    for part in ("line 3", "line 4 (broken): 'C(C' is no SMILES", "2 separate molecules", "'CCCl' has Cl",
+                 "warning: line 2 (aspirin) is outside", "warning: line 7 (open): the SMILES leaves",
+                 "4 of 7 structures failed, listed in results.failed.csv", "wrote 3 structures"):
+        assert part in err
+    failed = list(csv.DictReader(io.StringIO(Path("results.failed.csv").read_text())))
+    assert [row["line"] for row in failed] == ["3", "4", "5", "6"]
+    assert all("Fix: " in row["error"] for row in failed)
+    from rdkit import Chem
+
+    molecules = list(Chem.SDMolSupplier("results.sdf", removeHs=False))
+    assert [one.GetProp("_Name") for one in molecules] == ["ethanol", "aspirin", "open"]
+    assert float(molecules[0].GetProp("U0 [eV]")) == float(rows[0]["U0 [eV]"])
+    assert molecules[1].GetNumAtoms() == 21
+    assert molecules[1].GetConformer().Is3D()
+
+
+def test_every_output_holds_the_same_numbers(molecules, capsys):
+    smiles = ["--smiles", "CCO", "--smiles", "O=C1CC1", "--smiles", "C(", "--conformers", 2]
+    data = json.loads(run(capsys, *smiles, "--json")[1])["results"]
+    assert [one.get("smiles") for one in data] == ["CCO", "O=C1CC1", "C("]
+    for name in ("r.csv", "r.json", "r.extxyz"):
+        code, out, _ = run(capsys, *smiles, "--output", name)
+        assert code == 2
+        assert "± holds 90%" in out
+    assert json.loads(Path("r.json").read_text())["results"] == data
+    rows = list(csv.DictReader(io.StringIO(Path("r.csv").read_text())))
+    assert [row["U0 [eV]"] for row in rows[:2]] == [repr(one["values"]["U0"]) for one in data[:2]]
+    assert "no SMILES" in rows[2]["error"]
+    frames = ase.io.read("r.extxyz", index=":")
+    assert [frame.info["predicted_gap"] for frame in frames] == pytest.approx([r["values"]["gap"] for r in data[:2]])
+    assert frames[0].info["smiles"] == "CCO"
+
+
+def test_a_picture_of_the_molecules(molecules, capsys):
+    assert run(capsys, "--smiles", "CCO", "--image", "one.png", "--conformers", 1)[0] == 0
+    assert Path("one.png").read_bytes().startswith(b"\x89PNG")
+    assert run(capsys, "painn-qm9", EXAMPLES[0], "--image", "two.svg")[0] == 0
+    assert "<svg" in Path("two.svg").read_text()
+    code, _, err = run(capsys, "--smiles", "CCO", "--image", "one.gif")
+    assert code == 2
+    assert ".png or .svg" in err
 
 
 @pytest.mark.parametrize(("smiles", "message"), [("C(C", "no SMILES"), ("[NH4+]", "charge"), ("C[CH2]", "spin")])
@@ -117,6 +211,13 @@ def test_smiles_that_cannot_be(capsys, smiles, message):
     (["pain-qm9", "x.xyz"], "painn-qm9"),
     (["painn-qm9", "x.xyz", "--json", "--csv"], "exclude"),
     (["painn-qm9", "x.xyz", "--dtype", "float16"], "float32 or float64"),
+    (["missing.xyz"], "'missing.xyz' is neither a file nor a model"),
+    (["missing.xyz", "x.xyz"], "'missing.xyz' is neither a file nor a model"),
+    (["--smiles-file", "none.smi"], "no such file"),
+    (["--smiles", "CCO", "--average", "best"], "lowest, boltzmann, mean"),
+    (["--smiles", "CCO", "--conformers", "0"], "1 or more"),
+    (["--smiles", "CCO", "--average", "mean", "--forces"], "no average"),
+    (["--smiles", "CCO", "--smiles-column", "x"], "--smiles-file"),
 ])
 def test_what_is_asked_wrongly_is_said(capsys, arguments, message):
     code, _, err = run(capsys, *arguments)

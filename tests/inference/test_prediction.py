@@ -155,8 +155,8 @@ def test_the_number_of_the_bad_structure_is_named():
 
 
 def test_an_unknown_object_is_named():
-    with pytest.raises(StructureError, match="str"):
-        model_of().predict("CCO")
+    with pytest.raises(StructureError, match="float"):
+        model_of().predict(1.5)
 
 
 def test_a_declared_input_must_be_there():

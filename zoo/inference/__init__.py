@@ -1,7 +1,7 @@
 """Applying a model to structures: prediction, a potential for simulations, calculators for ASE and TorchSim.
 
 Start with ``prediction.py`` (energies and other targets of many structures) and ``potential.py`` (energies and forces
-of one batch that moves).
+of one batch that moves); ``molecules.py`` predicts from SMILES.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from zoo import lazy_names
 
 if TYPE_CHECKING:
     from zoo.inference.calculator import ZooCalculator
+    from zoo.inference.molecules import predict_smiles
     from zoo.inference.potential import Potential
     from zoo.inference.prediction import predict
     from zoo.inference.torchsim import ZooTorchSim
 
-__all__ = ["Potential", "ZooCalculator", "ZooTorchSim", "predict"]
+__all__ = ["Potential", "ZooCalculator", "ZooTorchSim", "predict", "predict_smiles"]
 
 __getattr__ = lazy_names(__name__, {"Potential": "potential", "ZooCalculator": "calculator", "ZooTorchSim": "torchsim",
-                                    "predict": "prediction"})
+                                    "predict": "prediction", "predict_smiles": "molecules"})

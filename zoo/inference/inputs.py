@@ -1,4 +1,4 @@
-"""Structures of any accepted kind (ASE, torch-geometric, Graph) as one float64 Graph each."""
+"""Structures of any accepted kind (ASE, torch-geometric, Graph, SMILES) as one float64 Graph each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import torch
 from zoo.errors import StructureError
 from zoo.graph.graph import Graph
 from zoo.model.model import Model
+from zoo.structures.smiles import Species, embed
 from zoo.structures.stated import CHARGES, UNPAIRED, check_statements
 
-__all__ = ["graphs_or_errors", "to_graphs"]
+__all__ = ["graphs_or_errors", "species_of", "to_graphs"]
 
 
 def to_graphs(model: Model, structures: Any) -> tuple[bool, list[Graph]]:
@@ -27,8 +28,9 @@ def to_graphs(model: Model, structures: Any) -> tuple[bool, list[Graph]]:
         Whether one structure was given (and not a list), and one float64 Graph on the CPU per structure.
 
     Raises:
-        StructureError: an object of another type, an input declared in the card that is missing, or what
-            :func:`zoo.structures.stated.check_statements` rejects.
+        StructureError: an object of another type, an input declared in the card that is missing, a SMILES of no
+            molecule that the model knows, or what :func:`zoo.structures.stated.check_statements` rejects.
+        MissingExtraError: a SMILES, and RDKit is not installed.
     """
     single, found = graphs_or_errors(model, structures)
     graphs = []
@@ -43,17 +45,25 @@ def graphs_or_errors(model: Model, structures: Any) -> tuple[bool, list[Graph | 
     """As :func:`to_graphs`, with an error in the place of each structure that has one."""
     inputs = () if model.card is None else tuple(model.card.inputs)
     if not isinstance(structures, (list, tuple)):
-        graphs = _tried(structures, inputs, "the structure")
+        graphs = _tried(model, structures, inputs, "the structure")
         is_pyg_batch = not isinstance(structures, Graph) and hasattr(structures, "ptr")
         return len(graphs) == 1 and not is_pyg_batch, graphs
     found: list[Graph | StructureError] = []
     for item in structures:
-        found += _tried(item, inputs, f"structure {len(found)}" if len(structures) > 1 else "the structure")
+        found += _tried(model, item, inputs, f"structure {len(found)}" if len(structures) > 1 else "the structure")
     return False, found
 
 
-def _tried(item: Any, inputs: Sequence[str], name: str) -> list[Graph | StructureError]:
+def species_of(model: Model) -> Species:
+    """Which molecules a model takes."""
+    name, inputs = ("this model", ()) if model.card is None else (model.card.name, tuple(model.card.inputs))
+    return Species(name, tuple(model.elements), inputs)
+
+
+def _tried(model: Model, item: Any, inputs: Sequence[str], name: str) -> list[Graph | StructureError]:
     try:
+        if isinstance(item, str):
+            item = embed(item, species=species_of(model), keep=1).atoms()
         return [*_one(item, inputs, name)]
     except StructureError as error:
         text = str(error)  # Graph.from_atoms knows one structure only
@@ -72,7 +82,7 @@ def _one(item: Any, inputs: Sequence[str], name: str) -> list[Graph]:
         graph = Graph.from_data(item, inputs=inputs)
         return _separate(_with_undeclared(graph, item, inputs).to("cpu", torch.float64))
     raise StructureError(f"cannot read a structure from {type(item).__name__}. "
-                         "Fix: give ase.Atoms, zoo.Graph, torch_geometric Data, or a list of these.")
+                         "Fix: give ase.Atoms, zoo.Graph, torch_geometric Data, a SMILES, or a list of these.")
 
 
 def _separate(graph: Graph) -> list[Graph]:

@@ -20,7 +20,7 @@ from zoo.uncertainty import ErrorModel, FeatureHook, describe, find
 if TYPE_CHECKING:
     from zoo.model.model import Model
 
-__all__ = ["predict"]
+__all__ = ["as_table", "predict"]
 
 log = logging.getLogger("zoo")
 
@@ -45,8 +45,9 @@ def predict(
     """Predict every target of a model.
 
     Args:
-        structures: one ``ase.Atoms``, :class:`~zoo.graph.Graph` or torch-geometric ``Data``, or a sequence of these.
-            A ``Graph`` or ``Batch`` of several structures counts as a sequence.
+        structures: one ``ase.Atoms``, :class:`~zoo.graph.Graph`, torch-geometric ``Data`` or SMILES, or a sequence of
+            these. A ``Graph`` or ``Batch`` of several structures counts as a sequence. Of a SMILES, the lowest of ten
+            conformers is taken; :func:`zoo.predict_smiles` has more choices.
         derivatives: any of ``"forces"`` (eV/Å) and ``"stress"`` (eV/Å³).
         per_atom: add ``atomic_energies``, the energy of each atom with its reference.
         uncertainty: add ``uncertainty``, target → half-width of an interval that covers 90 % of the errors, and
@@ -100,7 +101,7 @@ def predict(
         if progress is not None:
             progress(done)
     if as_frame:
-        return _frame(results)
+        return as_table(results)
     return results[0] if single else results
 
 
@@ -147,7 +148,8 @@ def _slice(name: str, array: np.ndarray, b: int, bounds: list[int]) -> float | n
     return float(array[b]) if array.ndim == 1 else array[b]
 
 
-def _frame(results: list[Any]) -> Any:
+def as_table(results: Sequence[Any]) -> Any:
+    """A pandas table of results and errors, one row a structure."""
     try:
         import pandas
     except ImportError:
@@ -157,7 +159,7 @@ def _frame(results: list[Any]) -> Any:
 
 def _flat(result: Prediction) -> dict[str, Any]:
     widths = result.get("uncertainty") or {}
-    row = {k: v for k, v in result.items() if np.ndim(v) == 0 and k not in ("uncertainty", "outside")}
+    row = {k: v for k, v in result.items() if isinstance(v, (int, float, str))}
     row |= {f"{target}_uncertainty": width for target, width in widths.items()}
     return row | ({"outside": "; ".join(result["outside"])} if result.get("outside") is not None else {})
 

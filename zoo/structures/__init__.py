@@ -1,6 +1,6 @@
 """Structures from files and SMILES, and back into files.
 
-Start with ``reading.py``.
+Start with ``reading.py`` (files) and ``smiles.py`` (one molecule from its SMILES with its conformers).
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from zoo import lazy_names
 
 if TYPE_CHECKING:
-    from zoo.structures.reading import from_smiles, read_structures, write_structures
+    from zoo.structures.reading import read_structures, write_structures
+    from zoo.structures.smiles import from_smiles
 
 __all__ = ["from_smiles", "read_structures", "write_structures"]
 
 __getattr__ = lazy_names(__name__, {
-    "from_smiles": "reading", "read_structures": "reading", "write_structures": "reading",
+    "from_smiles": "smiles", "read_structures": "reading", "write_structures": "reading",
 })

@@ -1,7 +1,8 @@
-"""Minima of the force field MMFF94: nearest to a geometry, or of conformers embedded from a SMILES alone (RDKit)."""
+"""Minima of a force field: nearest to a geometry, or of conformers embedded from a SMILES alone (RDKit)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from zoo.units import factor
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-__all__ = ["Minimum", "conformers", "distinct", "mmff_minimum"]
+__all__ = ["Minimum", "conformers", "distinct", "mmff_minimum", "uff_minimum"]
 
 SAME_ENERGY = 1e-3  # eV
 SAME_DISTANCE = 0.05  # Å
@@ -47,22 +48,50 @@ def mmff_minimum(molecule: Mol, conformer: int = -1) -> Minimum:
         properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(own)
     if properties is None:
         raise StructureError("MMFF94 has no parameters for this molecule. Fix: use another method's geometry.")
-    field = rdForceFieldHelpers.MMFFGetMoleculeForceField(own, properties)
+    return _minimised(own, rdForceFieldHelpers.MMFFGetMoleculeForceField(own, properties), "MMFF94")
+
+
+def uff_minimum(molecule: Mol, conformer: int = -1) -> Minimum:
+    """The same of UFF, which has parameters for every element.
+
+    Raises:
+        StructureError: UFF lacks an atom type, or 10,000 steps do not converge.
+    """
+    from rdkit import Chem, rdBase
+    from rdkit.Chem import rdForceFieldHelpers
+
+    own = Chem.Mol(molecule, False, conformer)
+    with rdBase.BlockLogs():
+        if not rdForceFieldHelpers.UFFHasAllMoleculeParams(own):
+            raise StructureError("neither MMFF94 nor UFF has parameters for this molecule. Fix: give a structure file.")
+        return _minimised(own, rdForceFieldHelpers.UFFGetMoleculeForceField(own), "UFF")
+
+
+def _minimised(own: Mol, field: Any, name: str) -> Minimum:
     field.Initialize()
     if all(field.Minimize(maxIts=1000) for _ in range(10)):
-        raise StructureError("MMFF94 does not converge in 10,000 steps. Fix: start from another geometry.")
+        raise StructureError(f"{name} does not converge in 10,000 steps. Fix: start from another geometry.")
     return Minimum(np.array(own.GetConformer().GetPositions()), field.CalcEnergy() * factor("kcal/mol", "eV"))
 
 
-def conformers(smiles: str, *, count: int = 10, seed: int = 0) -> tuple[Mol, list[Minimum]]:
+def conformers(smiles: str, *, count: int = 10, seed: int = 1, minimum: Callable[[Mol, int], Minimum] = mmff_minimum
+               ) -> tuple[Mol, list[Minimum]]:
     """A molecule, and distinct MMFF94 minima of ``count`` embeddings (ETKDGv3), lowest energy first, in its atom order.
 
     The same for every call with one version of RDKit. Mirror images count as one.
+
+    Args:
+        smiles: of one molecule.
+        count: embeddings, at least 1.
+        seed: at least 1; RDKit multiplies it by the number of the embedding, and 0 would give one conformer ten times.
+        minimum: relaxes a conformer of the molecule.
 
     Raises:
         MissingExtraError: RDKit is not installed.
         StructureError: the SMILES cannot be parsed or embedded, or MMFF94 has no minimum of it.
     """
+    if count < 1 or seed < 1:
+        raise StructureError(f"{count} conformers with seed {seed}. Fix: give 1 or more of both.")
     try:
         from rdkit import Chem, rdBase
     except ImportError:
@@ -78,7 +107,7 @@ def conformers(smiles: str, *, count: int = 10, seed: int = 0) -> tuple[Mol, lis
     minima, reasons = [], []
     for conformer in made:
         try:
-            minima.append(mmff_minimum(molecule, conformer))
+            minima.append(minimum(molecule, conformer))
         except StructureError as error:
             reasons.append(error)
     if not minima:

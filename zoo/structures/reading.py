@@ -1,4 +1,4 @@
-"""Structures from files and SMILES, one bad file never losing the others."""
+"""Structures from files, one bad file never losing the others."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 import ase
 import ase.io
 
-from zoo.errors import MissingExtraError, StructureError, ZooError
+from zoo.errors import StructureError, ZooError
 from zoo.files.atomic_writes import replacing
 from zoo.structures.formats import frames_of
 
-__all__ = ["Read", "from_smiles", "read_structures", "write_structures"]
+__all__ = ["Read", "read_structures", "write_structures"]
 
 
 @dataclass(frozen=True)
@@ -71,43 +71,3 @@ def write_structures(path: Path, frames: Sequence[ase.Atoms]) -> None:
             ase.io.write(staging, frames, format="extxyz")
     except OSError as error:
         raise ZooError(f"{path}: cannot be written: {error}") from error
-
-
-def from_smiles(smiles: str, *, seed: int = 0) -> ase.Atoms:
-    """One conformer of a molecule: ETKDG embedding, then MMFF94 relaxation (both of RDKit), the same for each call.
-
-    Raises:
-        MissingExtraError: RDKit is not installed.
-        StructureError: the SMILES cannot be parsed or embedded.
-    """
-    try:
-        from rdkit import Chem, rdBase
-        from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
-    except ImportError:
-        raise MissingExtraError("reading SMILES", "smiles") from None
-    rdBase.DisableLog("rdApp.*")
-    molecule = Chem.MolFromSmiles(smiles)
-    if molecule is None or molecule.GetNumAtoms() == 0:
-        raise StructureError(f"'{smiles}' is no SMILES that RDKit can parse. Fix: correct it.")
-    parts = Chem.GetMolFrags(molecule, asMols=True)
-    if len(parts) > 1:
-        alone = ", ".join(map(Chem.MolToSmiles, parts))
-        raise StructureError(f"'{smiles}' is {len(parts)} separate molecules; a SMILES does not say where they are. "
-                             f"Fix: predict each alone ({alone}), or give a file with the geometry.")
-    molecule = Chem.AddHs(molecule)
-    parameters = rdDistGeom.ETKDGv3()
-    parameters.randomSeed = seed  # type: ignore[assignment]  # an int, which RDKit's stubs do not know
-    if rdDistGeom.EmbedMolecule(molecule, parameters) != 0:
-        raise StructureError(f"RDKit finds no three-dimensional structure for '{smiles}'. "
-                             "Fix: give a file with a geometry.")
-    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
-        rdForceFieldHelpers.MMFFOptimizeMolecule(molecule, maxIters=1000)
-    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
-    atoms = ase.Atoms(numbers, positions=molecule.GetConformer().GetPositions())
-    charge = Chem.GetFormalCharge(molecule)
-    radicals = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
-    if charge:
-        atoms.info["charge"] = charge
-    if radicals:
-        atoms.info["spin"] = radicals
-    return atoms

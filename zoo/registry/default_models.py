@@ -1,0 +1,30 @@
+"""Which model a prediction uses when none is named. Torch-free."""
+
+from __future__ import annotations
+
+from zoo.errors import UnknownNameError
+from zoo.registry.names import registry
+
+__all__ = ["default_model"]
+
+MOLECULES = ("painn-qm9-anygeo", "painn-qm9")
+"""For SMILES and isolated molecules, best first: trained on geometries of every kind, then the most accurate for U0
+of those trained on B3LYP geometries that predict fast."""
+CRYSTALS = ("universal",)
+"""For periodic structures."""
+
+
+def default_model(*, periodic: bool) -> str:
+    """The name of the first default model that is registered.
+
+    Raises:
+        UnknownNameError: none of them is.
+    """
+    found = registry()
+    names = CRYSTALS if periodic else MOLECULES
+    for name in names:
+        if name in found.entries or name in found.aliases:
+            return name
+    kind = "periodic structures" if periodic else "molecules"
+    raise UnknownNameError(f"there is no default model for {kind}. Fix: name one of `zoo list`, as in "
+                           f"--model {'nequip-si' if periodic else 'painn-qm9'}.")
