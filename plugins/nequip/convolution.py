@@ -14,7 +14,7 @@ from torch import Tensor
 from zoo.nn import FusedOperation, Use, gather, sum_by
 
 from .coupling import ExactConstants, coupling_matrix
-from .irreps import Irrep, Multiplicities, paths
+from .irreps import Group, Irrep, Multiplicities, paths
 from .neighbors import Neighbors
 from .path_sums import PathColumns, PathSums, Plan
 
@@ -34,8 +34,10 @@ class Convolution(ExactConstants, FusedOperation):
 
     use = Use()
 
-    def __init__(self, irreps_in: Multiplicities, irreps_out: Multiplicities, lmax: int) -> None:
-        self.paths = paths(irreps_in, irreps_out, lmax)
+    def __init__(
+        self, irreps_in: Multiplicities, irreps_out: Multiplicities, lmax: int, group: Group = "O3"
+    ) -> None:
+        self.paths = paths(irreps_in, irreps_out, lmax, group)
         couplings = {}
         for path in self.paths:
             l1, l3 = path.source.l, path.target.l

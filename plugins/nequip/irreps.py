@@ -4,13 +4,16 @@ output."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-__all__ = ["Irrep", "Multiplicities", "Path", "layer_irreps", "paths"]
+__all__ = ["Group", "Irrep", "Multiplicities", "Path", "layer_irreps", "paths"]
+
+Group = Literal["O3", "SO3"]
+"""Rotations with or without reflections: under SO(3) parity has no meaning, and more irreps couple."""
 
 
 class Irrep(NamedTuple):
-    """Irrep of O(3) of degree ``l`` and parity ``p`` (±1), of dimension 2l + 1."""
+    """Irrep of O(3) of degree ``l`` and parity ``p`` (±1), of dimension 2l + 1. Under SO(3), p is always (−1)^l."""
 
     l: int
     p: int
@@ -22,9 +25,10 @@ class Irrep(NamedTuple):
     def __str__(self) -> str:
         return f"{self.l}{'e' if self.p == 1 else 'o'}"
 
-    def times_harmonic(self, l: int) -> list[Irrep]:
+    def times_harmonic(self, l: int, group: Group) -> list[Irrep]:
         """The irreps in the product with the spherical harmonic of degree l, by increasing degree."""
-        return [Irrep(l3, self.p * (-1) ** l) for l3 in range(abs(self.l - l), self.l + l + 1)]
+        degrees = range(abs(self.l - l), self.l + l + 1)
+        return [Irrep(l3, (-1) ** l3 if group == "SO3" else self.p * (-1) ** l) for l3 in degrees]
 
 
 Multiplicities = dict[Irrep, int]
@@ -39,14 +43,14 @@ class Path(NamedTuple):
     target: Irrep
 
 
-def paths(sources: Iterable[Irrep], targets: Iterable[Irrep], lmax: int) -> list[Path]:
+def paths(sources: Iterable[Irrep], targets: Iterable[Irrep], lmax: int, group: Group = "O3") -> list[Path]:
     """All couplings of ``sources`` with harmonics up to ``lmax`` into ``targets``, by source, harmonic, target."""
     targets = set(targets)
     return [
         Path(source, l, target)
         for source in sources
         for l in range(lmax + 1)
-        for target in source.times_harmonic(l)
+        for target in source.times_harmonic(l, group)
         if target in targets
     ]
 
@@ -59,6 +63,7 @@ def layer_irreps(
     parity: bool,
     output_lmax: int,
     output_parity: bool = False,
+    group: Group = "O3",
 ) -> list[Multiplicities]:
     """Features before the first layer, and after each of ``num_layers``.
 
@@ -73,9 +78,9 @@ def layer_irreps(
     wanted = [both if parity else natural] * (num_layers - 1) + [last]
     held = [[Irrep(0, 1)]]
     for irreps in wanted:
-        reached = {path.target for path in paths(held[-1], irreps, lmax)}
+        reached = {path.target for path in paths(held[-1], irreps, lmax, group)}
         held.append([irrep for irrep in irreps if irrep in reached])
     for k in range(num_layers - 1, 0, -1):
-        useful = {path.source for path in paths(held[k], held[k + 1], lmax)}
+        useful = {path.source for path in paths(held[k], held[k + 1], lmax, group)}
         held[k] = [irrep for irrep in held[k] if irrep in useful]
     return [{irrep: num_features[irrep.l] for irrep in irreps} for irreps in held]

@@ -5,7 +5,9 @@ Features are one tensor (N, 2l + 1, channels) per irrep: channels last, so that 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,31 +15,36 @@ from torch import Tensor, nn
 from zoo.nn import silu
 
 from .convolution import Convolution, Features
-from .irreps import Irrep, Multiplicities, paths
+from .gate import Gate, Moments
+from .irreps import Group, Irrep, Multiplicities, paths
 from .neighbors import Neighbors
+from .norm import RMSNorm
 
-__all__ = ["InteractionLayer", "IrrepLinear", "RadialNetwork", "SelfConnection"]
-
-# Second moments of the activations under a standard normal, E[f²]^(−1/2). e3nn samples them (a million points); its
-# values, a few parts in 10³ off the integrals, are part of the published models and so of the architecture.
-_SILU_SCALE = 1.6791767923989418
-_TANH_SCALE = 1.5937334472592695
+__all__ = ["InteractionLayer", "IrrepLinear", "LayerOptions", "RadialNetwork", "SelfConnection"]
 
 
 class IrrepLinear(nn.Module):
-    """Mixes the channels of each irrep on its own. No bias; weights are unit normal, scaled by fan-in^(−1/2)."""
+    """Mixes the channels of each irrep on its own; of an irrep on one side only, nothing comes out.
 
-    def __init__(self, irreps_in: Multiplicities, irreps_out: Multiplicities) -> None:
+    Weights are unit normal, scaled by fan-in^(−1/2). ``bias`` adds a constant to the even scalars.
+    """
+
+    def __init__(self, irreps_in: Multiplicities, irreps_out: Multiplicities, *, bias: bool = False) -> None:
         super().__init__()
         self.weights = nn.ParameterDict(
             {str(irrep): torch.randn(irreps_in[irrep], irreps_out[irrep]) for irrep in irreps_out if irrep in irreps_in}
         )
+        self.bias = nn.Parameter(torch.zeros(irreps_out[Irrep(0, 1)])) if bias else None
 
     def forward(self, features: Features) -> Features:
         out = {}
         for irrep, x in features.items():
+            if str(irrep) not in self.weights:
+                continue
             weight = self.weights[str(irrep)]
             out[irrep] = x @ (weight * weight.shape[0] ** -0.5)
+            if self.bias is not None and irrep == Irrep(0, 1):
+                out[irrep] = out[irrep] + self.bias
         return out
 
 
@@ -89,56 +96,67 @@ class RadialNetwork(nn.Module):
         return x
 
 
-class InteractionLayer(nn.Module):
-    """Linear, convolution, linear, plus self-connection, then gate: features of one layer to those of the next.
+@dataclass(frozen=True, kw_only=True)
+class LayerOptions:
+    """What all layers of a model share.
 
-    Even scalars pass SiLU and odd ones tanh; every other irrep is multiplied by SiLU of an even scalar made for it.
+    Attributes:
+        lmax: highest degree of features and harmonics.
+        num_bessel, radial_width, radial_depth: sizes of the radial network.
+        num_attributes: width of the atoms' attributes, for self-connections by element.
+        group: whose irreps the features are.
+        self_connection: a matrix per element (the paper), or one for all.
+        scalar_bias: a constant added to the even scalars by both linear maps around the convolution.
+        rms_norm: normalise the features before the gate.
+        activation_moments: see :class:`.gate.Gate`.
     """
 
+    lmax: int
+    num_bessel: int
+    radial_width: int
+    radial_depth: int
+    num_attributes: int
+    group: Group = "O3"
+    self_connection: Literal["element", "linear"] = "element"
+    scalar_bias: bool = False
+    rms_norm: bool = False
+    activation_moments: Moments = "samples"
+
+
+class InteractionLayer(nn.Module):
+    """Linear, convolution, linear, plus self-connection, then gate: features of one layer to those of the next."""
+
     def __init__(
-        self,
-        irreps_in: Multiplicities,
-        irreps_out: Multiplicities,
-        *,
-        lmax: int,
-        num_bessel: int,
-        radial_width: int,
-        radial_depth: int,
-        num_attributes: int,
-        self_connection: bool,
+        self, irreps_in: Multiplicities, irreps_out: Multiplicities, options: LayerOptions, *, self_connection: bool
     ) -> None:
         super().__init__()
-        self.irreps_out = irreps_out
-        scalar = Irrep(0, 1)
-        self.gates = {irrep: mul for irrep, mul in irreps_out.items() if irrep.l > 0}
-        before_gate = {scalar: 0} | irreps_out
-        before_gate[scalar] += sum(self.gates.values())
-        used = {path.source: irreps_in[path.source] for path in paths(irreps_in, before_gate, lmax)}
-        self.linear_up = IrrepLinear(used, used)
-        self.convolution = Convolution(used, before_gate, lmax)
-        self.radial = RadialNetwork(num_bessel, radial_width, radial_depth, self.convolution.num_weights)
-        self.linear_down = IrrepLinear(self.convolution.irreps_mid, before_gate)
-        self.self_connection = SelfConnection(num_attributes, irreps_in, before_gate) if self_connection else None
+        self.gate = Gate(irreps_out, options.activation_moments)
+        before_gate, lmax, group, bias = self.gate.irreps_in, options.lmax, options.group, options.scalar_bias
+        used = {path.source: irreps_in[path.source] for path in paths(irreps_in, before_gate, lmax, group)}
+        self.linear_up = IrrepLinear(used, used, bias=bias)
+        self.convolution = Convolution(used, before_gate, lmax, group)
+        self.radial = RadialNetwork(
+            options.num_bessel, options.radial_width, options.radial_depth, self.convolution.num_weights
+        )
+        self.linear_down = IrrepLinear(self.convolution.irreps_mid, before_gate, bias=bias)
+        self.self_connection: SelfConnection | IrrepLinear | None = None
+        if self_connection and options.self_connection == "linear":
+            self.self_connection = IrrepLinear(irreps_in, before_gate)
+        elif self_connection:
+            self.self_connection = SelfConnection(options.num_attributes, irreps_in, before_gate)
+        self.norm = RMSNorm(before_gate) if options.rms_norm else None
 
     def forward(self, features: Features, attributes: Tensor, neighbors: Neighbors, scale: Tensor) -> Features:
         weights = self.radial(neighbors.radial, scale)
         out = self.linear_down(self.convolution(self.linear_up(features), weights, neighbors))
         if self.self_connection is not None:
-            for irrep, x in self.self_connection(features, attributes).items():
+            for irrep, x in self._connect(features, attributes).items():
                 out[irrep] = out[irrep] + x
-        return self._gate(out)
+        if self.norm is not None:
+            out = self.norm(out)
+        return self.gate(out)
 
-    def _gate(self, features: Features) -> Features:
-        scalar = Irrep(0, 1)
-        even = silu(features[scalar], scale=_SILU_SCALE)
-        plain = self.irreps_out.get(scalar, 0)
-        columns = even.split([plain, *self.gates.values()], 2)
-        gated = {}
-        for irrep in self.irreps_out:
-            if irrep == scalar:
-                gated[irrep] = columns[0]
-            elif irrep.l == 0:
-                gated[irrep] = torch.tanh(features[irrep]) * _TANH_SCALE
-            else:
-                gated[irrep] = features[irrep] * columns[1 + list(self.gates).index(irrep)]
-        return gated
+    def _connect(self, features: Features, attributes: Tensor) -> Features:
+        if isinstance(self.self_connection, SelfConnection):
+            return self.self_connection(features, attributes)
+        return self.self_connection(features)

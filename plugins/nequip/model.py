@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.graph import Graph, reverse_edges
-from zoo.nn import BesselBasis, PolynomialEnvelope, gather, is_traced
+from zoo.nn import BesselBasis, gather, is_traced
 from zoo.plugin import ZooError
 
 from .coupling import SphericalHarmonics
-from .irreps import Irrep, layer_irreps
-from .layers import InteractionLayer
+from .cutoffs import CutoffFunction, make_cutoff
+from .gate import Moments
+from .irreps import Group, Irrep, layer_irreps
+from .layers import InteractionLayer, LayerOptions
 from .neighbors import Neighbors, SlotBlock, arrange
 
 __all__ = ["NequIP"]
@@ -48,6 +50,20 @@ class NequIP(nn.Module):
             ``None`` is the paper's one-hot element.
         first_self_connection: whether the first layer has a self-connection too.
 
+    Options of relatives of NequIP with published weights, SevenNet (Park et al. 2024) and Nequix (Koker et al. 2025):
+
+    Args:
+        group: "SO3" couples irreps by rotations alone: more paths, and mirror images get different energies. SevenNet.
+        input: features of the first layer: an "embedding" per element, or the "one-hot" element itself (Nequix).
+        self_connection: a matrix for each "element", or one "linear" map for all. Both.
+        scalar_bias: a constant added to the even scalars by the linear maps around each convolution. SevenNet's
+            modalities come down to this once one of them is chosen.
+        rms_norm: normalise the features before each gate. Nequix.
+        activation_moments: "samples" of e3nn, or "quantiles" of e3nn-jax; see :class:`.gate.Gate`. Nequix.
+        normalize_harmonics: of unit vectors; otherwise Y_l grows as d^l. SevenNet-0 of May 2024.
+        cutoff_function: "polynomial" or "xplor", the latter from ``cutoff_onset`` on, with a continuous first
+            derivative only. SevenNet.
+
     Raises:
         ZooError: inconsistent degrees or multiplicities, or no element given.
     """
@@ -72,36 +88,49 @@ class NequIP(nn.Module):
         avg_num_neighbors: float = 16.0,
         type_features: int | None = None,
         first_self_connection: bool = True,
+        group: Group = "O3",
+        input: Literal["embedding", "one-hot"] = "embedding",
+        self_connection: Literal["element", "linear"] = "element",
+        scalar_bias: bool = False,
+        rms_norm: bool = False,
+        activation_moments: Moments = "samples",
+        normalize_harmonics: bool = True,
+        cutoff_function: CutoffFunction = "polynomial",
+        cutoff_onset: float | None = None,
     ) -> None:
         super().__init__()
         per_degree = [num_features] * (lmax + 1) if isinstance(num_features, int) else list(num_features)
         _check(per_degree, lmax, output_lmax, num_layers, elements)
+        _check_relatives(group, parity or output_parity, input, type_features, self_connection)
         self.cutoff = cutoff
         self.elements = list(elements)
         self.one_hot = type_features is None
-        num_attributes = len(self.elements) if type_features is None else type_features
+        self.normalize_harmonics = normalize_harmonics
         irreps = layer_irreps(
             per_degree, num_layers=num_layers, lmax=lmax, parity=parity, output_lmax=output_lmax,
-            output_parity=output_parity,
+            output_parity=output_parity, group=group,
         )
-        irreps[0] = {Irrep(0, 1): type_features or per_degree[0]}
+        irreps[0] = {Irrep(0, 1): len(self.elements) if input == "one-hot" else type_features or per_degree[0]}
         self.irreps_out = "+".join(f"{mul}x{irrep}" for irrep, mul in irreps[-1].items())
 
         self.bessel = BesselBasis(num_bessel, cutoff, scale=2 * radial_gain / cutoff, trainable=trainable_bessel)
-        self.envelope = PolynomialEnvelope(cutoff, p=envelope_exponent)
+        self.envelope = make_cutoff(cutoff_function, cutoff, p=envelope_exponent, onset=cutoff_onset)
         self.harmonics = SphericalHarmonics(lmax)
-        self.embedding = nn.Embedding(len(self.elements), irreps[0][Irrep(0, 1)])
+        self.embedding = None if input == "one-hot" else nn.Embedding(len(self.elements), irreps[0][Irrep(0, 1)])
+        options = LayerOptions(
+            lmax=lmax,
+            num_bessel=num_bessel,
+            radial_width=radial_width,
+            radial_depth=radial_depth,
+            num_attributes=len(self.elements) if type_features is None else type_features,
+            group=group,
+            self_connection=self_connection,
+            scalar_bias=scalar_bias,
+            rms_norm=rms_norm,
+            activation_moments=activation_moments,
+        )
         self.layers = nn.ModuleList(
-            InteractionLayer(
-                irreps_in,
-                irreps_out,
-                lmax=lmax,
-                num_bessel=num_bessel,
-                radial_width=radial_width,
-                radial_depth=radial_depth,
-                num_attributes=num_attributes,
-                self_connection=first_self_connection or k > 0,
-            )
+            InteractionLayer(irreps_in, irreps_out, options, self_connection=first_self_connection or k > 0)
             for k, (irreps_in, irreps_out) in enumerate(pairwise(irreps))
         )
         type_of = torch.full((_MAX_Z + 1,), -1)
@@ -121,8 +150,9 @@ class NequIP(nn.Module):
         neighbors, order = self._neighbors(graph)
         if order is not None:
             types = types.index_select(0, order)
-        embedded = self.embedding(types)
-        attributes = F.one_hot(types, len(self.elements)).to(embedded.dtype) if self.one_hot else embedded
+        one_hot = F.one_hot(types, len(self.elements)).to(graph.edge_len.dtype)
+        embedded = one_hot if self.embedding is None else self.embedding(types)
+        attributes = one_hot if self.one_hot else embedded
         features = {Irrep(0, 1): embedded.unsqueeze(1)}
         scale = self.avg_num_neighbors.rsqrt()
         for layer in self.layers:
@@ -144,7 +174,8 @@ class NequIP(nn.Module):
         representative, pair = graph.memoize("nequip pairs", lambda: _pairs(graph), edges_only=True)
         length = graph.edge_len if representative is None else gather(graph.edge_len, representative)
         radial = self._radial(length)
-        harmonics = self.harmonics(graph.edge_vec / graph.edge_len[:, None])
+        vectors = graph.edge_vec / graph.edge_len[:, None] if self.normalize_harmonics else graph.edge_vec
+        harmonics = self.harmonics(vectors)
         if is_traced():
             return Neighbors(graph.source, graph.target, pair, radial, harmonics, None), None
         largest = max(layer.convolution.floats_per_slot for layer in self.layers)
@@ -203,3 +234,21 @@ def _check(num_features: list[int], lmax: int, output_lmax: int, num_layers: int
     if not elements or len(set(elements)) < len(elements) or not all(1 <= z <= _MAX_Z for z in elements):
         raise ZooError(f"elements = {list(elements)} are not distinct atomic numbers. "
                        f"Fix: list each once, between 1 and {_MAX_Z}")
+
+
+def _check_relatives(group: str, parity: bool, input: str, type_features: int | None, self_connection: str) -> None:
+    """
+    Raises:
+        ZooError: an unknown option, or two that exclude each other.
+    """
+    for name, value, known in (
+        ("group", group, ("O3", "SO3")),
+        ("input", input, ("embedding", "one-hot")),
+        ("self_connection", self_connection, ("element", "linear")),
+    ):
+        if value not in known:
+            raise ZooError(f"{name} = {value!r} is unknown. Fix: use {' or '.join(known)}")
+    if group == "SO3" and parity:
+        raise ZooError("irreps of SO3 have no parity. Fix: set parity and output_parity to false, or group to O3")
+    if input == "one-hot" and type_features is not None:
+        raise ZooError("a one-hot input has no type_features. Fix: leave out type_features, or set input to embedding")
