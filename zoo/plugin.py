@@ -102,9 +102,15 @@ class Importer:
         summary: whose weights these are.
         needs: configuration that the weights do not hold and the user has to give.
         tested: release of the other package whose outputs the tests compare with.
+        read: ``"package.module:function"``, called as ``function(path) -> (tensors by name, configuration in the
+            file)``; that of the default reads state dicts.
+        choices: of the configuration that the user gives, what the factory itself uses up, such as which of several
+            models in one file is wanted; the rest goes to the backbone.
     """
 
     factory: str
     summary: str
     needs: tuple[str, ...] = ()
     tested: str = ""
+    read: str = "zoo.foreign.state:read"
+    choices: tuple[str, ...] = ()

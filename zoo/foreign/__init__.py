@@ -36,6 +36,16 @@ IMPORTERS = {
         ("cutoff",),
         "fairchem-core 1.10.0",
     ),
+    "nequix": Importer(
+        "zoo.foreign.nequix:nequix", "Nequix (.nqx)", tested="nequix 0.4.5", read="zoo.foreign.nequix:read"
+    ),
+    "sevennet": Importer(
+        "zoo.foreign.sevennet:sevennet",
+        "SevenNet, checkpoints of sevenn (.pth)",
+        tested="sevenn 0.13.0",
+        read="zoo.foreign.sevennet:read",
+        choices=("modality",),
+    ),
 }
 """The zoo's own importers, by name."""
 

@@ -4,68 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from zoo.errors import WeightsError
 from zoo.foreign.state import ForeignState, Imported
+from zoo.foreign.steerable import Irrep, Irreps, Layer, blocks, mismatch, natural
 
 __all__ = ["nequip"]
 
+_FIX = "Fix: check num_features and parity in --set."
 # What the zoo derives itself: couplings, masks, empty weights of products that have none, unused biases.
 _DERIVED = r".*\.output_mask|.*\._w3j_\w+|.*\.tp\.weight|.*\.equivariant_nonlin\..*|.*\.linear_\d\.bias|.*\b_empty"
-
-
-class _Irrep(NamedTuple):
-    """Sorts as e3nn's: 0o, 0e, 1o, 1e, 2o, …"""
-
-    l: int
-    p: int
-
-    def __str__(self) -> str:
-        return f"{self.l}{'e' if self.p == 1 else 'o'}"
-
-    def times_harmonics(self, lmax: int) -> list[_Irrep]:
-        """Irreps in the products with Y_0 … Y_lmax, by degree of the harmonic, then of the product."""
-        products = [(l, l3) for l in range(lmax + 1) for l3 in range(abs(self.l - l), self.l + l + 1)]
-        return [_Irrep(l3, self.p * (-1) ** l) for l, l3 in products]
-
-
-_Irreps = dict[_Irrep, int]
-_SCALAR = _Irrep(0, 1)
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """Irreps of one interaction layer as nequip has it: those that enter it, and those that leave its gate."""
-
-    irreps_in: _Irreps
-    irreps_out: _Irreps
-    lmax: int
-
-    @property
-    def gated(self) -> _Irreps:
-        return {irrep: mul for irrep, mul in self.irreps_out.items() if irrep.l > 0}
-
-    @property
-    def before_gate(self) -> _Irreps:
-        """The even scalars hold the layer's own first, then one gate per channel of each gated irrep."""
-        scalars = self.irreps_out.get(_SCALAR, 0) + sum(self.gated.values())
-        return self.irreps_out | {_SCALAR: scalars}
-
-    @property
-    def paths(self) -> list[tuple[_Irrep, _Irrep]]:
-        """(source, target) of every tensor-product path, in the order of the weights."""
-        return [(s, t) for s in self.irreps_in for t in s.times_harmonics(self.lmax) if t in self.before_gate]
-
-    @property
-    def middle(self) -> _Irreps:
-        """Channels between the tensor product and the linear map after it."""
-        return {t: sum(self.irreps_in[s] for s, to in self.paths if to == t) for t in sorted(self.before_gate)}
 
 
 def nequip(state: ForeignState) -> Imported:
@@ -121,7 +73,7 @@ def nequip(state: ForeignState) -> Imported:
     )
 
 
-def _layers(state: ForeignState, num_embedded: int) -> list[_Layer]:
+def _layers(state: ForeignState, num_embedded: int) -> list[Layer]:
     """Irreps around each layer, by nequip's rule: all that are asked for and that a path reaches."""
     features, parity = state.need("num_features", "32"), bool(state.need("parity", "false"))
     count = state.count(r"layer(\d+)_convnet\.")
@@ -132,85 +84,75 @@ def _layers(state: ForeignState, num_embedded: int) -> list[_Layer]:
     if len(per_degree) != lmax + 1:
         raise WeightsError(f"nequip: num_features has {len(per_degree)} entries, and these weights have lmax = {lmax}. "
                            f"Fix: give {lmax + 1} numbers, one per degree, or a single one for all.")
-    hidden = [_Irrep(l, p) for l in range(lmax + 1) for p in ((1, -1) if parity else ((-1) ** l,))]
-    layers: list[_Layer] = []
-    held: _Irreps = {_SCALAR: num_embedded}
+    hidden = [Irrep(l, p) for l in range(lmax + 1) for p in ((1, -1) if parity else ((-1) ** l,))]
+    layers: list[Layer] = []
+    held: Irreps = {natural(0): num_embedded}
     for k in range(count):
-        reached = {target for source in held for target in source.times_harmonics(lmax)}
-        wanted = hidden if k < count - 1 else [_SCALAR]
+        here = Layer(held, {}, lmax)
+        reached = {path.target for source in held for path in here.products(source)}
+        wanted = hidden if k < count - 1 else [natural(0)]
         out = {irrep: per_degree[irrep.l] for irrep in wanted if irrep in reached}
-        layers.append(_Layer(held, out, lmax))
+        layers.append(Layer(held, out, lmax))
         held = out
     return layers
 
 
-def _kept(layers: list[_Layer]) -> list[set[_Irrep]]:
+def _kept(layers: list[Layer]) -> list[set[Irrep]]:
     """The irreps before the first layer and after each that a path leads from to the output."""
     kept = [set(layers[-1].irreps_out)]
     for layer in reversed(layers):
-        kept.insert(0, {s for s in layer.irreps_in if kept[0] & set(s.times_harmonics(layer.lmax))})
+        kept.insert(0, {s for s in layer.irreps_in if kept[0] & {path.target for path in layer.products(s)}})
     return kept
 
 
 def _layer(
-    state: ForeignState, k: int, layer: _Layer, kept_in: set[_Irrep], kept_out: set[_Irrep], attributes: int
+    state: ForeignState, k: int, layer: Layer, kept_in: set[Irrep], kept_out: set[Irrep], attributes: int
 ) -> dict[str, Tensor]:
     here, there = f"layers.{k}", f"layer{k}_convnet.conv"
-    targets = {_SCALAR, *kept_out}
+    targets = {natural(0), *kept_out}
     columns = _kept_scalars(layer, kept_out)
     backbone: dict[str, Tensor] = {}
 
     up = {irrep: (mul, mul) for irrep, mul in layer.irreps_in.items()}
-    for irrep, matrix in _blocks(state.take(f"{there}.linear_1.weight"), up, f"layer {k}'s first linear map").items():
+    for irrep, matrix in _blocks(state, f"{there}.linear_1.weight", up).items():
         if irrep in kept_in:
             backbone[f"{here}.linear_up.weights.{irrep}"] = matrix
 
     down = {t: (mul, layer.before_gate[t]) for t, mul in layer.middle.items() if mul}
-    found = _blocks(state.take(f"{there}.linear_2.weight"), down, f"layer {k}'s second linear map")
+    found = _blocks(state, f"{there}.linear_2.weight", down)
     for irrep, matrix in found.items():
         if irrep in targets:
-            backbone[f"{here}.linear_down.weights.{irrep}"] = matrix[:, columns] if irrep == _SCALAR else matrix
+            backbone[f"{here}.linear_down.weights.{irrep}"] = matrix[:, columns] if irrep == natural(0) else matrix
 
-    flat = state.take_if_any(f"{there}.sc.weight")
-    if flat is not None:
+    if f"{there}.sc.weight" in state.tensors:
         widths = layer.before_gate
         both = {i: (mul, attributes, widths[i]) for i, mul in layer.irreps_in.items() if i in widths}
-        for irrep, block in _blocks(flat, both, f"layer {k}'s self-connection").items():
+        for irrep, block in _blocks(state, f"{there}.sc.weight", both).items():
             if irrep in kept_in and irrep in targets:
                 matrix = block.transpose(0, 1)
                 name = f"{here}.self_connection.weights.{irrep}"
-                backbone[name] = matrix[..., columns] if irrep == _SCALAR else matrix
+                backbone[name] = matrix[..., columns] if irrep == natural(0) else matrix
 
     weights = [state.take(key) for key in _weights_of(state, f"{there}.edge_mlp.mlp")]
-    per_path = torch.tensor([layer.irreps_in[s] for s, _ in layer.paths])
-    if int(per_path.sum()) != weights[-1].shape[1]:
-        raise _mismatch(f"layer {k}'s tensor product", weights[-1].shape[1], int(per_path.sum()))
-    stays = torch.tensor([s in kept_in and t in targets for s, t in layer.paths])
-    weights[-1] = weights[-1][:, stays.repeat_interleave(per_path)]
+    if layer.num_weights != weights[-1].shape[1]:
+        raise mismatch(f"nequip: layer {k}'s tensor product", weights[-1].shape[1], layer.num_weights, _FIX)
+    stays = [path.source in kept_in and path.target in targets for path in layer.paths]
+    weights[-1] = weights[-1][:, torch.cat([c for c, kept in zip(layer.columns(), stays) if kept])]
     return backbone | {f"{here}.radial.weights.{n}": weight for n, weight in enumerate(weights)}
 
 
-def _kept_scalars(layer: _Layer, kept_out: set[_Irrep]) -> list[int]:
+def _kept_scalars(layer: Layer, kept_out: set[Irrep]) -> list[int]:
     """Columns of the even scalars before the gate: the layer's own, and the gates of what stays."""
-    start = layer.irreps_out.get(_SCALAR, 0)
-    columns = list(range(start)) if _SCALAR in kept_out else []
+    start = layer.irreps_out.get(natural(0), 0)
+    columns = list(range(start)) if natural(0) in kept_out else []
     for irrep, mul in layer.gated.items():
         columns += range(start, start + mul) if irrep in kept_out else ()
         start += mul
     return columns
 
 
-def _blocks(flat: Tensor, shapes: Mapping[_Irrep, tuple[int, ...]], what: str) -> dict[_Irrep, Tensor]:
-    """e3nn's flat weights as one block per irrep, in the given order."""
-    sizes = [math.prod(shape) for shape in shapes.values()]
-    if sum(sizes) != flat.numel():
-        raise _mismatch(what, flat.numel(), sum(sizes))
-    return {irrep: part.view(shapes[irrep]) for irrep, part in zip(shapes, flat.split(sizes))}
-
-
-def _mismatch(what: str, found: int, expected: int) -> WeightsError:
-    return WeightsError(f"nequip: {what} has {found} weights, and the configuration asks for {expected}. "
-                        "Fix: check num_features and parity in --set.")
+def _blocks(state: ForeignState, key: str, shapes: dict[Irrep, tuple[int, ...]]) -> dict[Irrep, Tensor]:
+    return blocks(state.take(key), shapes, f"nequip: {key}", _FIX)
 
 
 def _weights_of(state: ForeignState, prefix: str) -> list[str]:

@@ -14,7 +14,7 @@ from zoo.cards.weights import read_header
 from zoo.errors import WeightsError
 from zoo.foreign.inert import read_inert
 
-__all__ = ["ForeignState", "Imported", "read_state"]
+__all__ = ["ForeignState", "Imported", "read", "read_state"]
 
 _NESTED = ("state_dict", "model_state_dict", "model")
 
@@ -33,6 +33,7 @@ class Imported:
         shift: (K,) added per atom by atomic number, ``shift[z]``; or None.
         by_element: whether the backbone has weights per element of the domain, in its order, and takes ``elements``.
         element_shift: (n,) added per atom by place in that order; or None.
+        elements: atomic numbers of the domain, in that order, where the file says them; the user does otherwise.
     """
 
     architecture: str
@@ -44,6 +45,7 @@ class Imported:
     shift: Tensor | None = None
     by_element: bool = False
     element_shift: Tensor | None = None
+    elements: Sequence[int] | None = None
 
 
 @dataclass
@@ -52,13 +54,15 @@ class ForeignState:
 
     Attributes:
         tensors: what has not been taken yet.
-        given: configuration from the user, for what the tensors do not hold.
+        given: configuration from the user, for what the file does not hold.
         kind: name of the importer, for errors.
+        header: configuration that the file holds beside its tensors.
     """
 
     tensors: dict[str, Tensor]
     given: Mapping[str, Any] = field(default_factory=dict)
     kind: str = ""
+    header: Mapping[str, Any] = field(default_factory=dict)
 
     def take(self, key: str, shape: Sequence[int] | None = None) -> Tensor:
         """Remove and return a tensor.
@@ -111,6 +115,11 @@ class ForeignState:
             raise WeightsError(f"{self.kind}: nothing in the zoo corresponds to {listed}{more}. This is another model, "
                                "another version, or an option that the conversion does not cover. "
                                "Fix: import weights of the release named by zoo import --help.")
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """:func:`read_state` as the ``read`` of an :class:`zoo.foreign.Importer`: no configuration comes with it."""
+    return read_state(path), {}
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from zoo.cards.card import SCHEMA, Card
-from zoo.elements import numbers
+from zoo.elements import SYMBOLS, numbers
 from zoo.errors import WeightsError
 from zoo.files.hashing import sha256_of
 from zoo.foreign import importer
-from zoo.foreign.state import ForeignState, Imported, read_state
+from zoo.foreign.state import ForeignState, Imported
 from zoo.loading import models as loading
 from zoo.registry import host
 
@@ -28,7 +28,7 @@ def import_model(
     kind: str,
     file: str | Path,
     *,
-    elements: Sequence[str],
+    elements: Sequence[str] | None = None,
     target: str = "energy",
     unit: str = "eV",
     name: str | None = None,
@@ -41,8 +41,10 @@ def import_model(
 
     Args:
         kind: a key of :func:`zoo.foreign.importers`.
-        file: its state dict, as safetensors or as written by ``torch.save``; no pickled code is ever run.
-        elements: chemical symbols it was trained on; for nequip in the order of its ``type_names``.
+        file: its state dict, as safetensors or as written by ``torch.save``, or its checkpoint, where the importer
+            says so; no pickled code is ever run.
+        elements: chemical symbols it was trained on; for nequip in the order of its ``type_names``. ``None`` where the
+            file says them.
         target, unit: what the energy is to be called, and its unit.
         name: of the card.
         scale, shift: standardisation that was left out of the weights: energy = Σ_i (scale · y_i + shift + …).
@@ -54,8 +56,11 @@ def import_model(
         WeightsError: not that kind of weights, something missing from ``config``, or a tensor without counterpart.
     """
     path = Path(file)
-    model = import_state(kind, read_state(path), elements=elements, target=target, unit=unit, name=name, scale=scale,
-                         shift=shift, pbc=pbc, config=config)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file. Fix: check the path.")
+    tensors, header = host.resolve(importer(kind).read, f"the importer '{kind}'")(path)
+    model = import_state(kind, tensors, elements=elements, target=target, unit=unit, name=name, scale=scale,
+                         shift=shift, pbc=pbc, config=config, header=header)
     note = f"Imported by `zoo import {kind}` from a file with sha256 {sha256_of(path)}."
     model.card = model.required_card.replace(notes=note)
     return model
@@ -65,7 +70,7 @@ def import_state(
     kind: str,
     state: Mapping[str, Tensor],
     *,
-    elements: Sequence[str],
+    elements: Sequence[str] | None = None,
     target: str = "energy",
     unit: str = "eV",
     name: str | None = None,
@@ -73,16 +78,20 @@ def import_state(
     shift: float = 0.0,
     pbc: bool = False,
     config: Mapping[str, Any] | None = None,
+    header: Mapping[str, Any] | None = None,
 ) -> Model:
-    """:func:`import_model` for a state dict in memory."""
-    factory = host.resolve(importer(kind).factory, f"the importer '{kind}'")
+    """:func:`import_model` for tensors in memory; ``header`` is the configuration that their file held."""
+    chosen = importer(kind)
+    factory = host.resolve(chosen.factory, f"the importer '{kind}'")
     given = dict(config or {})
     floating = {v.dtype for v in state.values() if v.is_floating_point()}
     exact = {k: v.detach().double() if v.is_floating_point() else v for k, v in state.items()}
-    foreign = ForeignState(exact, given, kind)
+    foreign = ForeignState(exact, given, kind, header or {})
     imported = factory(foreign)
     foreign.finish()
 
+    elements = _elements(imported, elements, kind)
+    own = {key: value for key, value in given.items() if key not in chosen.choices}
     spec = {"readout": "energy", "unit": unit, "hidden": [w.shape[0] for w, _ in imported.head[:-1]],
             "activation": imported.activation, "bias": imported.head[0][1] is not None}
     reference = _reference(imported, elements, shift)
@@ -94,7 +103,7 @@ def import_state(
         "name": name or kind,
         "architecture": arch.name,
         "format": arch.format,
-        "config": imported.config | given | ({"elements": numbers(elements)} if imported.by_element else {}),
+        "config": imported.config | own | ({"elements": numbers(elements)} if imported.by_element else {}),
         "targets": {target: spec},
         "domain": {"elements": list(elements), "pbc": pbc},
     }))
@@ -103,6 +112,20 @@ def import_state(
     model.readouts[target].set_constants(coefficients=reference, scale=imported.scale * scale)
     # Weights alone decide the precision: some packages keep constants in float64 beside float32 weights.
     return model.eval().to(torch.float32 if torch.float32 in floating else torch.float64)
+
+
+def _elements(imported: Imported, named: Sequence[str] | None, kind: str) -> list[str]:
+    """Symbols of the domain, from the file or from the user."""
+    if imported.elements is None:
+        if named is None:
+            raise WeightsError(f"the weights of {kind} do not say which elements they know. Fix: name them all, "
+                               "--elements H,C,N,O.")
+        return list(named)
+    known = [SYMBOLS[z] for z in imported.elements]
+    if named is not None and set(named) != set(known):
+        raise WeightsError(f"the file says which {len(known)} elements it knows, and others were named. "
+                           "Fix: leave out --elements.")
+    return known
 
 
 def _reference(imported: Imported, elements: Sequence[str], shift: float) -> Tensor | None:
