@@ -181,9 +181,9 @@ def test_an_unknown_kind_names_the_nearest():
 def test_the_tested_versions_are_those_of_the_references():
     files = {"pyg-schnet": "schnet", "pyg-dimenet": "dimenet", "schnetpack-painn": "painn", "nequip": "nequip",
              "fairchem-gemnet": "gemnet"}
-    for kind, importer in IMPORTERS.items():
-        package, version = importer.tested.split()
-        with safe_open(REFERENCES / f"{files[kind]}.safetensors", "pt") as file:
+    for kind, file in files.items():
+        package, version = IMPORTERS[kind].tested.split()
+        with safe_open(REFERENCES / f"{file}.safetensors", "pt") as file:
             assert json.loads(file.metadata()["zoo"])["peer"][package] == version
 
 

@@ -14,11 +14,12 @@ __all__ = ["import_weights"]
 
 def import_weights(
     kind: Annotated[str, typer.Argument(help="Whose weights: pyg-schnet, pyg-dimenet, schnetpack-painn, nequip, "
-                                             "fairchem-gemnet.")],
-    file: Annotated[Path, typer.Argument(help="State dict: .safetensors, or a .pt file holding tensors only.")],
+                                             "fairchem-gemnet, nequix, sevennet.")],
+    file: Annotated[Path, typer.Argument(help="State dict as .safetensors or .pt; .nqx of nequix; .pth of sevennet. "
+                                              "Nothing in it is run.")],
     to: Annotated[Path, typer.Option("--to", help="Folder for card.yaml and model.safetensors.")],
-    elements: Annotated[str, typer.Option(help="Symbols it was trained on, as H,C,N; for nequip in the order of its "
-                                               "type_names.")],
+    elements: Annotated[str | None, typer.Option(help="Symbols it was trained on, as H,C,N; for nequip in the order of "
+                                                      "its type_names; not for nequix and sevennet.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="What the weights do not hold: --set cutoff=5.0 "
                                                                      "(repeatable).")] = None,
     name: Annotated[str | None, typer.Option(help="Name in the card.")] = None,
@@ -28,12 +29,12 @@ def import_weights(
     shift: Annotated[float, typer.Option(help="Energy per atom that was left out of training.")] = 0.0,
     pbc: Annotated[bool, typer.Option("--pbc", help="It was trained on periodic structures.")] = False,
 ) -> None:
-    """Turn a state dict of torch-geometric, schnetpack, nequip or fairchem-core into a model of the zoo, exactly."""
+    """Turn weights of torch-geometric, schnetpack, nequip, fairchem-core, nequix or sevenn into a model, exactly."""
     from zoo.cli import console
     from zoo.loading import import_model
     from zoo.loading.models import save
 
-    symbols = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
+    symbols = None if elements is None else [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
     model = import_model(kind, file, elements=symbols, target=target, unit=unit, name=name or to.resolve().name.lower(),
                          scale=scale, shift=shift, pbc=pbc, config=_settings(settings or []))
     card = save(model, to)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def sevennet(state: ForeignState) -> Imported:
         "bessel.frequencies": state.take("edge_embedding.basis_function.coeffs"),
         "avg_num_neighbors": torch.tensor(denominators[0] ** 2, dtype=torch.float64),
     }
-    for k, (before, after) in enumerate(zip(irreps, irreps[1:])):
+    for k, (before, after) in enumerate(pairwise(irreps)):
         layer = _Layer(state, k, Layer(before, after, header["lmax"], so3=True), modality)
         backbone |= layer.tensors(denominators[0] / denominators[k])
     head, constant = _head(state, width=irreps[-1][natural(0)], modality=modality)
