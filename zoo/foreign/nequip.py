@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.errors import WeightsError
 from zoo.foreign.state import ForeignState, Imported
-from zoo.foreign.steerable import Irrep, Irreps, Layer, blocks, mismatch, natural
+from zoo.foreign.steerable import Irreps, Layer, O3Irrep, blocks, mismatch, natural
 
 __all__ = ["nequip"]
 
@@ -84,7 +84,7 @@ def _layers(state: ForeignState, num_embedded: int) -> list[Layer]:
     if len(per_degree) != lmax + 1:
         raise WeightsError(f"nequip: num_features has {len(per_degree)} entries, and these weights have lmax = {lmax}. "
                            f"Fix: give {lmax + 1} numbers, one per degree, or a single one for all.")
-    hidden = [Irrep(l, p) for l in range(lmax + 1) for p in ((1, -1) if parity else ((-1) ** l,))]
+    hidden = [O3Irrep(l, p) for l in range(lmax + 1) for p in ((1, -1) if parity else ((-1) ** l,))]
     layers: list[Layer] = []
     held: Irreps = {natural(0): num_embedded}
     for k in range(count):
@@ -97,7 +97,7 @@ def _layers(state: ForeignState, num_embedded: int) -> list[Layer]:
     return layers
 
 
-def _kept(layers: list[Layer]) -> list[set[Irrep]]:
+def _kept(layers: list[Layer]) -> list[set[O3Irrep]]:
     """The irreps before the first layer and after each that a path leads from to the output."""
     kept = [set(layers[-1].irreps_out)]
     for layer in reversed(layers):
@@ -106,7 +106,7 @@ def _kept(layers: list[Layer]) -> list[set[Irrep]]:
 
 
 def _layer(
-    state: ForeignState, k: int, layer: Layer, kept_in: set[Irrep], kept_out: set[Irrep], attributes: int
+    state: ForeignState, k: int, layer: Layer, kept_in: set[O3Irrep], kept_out: set[O3Irrep], attributes: int
 ) -> dict[str, Tensor]:
     here, there = f"layers.{k}", f"layer{k}_convnet.conv"
     targets = {natural(0), *kept_out}
@@ -141,7 +141,7 @@ def _layer(
     return backbone | {f"{here}.radial.weights.{n}": weight for n, weight in enumerate(weights)}
 
 
-def _kept_scalars(layer: Layer, kept_out: set[Irrep]) -> list[int]:
+def _kept_scalars(layer: Layer, kept_out: set[O3Irrep]) -> list[int]:
     """Columns of the even scalars before the gate: the layer's own, and the gates of what stays."""
     start = layer.irreps_out.get(natural(0), 0)
     columns = list(range(start)) if natural(0) in kept_out else []
@@ -151,7 +151,7 @@ def _kept_scalars(layer: Layer, kept_out: set[Irrep]) -> list[int]:
     return columns
 
 
-def _blocks(state: ForeignState, key: str, shapes: dict[Irrep, tuple[int, ...]]) -> dict[Irrep, Tensor]:
+def _blocks(state: ForeignState, key: str, shapes: dict[O3Irrep, tuple[int, ...]]) -> dict[O3Irrep, Tensor]:
     return blocks(state.take(key), shapes, f"nequip: {key}", _FIX)
 
 

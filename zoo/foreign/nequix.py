@@ -142,7 +142,8 @@ def _features(header: Mapping[str, Any]) -> list[int]:
     expected = [(str(l), "eo"[l % 2]) for l in range(header["lmax"] + 1)]
     if [term and term.groups()[1:] for term in terms] != expected:
         raise WeightsError(f"nequix: hidden_irreps {header['hidden_irreps']}: the zoo's nequip has one irrep per "
-                           f"degree up to lmax = {header['lmax']}, of parity (−1)^l. Fix: import a model with such irreps.")
+                           f"degree up to lmax = {header['lmax']}, of parity (−1)^l. "
+                           "Fix: import a model with such irreps.")
     if header["index_weights"]:
         raise WeightsError("nequix: skip connections with weights per element (index_weights). "
                            "Fix: import a model without them, as all published ones are.")

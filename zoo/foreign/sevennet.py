@@ -15,7 +15,7 @@ from torch import Tensor
 from zoo.errors import WeightsError
 from zoo.foreign.inert import read_inert
 from zoo.foreign.state import ForeignState, Imported
-from zoo.foreign.steerable import Irrep, Irreps, Layer, blocks, mismatch, natural
+from zoo.foreign.steerable import Irreps, Layer, O3Irrep, blocks, mismatch, natural
 
 __all__ = ["read", "sevennet"]
 
@@ -232,7 +232,7 @@ class _Layer:
         )
 
     def _linear(
-        self, here: str, there: str, shapes: dict[Irrep, tuple[int, int]], modal: bool | None
+        self, here: str, there: str, shapes: dict[O3Irrep, tuple[int, int]], modal: bool | None
     ) -> dict[str, Tensor]:
         """A linear map by irreps. One hot modality among its inputs acts as a bias of the scalars."""
         name = f"{self.k}_{there}.linear.weight"

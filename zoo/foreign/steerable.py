@@ -12,10 +12,10 @@ from torch import Tensor
 
 from zoo.errors import WeightsError
 
-__all__ = ["Irrep", "Irreps", "Layer", "blocks", "natural"]
+__all__ = ["Irreps", "Layer", "O3Irrep", "blocks", "natural"]
 
 
-class Irrep(NamedTuple):
+class O3Irrep(NamedTuple):
     """Sorts as e3nn's: 0o, 0e, 1o, 1e, 2o, …"""
 
     l: int
@@ -25,21 +25,21 @@ class Irrep(NamedTuple):
         return f"{self.l}{'e' if self.p == 1 else 'o'}"
 
 
-Irreps = dict[Irrep, int]
+Irreps = dict[O3Irrep, int]
 """Ordered: channels of each irrep."""
 
 
-def natural(l: int) -> Irrep:
+def natural(l: int) -> O3Irrep:
     """The irrep of degree l with the parity of the harmonic; under SO(3), where parity has no meaning, the only one."""
-    return Irrep(l, (-1) ** l)
+    return O3Irrep(l, (-1) ** l)
 
 
-class Path(NamedTuple):
+class Coupling(NamedTuple):
     """One coupling source ⊗ Y_l → target."""
 
-    source: Irrep
+    source: O3Irrep
     l: int
-    target: Irrep
+    target: O3Irrep
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class Layer:
         scalars = self.irreps_out.get(natural(0), 0) + sum(self.gated.values())
         return self.irreps_out | {natural(0): scalars}
 
-    def products(self, source: Irrep) -> list[Path]:
+    def products(self, source: O3Irrep) -> list[Coupling]:
         """With Y_0 … Y_lmax, by degree of the harmonic, then of the product."""
         pairs = [(l, l3) for l in range(self.lmax + 1) for l3 in range(abs(source.l - l), source.l + l + 1)]
-        return [Path(source, l, natural(l3) if self.so3 else Irrep(l3, source.p * (-1) ** l)) for l, l3 in pairs]
+        return [Coupling(source, l, natural(l3) if self.so3 else O3Irrep(l3, source.p * (-1) ** l)) for l, l3 in pairs]
 
     @property
-    def paths(self) -> list[Path]:
+    def paths(self) -> list[Coupling]:
         """Every tensor-product path, in the order of the zoo's weights: by source, harmonic, target."""
         return [path for s in self.irreps_in for path in self.products(s) if path.target in self.before_gate]
 
@@ -91,7 +91,7 @@ class Layer:
         return torch.argsort(torch.cat([columns[n] for n in order]))
 
 
-def blocks(flat: Tensor, shapes: Mapping[Irrep, tuple[int, ...]], what: str, fix: str) -> dict[Irrep, Tensor]:
+def blocks(flat: Tensor, shapes: Mapping[O3Irrep, tuple[int, ...]], what: str, fix: str) -> dict[O3Irrep, Tensor]:
     """e3nn's flat weights as one block per irrep, in the given order.
 
     Raises:
