@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
+import pickle
 from types import SimpleNamespace
 
 import ase.build
@@ -237,10 +240,72 @@ def test_an_exported_model_gives_ase_the_same_numbers(exported):
 
 def test_structures_outside_the_domain_are_refused(exported):
     loaded = zoo.load_exported(exported.path)
-    with pytest.raises(StructureError, match="Cu is outside the domain of tiny-schnet"):
+    with pytest.raises(StructureError, match=r"Cu \(atom 0\) is outside the domain"):
         loaded(ase.build.bulk("Cu"))
     with pytest.raises(StructureError, match="no atoms"):
         loaded(ase.Atoms())
+
+
+BAD = {
+    "not finite": lambda: ase.Atoms("OH", [[0, 0, 0], [0, 0, np.nan]]),
+    "0.01 Å apart": lambda: ase.Atoms("OH", [[0, 0, 0], [0, 0, 0.01]]),
+    "charge -1": lambda: ase.Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info={"charge": -1}),
+    "spin 1": lambda: ase.Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info={"spin": 1}),
+    "periodic along c": lambda: ase.Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], cell=[9, 9, 0], pbc=True),
+}
+
+
+@pytest.mark.parametrize("reason", BAD)
+def test_what_the_model_refuses_its_export_refuses_in_the_same_words(exported, reason):
+    said = []
+    for calculator in (zoo.load_exported(exported.path).calculator(), exported.model.calculator()):
+        fresh, moved = BAD[reason](), ase.Atoms("OH", [[0, 0, 0], [0, 0, 1.1]])
+        fresh.calc = moved.calc = calculator
+        with pytest.raises(StructureError, match=reason) as error:
+            fresh.get_potential_energy()
+        moved.get_potential_energy()  # once it has seen good atoms, a change to bad ones is noticed as well
+        moved.positions, moved.info, moved.pbc, moved.cell = fresh.positions, fresh.info, fresh.pbc, fresh.cell
+        with pytest.raises(StructureError, match=reason):
+            moved.get_potential_energy()
+        said.append(str(error.value))
+    assert said[0] == said[1]
+    with pytest.raises(StructureError, match=reason):
+        zoo.load_exported(exported.path)(BAD[reason]())
+
+
+def test_an_exported_model_has_the_stress_of_a_slab(exported):
+    slab = ase.build.bulk("C", "diamond", 3.6, cubic=True)
+    slab.rattle(0.1, seed=0)
+    slab.center(vacuum=5, axis=2)
+    slab.pbc = (True, True, False)
+    stress = []
+    for model in (zoo.load_exported(exported.path), exported.model):
+        slab.calc = model.calculator()
+        stress.append(slab.get_stress())
+    np.testing.assert_allclose(*stress, atol=1e-12)
+    assert abs(stress[0][0]) > 1e-4
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_exported_models_and_their_calculators_can_be_pickled(exported, twin):
+    atoms = ase.build.molecule("H2O")
+    atoms.calc = zoo.load_exported(exported.path).calculator()
+    energy, other = atoms.get_potential_energy(), atoms.copy()
+    other.calc = twin(atoms.calc)
+    assert other.get_potential_energy() == energy
+    assert float(twin(zoo.load_exported(exported.path))(other)["energy"]) == energy
+
+
+def test_an_exported_model_pickled_before_another_export_is_not_taken_for_it(exported, tmp_path):
+    for name in ("tiny.pt2", "tiny.pt2.json"):
+        (tmp_path / name).write_bytes(exported.path.with_name(name).read_bytes())
+    kept = pickle.dumps(zoo.load_exported(tmp_path / "tiny.pt2"))
+    sidecar = tmp_path / "tiny.pt2.json"
+    (tmp_path / "tiny.pt2").write_bytes(b"another")
+    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "file_sha256":
+                                   hashlib.sha256(b"another").hexdigest()}))
+    with pytest.raises(ExportError, match="exported again"):
+        pickle.loads(kept)
 
 
 def test_a_file_that_its_description_does_not_describe_is_refused(exported, tmp_path):

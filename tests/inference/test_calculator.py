@@ -195,3 +195,80 @@ def test_atoms_far_away_and_alone_feel_nothing():
     np.testing.assert_array_equal(atoms.get_forces(), 0)
     atoms.positions[1, 2] = 1.0
     assert abs(atoms.get_forces()).max() > 0
+
+
+def test_what_comes_with_a_move_is_checked_too():
+    # ASE reports the move alone: the charge is in atoms.info, and atoms may have moved onto each other.
+    atoms = ethanol()
+    atoms.get_potential_energy()
+    atoms.info["charge"] = 1
+    atoms.positions[0] += 0.01
+    with pytest.raises(StructureError, match="charge"):
+        atoms.get_potential_energy()
+    del atoms.info["charge"]
+    energy = atoms.get_potential_energy()
+    atoms.positions[1] = atoms.positions[0] + [0, 0, 0.01]
+    for _ in range(2):
+        with pytest.raises(StructureError, match=r"atoms 0 and 1 are 0\.01 Å apart"):
+            atoms.get_potential_energy()
+    atoms = silicon()
+    atoms.get_potential_energy()
+    atoms.cell[2] = np.nan
+    with pytest.raises(StructureError, match="not finite"):
+        atoms.get_potential_energy()
+    assert np.isfinite(energy)
+
+
+def slab(pbc=(True, True, False)):
+    atoms = silicon()
+    atoms.set_cell(atoms.cell * 0.96, scale_atoms=True)
+    atoms.center(vacuum=5.0, axis=[k for k in range(3) if not pbc[k]])
+    atoms.pbc = pbc
+    return atoms
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (True, False, False), (False, True, True)])
+def test_stress_of_a_slab_is_the_strain_derivative_per_volume_of_the_given_cell(pbc):
+    from ase.calculators.fd import calculate_numerical_stress
+
+    atoms = slab(pbc)
+    numeric = calculate_numerical_stress(atoms, eps=1e-5)
+    np.testing.assert_allclose(atoms.get_stress(), numeric, atol=1e-8)
+    assert abs(numeric[pbc.index(True)]) > 1e-5
+    flat = atoms.copy()
+    flat.cell[[k for k in range(3) if not pbc[k]]] *= 2
+    flat.calc = atoms.calc
+    np.testing.assert_allclose(flat.get_stress() * flat.get_volume(), atoms.get_stress() * atoms.get_volume())
+
+
+def test_a_slab_relaxes_with_the_filters_of_ase_and_a_mask():
+    from ase.filters import FrechetCellFilter
+
+    atoms = slab()
+    before = atoms.cell.array.copy()
+    filtered = FrechetCellFilter(atoms, mask=[1, 1, 0, 0, 0, 1])
+    FIRE(filtered, logfile=None).run(fmax=1e-8, steps=5)
+    assert abs(atoms.cell.array[:2, :2] - before[:2, :2]).max() > 1e-6
+    np.testing.assert_allclose(atoms.cell[2], before[2])
+
+
+def test_why_there_is_no_stress_is_said():
+    atoms = slab()
+    atoms.cell[2] = 0
+    with pytest.raises(PropertyNotImplementedError, match=r"per volume.*vector c is absent.*Fix: "):
+        atoms.get_stress()
+    assert np.isfinite(atoms.get_forces()).all()
+    with pytest.raises(PropertyNotImplementedError, match=r"periodic directions.*none"):
+        ethanol().get_stress()
+    assert atoms.calc.get_property("stress", atoms, allow_calculation=False) is None
+
+
+def test_stress_does_not_depend_on_the_handedness_of_the_cell():
+    atoms = silicon()
+    atoms.set_cell(atoms.cell * 0.96, scale_atoms=True)
+    left = atoms.copy()
+    left.set_cell(atoms.cell[[1, 0, 2]])
+    left.calc = atoms.calc
+    assert np.linalg.det(left.cell) < 0
+    np.testing.assert_allclose(left.get_stress(), atoms.get_stress(), atol=1e-12)
+    assert abs(atoms.get_stress()).max() > 1e-5

@@ -97,5 +97,57 @@ def test_atoms_that_fell_onto_each_other_are_no_minimum():
 
 
 def test_a_cell_needs_a_crystal():
-    with pytest.raises(StructureError, match="three dimensions"):
-        morse_model().relax(molecules(), cell=True)
+    with pytest.raises(StructureError, match=r"structure 1 has no periodic direction.*Fix: "):
+        morse_model().relax([crystals()[0], molecules()[0]], cell=True)
+
+
+def slab(axis=2, *, vector=True):
+    made = ase.build.bulk("Cu", a=3.3, cubic=True)
+    made.rattle(0.05, seed=0)
+    made.center(vacuum=6.0, axis=axis)
+    made.pbc = [k != axis for k in range(3)]
+    if not vector:
+        made.cell[axis] = 0
+    return made
+
+
+def test_the_cell_of_a_slab_relaxes_in_its_plane_as_with_a_mask_of_ase():
+    model = morse_model()
+    ours = model.relax(slab(), fmax=0.02, steps=300, cell=True)
+    theirs = slab()
+    theirs.calc = model.calculator()
+    optimizer = FIRE(UnitCellFilter(theirs, mask=[1, 1, 0, 0, 0, 1]), logfile=None)
+    optimizer.run(fmax=0.02, steps=300)
+    assert ours.info["relax_converged"] and ours.info["relax_steps"] == optimizer.nsteps > 3
+    np.testing.assert_allclose(ours.cell, theirs.cell, atol=1e-8)
+    np.testing.assert_allclose(ours.positions, theirs.positions, atol=1e-8)
+    np.testing.assert_array_equal(ours.cell[2], slab().cell[2])
+    assert abs(ours.cell.cellpar()[:2] - slab().cell.cellpar()[:2]).max() > 0.01
+    assert abs(ours.get_stress()[[0, 1, 5]]).max() < 0.02 * 4 / ours.get_volume()
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_the_plane_of_a_slab_relaxes_alike_with_and_without_a_third_vector(axis):
+    with_vector, without = (morse_model().relax(slab(axis, vector=v), fmax=0.02, cell=True) for v in (True, False))
+    plane = [k for k in range(3) if k != axis]
+    np.testing.assert_allclose(without.cell[plane], with_vector.cell[plane], atol=1e-8)
+    np.testing.assert_array_equal(without.cell[axis], 0)
+    assert without.info["relax_converged"] and "stress" not in without.calc.results
+
+
+def test_a_wire_relaxes_along_its_axis():
+    wire = ase.build.bulk("Cu", a=3.3, cubic=True)
+    wire.center(vacuum=6.0, axis=(0, 1))
+    wire.pbc = (False, False, True)
+    done = morse_model().relax(wire, fmax=0.02, cell=True)
+    np.testing.assert_array_equal(done.cell[:2], wire.cell[:2])
+    assert done.info["relax_converged"] and abs(done.cell[2, 2] - wire.cell[2, 2]) > 0.01
+
+
+def test_a_cell_that_collapses_leaves_the_others_alone():
+    # Atoms without a size: crystals of them fall into themselves; hydrogen has one.
+    model, start = morse_model(size=0.0, depth=40.0), ase.build.bulk("Cu", a=2.2)
+    lone = ase.Atoms("H", cell=[9, 9, 9], pbc=True)
+    done = model.relax([start, lone, start], fmax=1e-3, steps=200, cell=True)
+    assert [atoms.info["relax_converged"] for atoms in done] == [False, True, False]
+    assert np.isfinite(done[0].cell).all() and done[0].get_volume() > start.get_volume() / 8.1

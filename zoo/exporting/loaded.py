@@ -10,18 +10,23 @@ from typing import Any
 import ase
 import numpy as np
 import torch
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
-from zoo.elements import SYMBOLS
-from zoo.errors import ExportError, StructureError
+from zoo.elements import NUMBERS
+from zoo.errors import ExportError
 from zoo.exporting.signature import arguments, pad, unpad
 from zoo.files.hashing import sha256_of
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
+from zoo.model.checks import Scope, check_distances, check_finite, check_structure
+from zoo.model.stress import why_no_stress
+from zoo.structures.checked_calculator import CheckedCalculator
+from zoo.structures.inputs import to_graph
 
-__all__ = ["ExportedCalculator", "ExportedModel", "load_exported", "load_function"]
+__all__ = ["ExportedCalculator", "ExportedModel", "load_exported", "load_function",
+           "read_description"]
 
 
 def load_exported(path: str | Path) -> ExportedModel:
@@ -30,18 +35,33 @@ def load_exported(path: str | Path) -> ExportedModel:
     Raises:
         ExportError: the file or its description is missing, or they do not belong together.
     """
-    path = Path(path)
+    path = Path(path).absolute()
+    description = read_description(path)
+    return ExportedModel(load_function(path, description["format"]), description, path)
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The description next to an exported file, whose hash it holds.
+
+    Raises:
+        ExportError: the file or its description is missing, or they do not belong together.
+    """
     sidecar = path.with_name(f"{path.name}.json")
     for file in (path, sidecar):
         if not file.is_file():
             raise ExportError(f"{file}: no such file. "
                               "Fix: copy the .pt2 file and its .pt2.json description into one folder.")
-    description = json.loads(sidecar.read_text(encoding="utf-8"))
+    try:
+        description = json.loads(sidecar.read_text(encoding="utf-8"))
+        promised = description["file_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"{sidecar} is no description of an exported model: {error}. "
+                          "Fix: export it again.") from error
     found = sha256_of(path)
-    if found != description.get("file_sha256"):
-        raise ExportError(f"{path} has sha256 {found}, and {sidecar.name} describes a file with "
-                          f"{description.get('file_sha256')}. Fix: export it again, or copy both files together.")
-    return ExportedModel(load_function(path, description["format"]), description)
+    if found != promised:
+        raise ExportError(f"{path} has sha256 {found}, and {sidecar.name} describes a file with {promised}. "
+                          "Fix: export it again, or copy both files together.")
+    return description
 
 
 def load_function(path: Path, format: str) -> Callable[..., Any]:
@@ -52,36 +72,48 @@ def load_function(path: Path, format: str) -> Callable[..., Any]:
 
 
 class ExportedModel:
-    """An exported function and its description.
+    """An exported function and its description. Copies and unpickled objects load the file again.
 
     Attributes:
         function: ``(z, pos, cell, edge_index, edge_shift) → (energy, forces, atomic_energies[, stress])``, see
             ``description["inputs"]`` and ``["outputs"]``; at least two atoms and two edges.
         description: the content of the JSON file: cut-off, elements, dtype, hashes, versions, parity.
+        scope: which structures it takes.
+        path: of the file, absolute.
     """
 
-    def __init__(self, function: Callable[..., Any], description: dict[str, Any]) -> None:
+    def __init__(self, function: Callable[..., Any], description: dict[str, Any], path: Path) -> None:
         self.function = function
         self.description = description
+        self.path = path
         self.cutoff = float(description["cutoff"])
         self.device = torch.device(description["device"])
-        self._elements = frozenset(description["elements"])
+        elements = tuple(NUMBERS[symbol] for symbol in description["elements"])
+        self.scope = Scope(description["model"], elements, pbc=bool(description["pbc"]))
 
     def __call__(self, atoms: ase.Atoms) -> dict[str, np.ndarray]:
-        """Energy (eV), forces (eV/Å), atomic_energies (eV) and, for a crystal, stress (eV/Å³) of one structure.
+        """Energy (eV), forces (eV/Å), atomic_energies (eV) and, with a periodic direction and a cell, stress (eV/Å³).
 
         Raises:
-            StructureError: no atoms, or elements or periodicity outside the domain of the model.
+            StructureError: what the model itself refuses, see :func:`zoo.model.checks.check_structure`; or a result
+                that is not finite.
         """
-        self._check(atoms)
-        graph = add_edges(Graph.from_atoms(atoms, dtype=torch.float64, device=self.device), self.cutoff)
+        graph = to_graph(self.scope, atoms)
+        check_structure(self.scope, graph, "the structure")
+        return self.evaluate(graph, stress=why_no_stress(atoms) is None)
+
+    def evaluate(self, graph: Graph, *, stress: bool) -> dict[str, np.ndarray]:
+        """The same for a float64 graph of one structure whose elements and inputs have been checked."""
+        graph = add_edges(graph.to(self.device), self.cutoff)
+        check_distances(graph, "the structure")
         outputs = {name: value.detach().cpu().numpy() for name, value in self.run(graph).items()}
-        if not atoms.pbc.all():
+        if not stress:
             outputs.pop("stress", None)
+        check_finite(outputs, "the structure")
         return outputs
 
     def run(self, graph: Graph) -> dict[str, Tensor]:
-        """The same for a graph of one structure with edges; graphs below the minimum size are padded."""
+        """The bare results for a graph of one structure with edges; graphs below the minimum size are padded."""
         inputs, n = pad(arguments(graph), self.cutoff)
         with torch.no_grad():
             return unpad(self.function(*inputs), n)
@@ -90,35 +122,36 @@ class ExportedModel:
         """An ASE calculator."""
         return ExportedCalculator(self, **options)
 
-    def _check(self, atoms: ase.Atoms) -> None:
-        name = self.description["model"]
-        if not len(atoms):
-            raise StructureError("the structure is empty: it has no atoms. Fix: give a structure with atoms.")
-        unknown = sorted({SYMBOLS[z] for z in atoms.numbers} - self._elements)
-        if unknown:
-            raise StructureError(f"{', '.join(unknown)} is outside the domain of {name}, which knows "
-                                 f"{', '.join(self.description['elements'])}. "
-                                 "Fix: choose a model that was trained on these elements (zoo list).")
-        if atoms.pbc.any() and not self.description["pbc"]:
-            raise StructureError(f"the structure is periodic, and {name} was made for molecules. "
-                                 "Fix: set atoms.pbc = False if the cell is only a box around a molecule.")
+    def __reduce__(self) -> Any:
+        return _load_again, (self.path, self.description["file_sha256"])
 
 
-class ExportedCalculator(Calculator):
-    """Energy, forces, energies and, if it was exported, stress of an :class:`ExportedModel`."""
+def _load_again(path: Path, sha256: str) -> ExportedModel:
+    """The file of a pickled model, if it is still the same."""
+    if read_description(path)["file_sha256"] != sha256:
+        raise ExportError(f"{path} was exported again since this object was pickled. Fix: make the object again.")
+    return load_exported(path)
+
+
+class ExportedCalculator(CheckedCalculator):
+    """Energy, forces, energies and, if it was exported, stress of an :class:`ExportedModel`.
+
+    It makes the same checks as the calculator of a model.
+    """
 
     def __init__(self, model: ExportedModel, **options: Any) -> None:
         self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
         if "stress" in model.description["outputs"]:
             self.implemented_properties.append("stress")
-        super().__init__(**options)
+        super().__init__(model.scope, **options)
         self.model = model
 
     def calculate(self, atoms: ase.Atoms | None = None, properties: Any = ("energy",),
                   system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
-        out = self.model(self.atoms)
+        graph = self.checked_graph(self.atoms, system_changes)
+        out = self.model.evaluate(graph, stress=why_no_stress(self.atoms) is None)
         energy = float(out["energy"])
         self.results = {"energy": energy, "free_energy": energy, "energies": out["atomic_energies"],
                         "forces": out["forces"]}

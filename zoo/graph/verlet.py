@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -38,12 +39,14 @@ class VerletList:
 
     Attributes:
         searches: number of neighbour searches.
+        shortest: Å, the shortest edge of the last graph; infinite if it had none.
     """
 
     def __init__(self, cutoff: float, skin: float = 0.5) -> None:
         self.cutoff = cutoff
         self.skin = skin
         self.searches = 0
+        self.shortest = math.inf
         self._known: _Known | None = None
 
     def edges(self, graph: Graph) -> Graph:
@@ -57,11 +60,13 @@ class VerletList:
             self._known = known
             self.searches += 1
         graph = graph.replace(edge_index=known.edge_index, edge_shift=known.edge_shift, cutoff=self.cutoff)
+        with torch.no_grad():
+            squared = edge_vectors(graph, graph.pos, graph.cell).square().sum(1)
+        self.shortest = float(squared.min()) ** 0.5 if len(squared) else math.inf
         if self.skin == 0:
             return graph
         assert known.edge_index is not None
-        with torch.no_grad():
-            near = edge_vectors(graph, graph.pos, graph.cell).square().sum(1) < self.cutoff**2
+        near = squared < self.cutoff**2
         if known.last is None or known.near is None or not torch.equal(near, known.near):
             shift = None if known.edge_shift is None else known.edge_shift[near]
             last = graph.replace(pos=graph.pos.detach(), edge_index=known.edge_index[:, near], edge_shift=shift)

@@ -7,28 +7,29 @@ from typing import Any
 import ase
 import numpy as np
 import torch
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
-from zoo.errors import StructureError
-from zoo.graph.graph import Graph
-from zoo.inference.checks import check_finite, check_structure
-from zoo.inference.inputs import to_graphs
 from zoo.inference.potential import Potential
 from zoo.loading.models import exact_copy
+from zoo.model.checks import Scope, check_distances, check_finite
 from zoo.model.model import Model
-from zoo.structures.stated import CHARGES, MULTIPLICITIES, UNPAIRED
+from zoo.model.stress import why_no_stress
+from zoo.structures.checked_calculator import CheckedCalculator
 
 __all__ = ["ZooCalculator"]
 
-_NEEDS_A_CHECK = {"numbers", "pbc", "inputs", "initial_charges"}
 
-
-class ZooCalculator(Calculator):
+class ZooCalculator(CheckedCalculator):
     """Energy (eV), forces (eV/Å), stress (eV/Å³, ASE's sign) and energies per atom.
 
-    One calculator may be used for many structures in turn; copies and pickles are independent.
+    One calculator may be used for many structures in turn; copies and pickles are independent. Every thread needs a
+    calculator of its own, as ASE's calculators keep their last result; the model may be the same.
+
+    Stress is per volume of the given cell, as in ASE. A slab or wire, periodic in two directions or one, has a stress
+    if its cell has three vectors; components along directions that are not periodic are the virial of the atoms, and
+    the filters of ASE that relax cells take a ``mask`` for them.
 
     Args:
         model: a model with an energy target.
@@ -45,66 +46,39 @@ class ZooCalculator(Calculator):
         StructureError: see :func:`zoo.inference.prediction.predict`.
     """
 
-    discard_results_on_any_change = True
-
     def __init__(self, model: Model, *, skin: float = 0.5, dtype: torch.dtype | str | None = None,
                  compile: bool = False, **options: Any) -> None:
         self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
         if model.knows_crystals:
             self.implemented_properties.append("stress")
-        super().__init__(**options)
+        super().__init__(Scope.of(model), **options)
         # No gradients with respect to weights are needed here.
         self.model = (model if dtype is None else exact_copy(model, dtype)).eval().requires_grad_(False)
         self._potential = Potential(self.model, skin=skin, compile=compile)
-        self._inputs = () if model.card is None else tuple(model.card.inputs)
-        self._checked = False
 
     @property
     def skin(self) -> float:
         """Å of the Verlet list."""
         return self._potential.list.skin
 
-    def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
-        """Changes since the last calculation, including those of the model's further inputs (charge, spin)."""
-        changes = super().check_state(atoms, tol)
-        if self.atoms is not None and not changes and self._read_inputs(atoms) != self._read_inputs(self.atoms):
-            changes.append("inputs")
-        return changes
-
     def calculate(self, atoms: ase.Atoms | None = None, properties: Any = ("energy",),
                   system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
-        graph = self._graph(self.atoms, system_changes)
-        periodic = graph.pbc is not None and bool(graph.pbc.all())
-        out = self._potential(graph, stress=periodic and "stress" in properties, atomic="energies" in properties)
+        graph = self.checked_graph(self.atoms, system_changes).to(self.model.device)
+        graph = self._potential.list.edges(graph)
+        if self._potential.list.shortest < self.closest_allowed:
+            check_distances(graph, "the structure")
+        stress = "stress" in properties and why_no_stress(self.atoms) is None
+        out = self._potential(graph, stress=stress, atomic="energies" in properties)
         energy = float(out.energy[0])
-        self.results |= {"energy": energy, "free_energy": energy, "forces": _numpy(out.forces)}
+        results = {"energy": energy, "free_energy": energy, "forces": _numpy(out.forces)}
         if out.atomic is not None:
-            self.results["energies"] = _numpy(out.atomic)
+            results["energies"] = _numpy(out.atomic)
         if out.stress is not None:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(_numpy(out.stress[0]))
-        check_finite(self.results, "the structure")
-
-    def _graph(self, atoms: ase.Atoms, changes: Any) -> Graph:
-        """The structure as a graph; fully checked if it is new, and for coordinates only if atoms have merely moved."""
-        if not self._checked or _NEEDS_A_CHECK & set(changes):
-            self._checked = False
-            check_structure(self.model, to_graphs(self.model, atoms)[1][0], "the structure")
-            self._checked = True
-        graph = Graph.from_atoms(atoms, dtype=torch.float64, device=self.model.device, inputs=self._inputs)
-        if not bool(graph.pos.isfinite().all()):
-            raise StructureError("positions are not finite: the simulation has blown up. "
-                                 "Fix: use a shorter timestep, or start from a relaxed structure.")
-        return graph
-
-    def _read_inputs(self, atoms: ase.Atoms) -> list[Any]:
-        """Charge, spin and the other inputs in the card, in comparable form; ASE does not check these for changes."""
-        found = []
-        for name in dict.fromkeys((*CHARGES, *UNPAIRED, *MULTIPLICITIES, *self._inputs)):
-            value = atoms.info.get(name, atoms.arrays.get(name))
-            found.append(None if value is None else np.asarray(value).tolist())
-        return found
+            results["stress"] = full_3x3_to_voigt_6_stress(_numpy(out.stress[0]))
+        check_finite(results, "the structure")
+        self.results |= results
 
 
 def _numpy(value: Tensor) -> np.ndarray:

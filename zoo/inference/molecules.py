@@ -10,9 +10,10 @@ import numpy as np
 from ase.units import kB
 
 from zoo.errors import StructureError, ZooError
-from zoo.inference.inputs import species_of
 from zoo.inference.prediction import as_table, predict
+from zoo.model.checks import Scope
 from zoo.structures.embedding import Embedded, embed_all
+from zoo.structures.inputs import species_of
 from zoo.structures.smiles import CONFORMERS, SEED, EmbeddedMolecule
 from zoo.structures.smiles_files import SmilesLine
 
@@ -113,7 +114,7 @@ def embedded_for(model: Model, lines: Iterable[SmilesLine], *, count: int = CONF
         raise StructureError(f"no average '{average}' over conformers. Fix: choose from {', '.join(AVERAGES)}.")
     if count < 1 or seed < 1:
         raise StructureError(f"{count} conformers with seed {seed}. Fix: give 1 or more of both.")
-    return embed_all(lines, count=count, seed=seed, species=species_of(model), processes=processes,
+    return embed_all(lines, count=count, seed=seed, species=species_of(Scope.of(model)), processes=processes,
                      keep=1 if average == "lowest" else None)
 
 

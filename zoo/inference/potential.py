@@ -61,8 +61,8 @@ class Potential:
             self._compiled = compiled(model)
 
     def __call__(self, graph: Graph, *, stress: bool = False, atomic: bool = False) -> PotentialResult:
-        """Evaluate a batch whose positions (N, 3) are float64, on the model's device."""
-        graph = self.list.edges(graph)
+        """Evaluate a batch whose positions (N, 3) are float64, on the model's device; edges it has are kept."""
+        graph = graph if graph.edge_index is not None else self.list.edges(graph)
         if self._compiled is not None and self._compiled.can(graph, stress=stress):
             return PotentialResult(*self._compiled(graph, stress=stress))
         with frozen(self.model, self._parameters), torch.no_grad():
@@ -74,7 +74,8 @@ class Potential:
     def energy(self, graph: Graph) -> Tensor:
         """(B,) eV of a batch, without derivatives; always from the model itself."""
         with frozen(self.model, self._parameters), torch.no_grad():
-            return self.model(self.list.edges(graph))[self._energy] * self._to_ev
+            edges = graph if graph.edge_index is not None else self.list.edges(graph)
+            return self.model(edges)[self._energy] * self._to_ev
 
 
 @contextmanager

@@ -6,15 +6,17 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import ase
 import numpy as np
 import torch
 
 from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.graph.batching import cut, join
 from zoo.graph.graph import Graph
-from zoo.inference.checks import check_finite, check_structure
-from zoo.inference.inputs import graphs_or_errors
+from zoo.model.checks import Scope, check_finite, check_structure
+from zoo.model.stress import why_no_stress
 from zoo.process.memory import halved_on_out_of_memory, is_out_of_memory
+from zoo.structures.inputs import graphs_or_errors
 from zoo.uncertainty import ErrorModel, FeatureHook, describe, find
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def predict(
         structures: one ``ase.Atoms``, :class:`~zoo.graph.Graph`, torch-geometric ``Data`` or SMILES, or a sequence of
             these. A ``Graph`` or ``Batch`` of several structures counts as a sequence. Of a SMILES, the lowest of ten
             conformers is taken; :func:`zoo.predict_smiles` has more choices.
-        derivatives: any of ``"forces"`` (eV/Å) and ``"stress"`` (eV/Å³).
+        derivatives: any of ``"forces"`` (eV/Å) and ``"stress"`` (eV/Å³, per volume of the given cell; of structures
+            with a periodic direction).
         per_atom: add ``atomic_energies``, the energy of each atom with its reference.
         uncertainty: add ``uncertainty``, target → half-width of an interval that covers 90 % of the errors, and
             ``outside``, the reasons why a structure is out of distribution, empty if it is not; both ``None``
@@ -69,7 +72,9 @@ def predict(
     """
     _log_coverage(model)
     error_model = find(model) if uncertainty else None
-    single, found = graphs_or_errors(model, structures)
+    scope = Scope.of(model)
+    single, found = graphs_or_errors(scope, structures)
+    no_stress = _without_stress(structures, found) if "stress" in derivatives else {}
     results: list[Any] = [None] * len(found)
     graphs: dict[int, Graph] = {}
     names = [f"structure {index}" for index in range(len(found))] if len(found) > 1 else ["the structure"]
@@ -77,7 +82,9 @@ def predict(
         try:
             if isinstance(graph, ZooError):
                 raise graph
-            check_structure(model, graph, names[index])
+            check_structure(scope, graph, names[index])
+            if index in no_stress:
+                raise StructureError(f"{names[index]}: {no_stress[index]}")
             graphs[index] = graph
         except ZooError as error:
             if on_error == "raise":
@@ -103,6 +110,17 @@ def predict(
     if as_frame:
         return as_table(results)
     return results[0] if single else results
+
+
+def _without_stress(structures: Any, graphs: Sequence[Graph | StructureError]) -> dict[int, str]:
+    """Index of each structure that has no stress → the reason."""
+    given = structures if isinstance(structures, (list, tuple)) else [structures]
+    reasons = {index: "stress needs a periodic direction. Fix: set cell and pbc." for index, graph in enumerate(graphs)
+               if isinstance(graph, Graph) and (graph.pbc is None or not bool(graph.pbc.any()))}
+    if len(given) == len(graphs):
+        own = {index: why_no_stress(item) for index, item in enumerate(given) if isinstance(item, ase.Atoms)}
+        reasons |= {index: reason for index, reason in own.items() if reason is not None}
+    return reasons
 
 
 def _run(model: Model, graphs: list[Graph], derivatives: Sequence[str], per_atom: bool,

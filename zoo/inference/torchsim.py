@@ -9,9 +9,8 @@ from torch import Tensor
 
 from zoo.errors import MissingExtraError, StructureError
 from zoo.graph.graph import Graph
-from zoo.inference.checks import check_structure
-from zoo.inference.inputs import to_graphs
 from zoo.inference.potential import Potential
+from zoo.model.checks import Scope, check_distances, check_finite, check_geometry, check_structure, closest_allowed
 from zoo.model.model import Model
 
 try:
@@ -49,6 +48,7 @@ class ZooTorchSim(ModelInterface):
         self._compute_forces = True
         self._memory_scales_with = "n_atoms_x_density"
         self._checked: tuple[Any, ...] | None = None
+        self._closest = 0.0
 
     @property
     def compute_stress(self) -> bool:
@@ -70,13 +70,16 @@ class ZooTorchSim(ModelInterface):
         """``energy`` (B,) eV, ``forces`` (N, 3) eV/Å and ``stress`` (B, 3, 3) eV/Å³ of a ``SimState`` or its dict."""
         if isinstance(state, dict):
             state = torch_sim.SimState(**{"masses": torch.ones_like(state["positions"][:, 0]), **state})
-        graph = self._graph(state)
+        graph = self._potential.list.edges(self._graph(state))
+        if self._potential.list.shortest < self._closest:
+            check_distances(graph, "a system")
         wanted = [name for name in ("forces", "stress") if getattr(self, f"_compute_{name}")]
         if wanted:
             out = self._potential(graph, stress=self._compute_stress)
             results = {name: getattr(out, name) for name in ("energy", *wanted)}
         else:
             results = {"energy": self._potential.energy(graph)}
+        check_finite({name: value.detach().cpu().numpy() for name, value in results.items()}, "a system")
         return {name: value.detach().to(state.positions) for name, value in results.items()}
 
     def _graph(self, state: Any) -> Graph:
@@ -98,13 +101,13 @@ class ZooTorchSim(ModelInterface):
 
     def _check(self, graph: Graph, periodic: Tensor) -> None:
         """Full check if the atoms have changed; coordinates and cell at every step."""
-        if not bool(graph.pos.isfinite().all()):
-            raise StructureError("positions are not finite: the simulation has blown up. "
-                                 "Fix: use a shorter timestep, or start from a relaxed structure.")
         known = self._checked
         same = known is not None and torch.equal(known[0], graph.ptr) and torch.equal(known[1], graph.z) \
             and torch.equal(known[2], periodic)
-        if not same:
-            for number, single in enumerate(to_graphs(self.model, graph)[1]):
-                check_structure(self.model, single, f"system {number}")
-            self._checked = graph.ptr, graph.z, periodic
+        if same:
+            check_geometry(graph, "a system")
+            return
+        scope = Scope.of(self.model)
+        for number, single in enumerate(graph.structures()):
+            check_structure(scope, single, f"system {number}")
+        self._checked, self._closest = (graph.ptr, graph.z, periodic), closest_allowed(graph.z)

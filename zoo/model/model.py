@@ -148,10 +148,10 @@ class Model(nn.Module):
         Returns:
             target → (B, …) in the card's unit, float64 (or standardised, in the model's dtype); ``energy`` (B,) eV
             when the model has one; ``forces`` −∂E/∂r (N, 3) eV/Å; ``stress`` (1/V) ∂E/∂ε (B, 3, 3) eV/Å³, positive
-            under tension, as in ASE.
+            under tension, as in ASE. V is the volume of the given cell, for slabs and wires too.
 
         Raises:
-            StructureError: stress of a structure without a cell.
+            StructureError: stress of a structure without a periodic direction.
             UnknownNameError: an unknown derivative, or a derivative of a model without energy.
         """
         if not derivatives:
@@ -251,9 +251,8 @@ class Model(nn.Module):
         if unknown:
             raise UnknownNameError(f"unknown derivative {unknown[0]!r}. Fix: choose from {', '.join(DERIVATIVES)}.")
         energy = self.required_energy
-        if "stress" in derivatives and (graph.cell is None or graph.pbc is None or not bool(graph.pbc.all())):
-            raise StructureError("stress needs structures that are periodic in three dimensions. "
-                                 "Fix: set cell and pbc.")
+        if "stress" in derivatives and (graph.cell is None or graph.pbc is None or not bool(graph.pbc.any(1).all())):
+            raise StructureError("stress needs structures with a periodic direction. Fix: set cell and pbc.")
         return energy
 
     # -- predict, ASE, relaxation, dynamics --------------------------------------------------------------------

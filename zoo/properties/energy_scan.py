@@ -12,8 +12,8 @@ from ase.data import covalent_radii
 from ase.geometry import get_distances
 
 from zoo.errors import StructureError
-from zoo.inference.checks import MIN_DISTANCE
 from zoo.inference.potential import Potential
+from zoo.model.checks import MIN_DISTANCE
 from zoo.model.model import Model
 from zoo.properties.bonds import Bonds
 from zoo.properties.sides import lighter_side, turns_about

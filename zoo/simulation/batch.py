@@ -10,9 +10,9 @@ from torch import Tensor
 
 from zoo.errors import StructureError
 from zoo.graph.graph import Graph
-from zoo.inference.checks import check_structure
-from zoo.inference.inputs import to_graphs
+from zoo.model.checks import Scope, check_structure
 from zoo.model.model import Model
+from zoo.structures.inputs import to_graph
 
 __all__ = ["batch_of", "free_atoms"]
 
@@ -23,13 +23,13 @@ def batch_of(model: Model, structures: Sequence[ase.Atoms]) -> Graph:
     Raises:
         StructureError: something the model cannot take, see :func:`zoo.inference.predict`; names the structure.
     """
+    scope = Scope.of(model)
     for number, atoms in enumerate(structures):
         if not isinstance(atoms, ase.Atoms):
             raise StructureError(f"structure {number} is a {type(atoms).__name__}. Fix: give ase.Atoms.")
         name = f"structure {number}" if len(structures) > 1 else "the structure"
-        check_structure(model, to_graphs(model, atoms)[1][0], name)
-    inputs = () if model.card is None else tuple(model.card.inputs)
-    return Graph.from_atoms(list(structures), dtype=torch.float64, device=model.device, inputs=inputs)
+        check_structure(scope, to_graph(scope, atoms, name), name)
+    return Graph.from_atoms(list(structures), dtype=torch.float64, device=model.device, inputs=scope.inputs)
 
 
 def free_atoms(structures: Sequence[ase.Atoms]) -> Tensor:

@@ -17,9 +17,10 @@ from zoo.errors import StructureError
 from zoo.graph.batching import cut, select
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
-from zoo.inference.checks import MIN_DISTANCE
 from zoo.inference.potential import Potential, PotentialResult
+from zoo.model.checks import MIN_DISTANCE
 from zoo.model.model import Model
+from zoo.model.stress import why_no_stress
 from zoo.simulation.batch import batch_of, free_atoms
 
 __all__ = ["relax"]
@@ -27,6 +28,7 @@ __all__ = ["relax"]
 _DT, _DT_MAX, _MAX_STEP = 0.1, 1.0, 0.2
 _N_MIN, _GROW, _SHRINK, _ALPHA, _FADE = 5, 1.1, 0.5, 0.1, 0.99
 _MAX_ATOMS = 4096
+_SWELL = 8.0  # times that a cell may shrink or grow
 
 
 def relax(
@@ -44,12 +46,14 @@ def relax(
     """Relax structures with FIRE (Bitzek et al. 2006) in one batch; converged structures leave the batch.
 
     The steps of each structure are those of ASE's ``FIRE``; with ``cell=True``, of ``FIRE`` on a ``UnitCellFilter``.
+    Of a slab or wire only the periodic directions are relaxed, as with a ``mask`` in ASE; a cell vector along another
+    direction keeps its component out of them, and may be absent.
 
     Args:
         fmax: convergence criterion for the norm of every force, eV/Å; with ``cell``, also for every row of virial /
             number of atoms, eV.
         steps: maximum number of steps.
-        cell: also relax the cell, to zero stress.
+        cell: also relax the cell, to zero stress along its periodic directions.
         max_atoms: maximum number of atoms in one batch.
         compile: see :class:`zoo.inference.potential.Potential`.
         progress: called after each step with the number of converged structures, of all structures, and the largest
@@ -58,18 +62,20 @@ def relax(
     Returns:
         Relaxed copies in the same order (one Atoms for one Atoms). Each has energy and forces (and stress) in a
         ``SinglePointCalculator``, and ``relax_converged``, ``relax_steps``, ``relax_fmax`` in ``info``. A structure
-        whose atoms collapsed onto each other or whose forces are not finite counts as not converged.
+        whose atoms collapsed onto each other, whose forces are not finite, or whose cell shrank or grew eightfold
+        counts as not converged; it is returned as it was before that, and the others go on.
 
     Raises:
-        StructureError: what the model cannot take; ``cell`` without three periodic directions.
+        StructureError: what the model cannot take; ``cell`` without a periodic direction.
     """
     single = isinstance(structures, ase.Atoms)
     frames: list[ase.Atoms] = [structures] if isinstance(structures, ase.Atoms) else list(structures)
     if not frames:
         return []
-    if cell and not all(atoms.pbc.all() for atoms in frames):
-        raise StructureError("relaxing the cell needs structures that are periodic in three dimensions. "
-                             "Fix: set atoms.cell and atoms.pbc = True, or leave out cell=True.")
+    lacking = [number for number, atoms in enumerate(frames) if not atoms.pbc.any()] if cell else []
+    if lacking:
+        raise StructureError(f"structure {lacking[0]} has no periodic direction, and so no cell to relax. "
+                             "Fix: set atoms.cell and atoms.pbc, or leave out cell=True.")
     potential = Potential(model, skin=skin, compile=compile)
     done: list[ase.Atoms] = []
     for rows in cut([len(atoms) for atoms in frames], max_atoms):
@@ -90,6 +96,7 @@ class _FireState:
     which: Tensor  # (B,) index in the list of structures
     reference: Tensor  # (B, 3, 3) cell at the start
     strain: Tensor  # (B, 3, 3) deformation gradient F; cell = cell₀ Fᵀ
+    plane: Tensor  # (B, 3, 3) projector onto the periodic lattice vectors, which alone are relaxed
     velocity: Tensor  # (N, 3)
     cell_velocity: Tensor  # (B, 3, 3)
     dt: Tensor  # (B,)
@@ -111,17 +118,24 @@ def _relax_batch(model: Model, potential: Potential, frames: list[ase.Atoms], fm
         if cell:
             largest = torch.maximum(largest, pull.norm(dim=2).max(1).values)
         # A structure with non-finite forces cannot converge: it leaves the batch and is marked as not converged.
-        leave = (largest < fmax) | ~largest.isfinite() | (step == steps)
-        if bool(leave.any()):
-            for b in torch.nonzero(leave)[:, 0].tolist():
-                place = int(state.which[b])
-                results[place] = _result(frames[place], graph, now, b, step, float(largest[b]), fmax, cell)
+        leave = (largest < fmax) | ~largest.isfinite() | ~now.energy.isfinite() | (step == steps)
+        computed, places, rows = graph, state.which.tolist(), torch.nonzero(~leave)[:, 0]
+        gone = torch.nonzero(leave)[:, 0].tolist()
+        if gone:
             graph, state, free, force, pull = _stay(graph, state, free, force, pull, ~leave)
-        left = largest[~leave]
-        report(len(frames) - len(left), float(left.max()) if len(left) else 0.0)
-        if not len(left):
+        if len(rows):
+            graph = _fire(graph, state, force, pull, cell)
+            lost = _lost(graph, state)
+            if bool(lost.any()):
+                gone += rows[lost].tolist()
+                rows = rows[~lost]
+                graph, state, free, force, pull = _stay(graph, state, free, force, pull, ~lost)
+        for b in gone:
+            place = places[b]
+            results[place] = _result(frames[place], computed, now, b, step, float(largest[b]), fmax, cell)
+        report(len(frames) - len(rows), float(largest[rows].max()) if len(rows) else 0.0)
+        if not len(rows):
             break
-        graph = _fire(graph, state, force, pull, cell)
     return [atoms for atoms in results if atoms is not None]
 
 
@@ -133,6 +147,7 @@ def _start(graph: Graph) -> _FireState:
         which=torch.arange(b, device=graph.device),
         reference=eye if graph.cell is None else graph.cell.clone(),
         strain=eye.clone(),
+        plane=eye.clone() if graph.cell is None or graph.pbc is None else _plane(graph.cell, graph.pbc),
         velocity=torch.zeros_like(graph.pos),
         cell_velocity=torch.zeros_like(eye),
         dt=_DT * ones,
@@ -141,12 +156,29 @@ def _start(graph: Graph) -> _FireState:
     )
 
 
+def _plane(cell: Tensor, pbc: Tensor) -> Tensor:
+    """(B, 3, 3) projectors onto the span of the periodic lattice vectors."""
+    vectors = cell * pbc[:, :, None]
+    plane = torch.linalg.pinv(vectors, rtol=1e-10) @ vectors
+    # Exact for crystals, whose steps are those of ASE.
+    return torch.where(pbc.all(1)[:, None, None], torch.eye(3, dtype=cell.dtype, device=cell.device), plane)
+
+
 def _generalised(force: Tensor, now: PotentialResult, graph: Graph, state: _FireState) -> tuple[Tensor, Tensor]:
     """Forces on the undeformed positions, and on n·F with n the number of atoms (Tadmor et al. 1999, as in ASE)."""
     n_atoms = graph.ptr.diff().to(graph.dtype)[:, None, None]
     virial = -torch.linalg.det(graph.cell).abs()[:, None, None] * now.stress
     pull = torch.linalg.solve(state.strain, virial.transpose(1, 2)).transpose(1, 2) / n_atoms
+    pull = state.plane @ pull @ state.plane
     return torch.einsum("nd,ndk->nk", force, state.strain[graph.batch]), pull
+
+
+def _lost(graph: Graph, state: _FireState) -> Tensor:
+    """(B,) bool: whether a structure has left all reason, so that no neighbour list can or should be made of it."""
+    volume = torch.linalg.det(state.strain)
+    fine = (volume > 1 / _SWELL) & (volume < _SWELL)
+    wild = ~graph.pos.isfinite().all(1)
+    return ~fine | (torch.zeros_like(volume).index_add_(0, graph.batch, wild.to(volume)) > 0)
 
 
 def _largest(force: Tensor, graph: Graph) -> Tensor:
@@ -208,13 +240,13 @@ def _result(given: ase.Atoms, graph: Graph, now: PotentialResult, b: int, step: 
     lo, hi = int(graph.ptr[b]), int(graph.ptr[b + 1])
     atoms = given.copy()
     if cell and graph.cell is not None:
-        atoms.set_cell(graph.cell[b].cpu().numpy())
+        atoms.set_cell(graph.cell[b].cpu().numpy() * given.cell.any(1)[:, None])  # absent vectors stay absent
     atoms.set_positions(graph.pos[lo:hi].cpu().numpy(), apply_constraint=False)
     results: dict[str, Any] = {"energy": float(now.energy[b]), "forces": now.forces[lo:hi].cpu().numpy()}
-    if now.stress is not None:
+    if now.stress is not None and why_no_stress(given) is None:
         results["stress"] = np.asarray(full_3x3_to_voigt_6_stress(now.stress[b].cpu().numpy()))
     atoms.calc = SinglePointCalculator(atoms, **results)
-    converged = largest < fmax and not _collapsed(atoms)
+    converged = largest < fmax and bool(now.energy[b].isfinite()) and not _collapsed(atoms)
     atoms.info |= {"relax_converged": converged, "relax_steps": step, "relax_fmax": largest}
     return atoms
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import ase
@@ -11,14 +12,14 @@ import torch
 
 from zoo.errors import StructureError
 from zoo.graph.graph import Graph
-from zoo.model.model import Model
+from zoo.model.checks import Scope
 from zoo.structures.smiles import Species, embed
 from zoo.structures.stated import CHARGES, UNPAIRED, check_statements
 
-__all__ = ["graphs_or_errors", "species_of", "to_graphs"]
+__all__ = ["graphs_or_errors", "species_of", "to_graph", "to_graphs"]
 
 
-def to_graphs(model: Model, structures: Any) -> tuple[bool, list[Graph]]:
+def to_graphs(scope: Scope, structures: Any) -> tuple[bool, list[Graph]]:
     """Structures of any accepted kind as graphs.
 
     Args:
@@ -32,7 +33,7 @@ def to_graphs(model: Model, structures: Any) -> tuple[bool, list[Graph]]:
             molecule that the model knows, or what :func:`zoo.structures.stated.check_statements` rejects.
         MissingExtraError: a SMILES, and RDKit is not installed.
     """
-    single, found = graphs_or_errors(model, structures)
+    single, found = graphs_or_errors(scope, structures)
     graphs = []
     for graph in found:
         if isinstance(graph, StructureError):
@@ -41,30 +42,34 @@ def to_graphs(model: Model, structures: Any) -> tuple[bool, list[Graph]]:
     return single, graphs
 
 
-def graphs_or_errors(model: Model, structures: Any) -> tuple[bool, list[Graph | StructureError]]:
+def graphs_or_errors(scope: Scope, structures: Any) -> tuple[bool, list[Graph | StructureError]]:
     """As :func:`to_graphs`, with an error in the place of each structure that has one."""
-    inputs = () if model.card is None else tuple(model.card.inputs)
     if not isinstance(structures, (list, tuple)):
-        graphs = _tried(model, structures, inputs, "the structure")
+        graphs = _tried(scope, structures, "the structure")
         is_pyg_batch = not isinstance(structures, Graph) and hasattr(structures, "ptr")
         return len(graphs) == 1 and not is_pyg_batch, graphs
     found: list[Graph | StructureError] = []
     for item in structures:
-        found += _tried(model, item, inputs, f"structure {len(found)}" if len(structures) > 1 else "the structure")
+        found += _tried(scope, item, f"structure {len(found)}" if len(structures) > 1 else "the structure")
     return False, found
 
 
-def species_of(model: Model) -> Species:
+def species_of(scope: Scope) -> Species:
     """Which molecules a model takes."""
-    name, inputs = ("this model", ()) if model.card is None else (model.card.name, tuple(model.card.inputs))
-    return Species(name, tuple(model.elements), inputs)
+    return Species(scope.name, scope.elements, scope.inputs)
 
 
-def _tried(model: Model, item: Any, inputs: Sequence[str], name: str) -> list[Graph | StructureError]:
+def to_graph(scope: Scope, atoms: ase.Atoms, name: str = "the structure") -> Graph:
+    """One ASE structure as a float64 Graph on the CPU, without edges; raises as :func:`to_graphs`."""
+    check_statements(atoms, scope.inputs, name)
+    return Graph.from_atoms(atoms, dtype=torch.float64, inputs=scope.inputs)
+
+
+def _tried(scope: Scope, item: Any, name: str) -> list[Graph | StructureError]:
     try:
         if isinstance(item, str):
-            item = embed(item, species=species_of(model), keep=1).atoms()
-        return [*_one(item, inputs, name)]
+            item = embed(item, species=species_of(scope), keep=1).atoms()
+        return [*_one(item, scope, name)]
     except StructureError as error:
         text = str(error)  # Graph.from_atoms knows one structure only
         first = next((k for k in ("structure 0", "the structure") if text.startswith(k)), None)
@@ -72,17 +77,23 @@ def _tried(model: Model, item: Any, inputs: Sequence[str], name: str) -> list[Gr
         return [StructureError(problem)]
 
 
-def _one(item: Any, inputs: Sequence[str], name: str) -> list[Graph]:
+def _one(item: Any, scope: Scope, name: str) -> list[Graph]:
     if isinstance(item, ase.Atoms):
-        check_statements(item, inputs, name)
-        return [Graph.from_atoms(item, dtype=torch.float64, inputs=inputs)]
+        return [to_graph(scope, item, name)]
     if isinstance(item, Graph):
-        return _separate(item.to("cpu", torch.float64))
+        return _separate(_plain(item))
     if hasattr(item, "pos") and hasattr(item, "keys"):
-        graph = Graph.from_data(item, inputs=inputs)
-        return _separate(_with_undeclared(graph, item, inputs).to("cpu", torch.float64))
+        graph = Graph.from_data(item, inputs=scope.inputs)
+        return _separate(_plain(_with_undeclared(graph, item, scope.inputs)))
     raise StructureError(f"cannot read a structure from {type(item).__name__}. "
                          "Fix: give ase.Atoms, zoo.Graph, torch_geometric Data, a SMILES, or a list of these.")
+
+
+def _plain(graph: Graph) -> Graph:
+    """On the CPU, in float64 and without autograd history."""
+    graph = graph.replace(pos=graph.pos.double()).to("cpu", torch.float64)
+    return graph.replace(**{f.name: value.detach() for f in fields(graph)
+                            if isinstance(value := getattr(graph, f.name), torch.Tensor) and value.requires_grad})
 
 
 def _separate(graph: Graph) -> list[Graph]:
