@@ -1,4 +1,4 @@
-"""A plugin without an architecture: its readout, data set, listener, source of models and importer, used as people do."""
+"""A plugin without an architecture: its readout, data set, listener, source of models and importer, in use."""
 
 from __future__ import annotations
 

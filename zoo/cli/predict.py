@@ -86,7 +86,7 @@ def predict(
     shown = track(rows, "predict", "structures", total=total, enabled=not quiet and total > _WORTH_PROGRESS)
     results = Results(Heading.of(model, uncertainty=estimates, smiles=of > 0), output, image, smiles_file)
     results.write(shown, "json" if as_json else "csv" if as_csv else "table")
-    results.notes(quiet=quiet)
+    results.notes(_of_the_card(model), quiet=quiet)
     if results.failed:
         raise typer.Exit(2)
 
@@ -137,7 +137,19 @@ def _has_estimates(model: Model) -> bool:
     """Whether the model has error estimates; one that never had any is not worth a warning."""
     from zoo.uncertainty import find
 
-    return model.card is not None and model.card.uncertainty is not None and find(model) is not None
+    known = None if model.card is None else model.card.uncertainty
+    return known is not None and not isinstance(known, str) and find(model) is not None
+
+
+def _of_the_card(model: Model) -> list[str]:
+    """Why there is no ±, where the card says so; and what the zero of another package's energies is."""
+    card = model.card
+    if card is None:
+        return []
+    notes = [f"no error estimates: {card.uncertainty}"] if isinstance(card.uncertainty, str) else []
+    if card.source is not None:
+        notes += [f"{name}: {spec.description}" for name, spec in card.targets.items() if spec.description]
+    return notes
 
 
 class Results:
@@ -198,8 +210,8 @@ class Results:
         if self.image is not None and len(self._drawn) < DRAWN:
             self._drawn.append((molecule_of(row), row.label))
 
-    def notes(self, *, quiet: bool) -> None:
-        """Failures, warnings and what was written, on standard error."""
+    def notes(self, of_the_card: Sequence[str], *, quiet: bool) -> None:
+        """Failures, warnings, what the card says and what was written, on standard error."""
         for row in self.failed:
             typer.secho(f"error: {row.where}: {row.error}", fg="red", err=True)
         if self.failed:
@@ -211,6 +223,8 @@ class Results:
             if len(self.remarks) > _LISTED:
                 typer.secho(f"and {len(self.remarks) - _LISTED} more warnings: see --csv, --json or --output",
                             fg="yellow", err=True)
+            for note in of_the_card:
+                typer.echo(note, err=True)
             if self.output is not None:
                 typer.echo(f"wrote {self.count - len(self.failed)} structures to {self.output}", err=True)
             if self.image is not None:

@@ -40,7 +40,7 @@ def body_order(subject: Subject) -> Iterator[Finding]:
 
 def parity(subject: Subject) -> Finding:
     """Features of an architecture with declared parity ``even`` do not distinguish mirror images."""
-    declared = subject.architecture.signature.get("parity")
+    declared = subject.signature.get("parity")
     if declared != "even":
         return not_applicable(f"the signature declares parity {declared!r}")
     verdict = expressivity([subject.architecture.name], chosen=[mirror_images()], layers=[2], seeds=2)[0]

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 from zoo.conformance.subject import Subject
-from zoo.errors import PluginError, UnknownNameError, ZooError, did_you_mean
+from zoo.errors import PluginError, UnknownNameError, WeightsError, ZooError, did_you_mean
 from zoo.loading.resolution import CardFolder, resolve
 from zoo.registry import host
 from zoo.registry import names as registry
@@ -44,6 +44,8 @@ def find_all() -> tuple[list[Subject], dict[str, str]]:
     subjects, left_out = [_of_architecture(name) for name in host.architectures()], {}
     for name in registry.list_models():
         try:
+            if registry.show(name).source is not None:
+                raise WeightsError(f"its weights are another package's. Fix: zoo check {name} checks it alone")
             subjects.append(_of_model(resolve(name)))
         except ZooError as error:
             left_out[name] = str(error)

@@ -214,7 +214,7 @@ def every_neighbor(subject: Subject) -> Finding:
 
 def _smooth_twice(subject: Subject) -> bool:
     """Whether the signature claims continuous second derivatives."""
-    claimed = subject.architecture.signature.get("smooth", 1)
+    claimed = subject.signature.get("smooth", 1)
     return isinstance(claimed, int) and claimed >= 2
 
 

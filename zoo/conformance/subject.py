@@ -51,6 +51,13 @@ class Subject:
     def card(self) -> Card:
         return self.model.required_card if self.trained is None else self.trained.card
 
+    @property
+    def signature(self) -> dict[str, Any]:
+        """What is claimed of the network: by its architecture, and of parity and smoothness by the card, since options
+        of a model may give up what others of its architecture have."""
+        own = self.trained.card.signature if self.trained is not None else {}
+        return {**self.architecture.signature, **{key: own[key] for key in ("parity", "smooth") if key in own}}
+
     @cached_property
     def design(self) -> str:
         """Backbone, keywords and inputs, without weights, elements and targets, as JSON; equal for equal networks."""

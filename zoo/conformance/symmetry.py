@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from zoo.conformance import specimens
-from zoo.conformance.checks import Check, Finding, below
+from zoo.conformance.checks import Check, Finding, below, not_applicable
 from zoo.conformance.subject import Subject, rms
 from zoo.lab.equivariance import Equivariance, equivariance
 
@@ -30,6 +30,10 @@ def rotation(subject: Subject) -> Iterator[Finding]:
 
 def reflection(subject: Subject) -> Iterator[Finding]:
     for row, size in _rows(subject):
+        if _rotations_only(subject):
+            yield not_applicable("the signature declares parity 'none': mirror images may differ",
+                                 measured=row.improper / size, of=row.of)
+            continue
         yield below(row.improper / size, BOUND[row.dtype], of=row.of, dtype=row.dtype)
 
 
@@ -40,7 +44,8 @@ def shrinks(subject: Subject) -> Iterator[Finding]:
     """
     errors: dict[str, dict[str, float]] = {}
     for row, size in _rows(subject):
-        errors.setdefault(row.of, {})[row.dtype] = max(row.proper, row.improper) / size
+        error = row.proper if _rotations_only(subject) else max(row.proper, row.improper)
+        errors.setdefault(row.of, {})[row.dtype] = error / size
     for of, error in errors.items():
         ratio = error["float64"] / max(error["float32"], torch.finfo(torch.float32).eps)
         yield below(ratio, _SHRINKS, "float64 error over float32 error", of=of)
@@ -66,6 +71,11 @@ def permutation(subject: Subject) -> Iterator[Finding]:
             h, other = (model.features(subject.graph(a)) for a in (atoms, atoms[order]))
         error = float((h[order] - other).abs().max())
         yield below(error / max(rms(h), 1e-12), BOUND[dtype], of="features", dtype=dtype)
+
+
+def _rotations_only(subject: Subject) -> bool:
+    """Whether the features claim no parity, as those of a network of SO(3)."""
+    return subject.signature.get("parity") == "none"
 
 
 @lru_cache(maxsize=2)
