@@ -82,6 +82,8 @@ def folder(tmp_path, monkeypatch):
     ase.io.write(tmp_path / "molecule.xyz", start)
     for name in ("start.xyz", "molecules.xyz", "structure.xyz"):
         ase.io.write(tmp_path / name, start)
+    (tmp_path / "molecules.smi").write_text("CCO ethanol\nC1CC1 cyclopropane\n")
+    (tmp_path / "molecules.csv").write_text("name,structure\nethanol,CCO\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
