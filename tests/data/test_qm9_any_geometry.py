@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -56,6 +58,15 @@ def test_structures_between_are_near_both_minima_and_repeat(folder):
         pos = [store.pos[store.ptr[at] : store.ptr[at + 1]].double().numpy() for store, at in
                ((made, row), (qm9, qm9.ids.tolist().index(gdb)), (mmff, mmff.ids.tolist().index(gdb)))]
         assert max(rmsd(pos[0], pos[1]), rmsd(pos[0], pos[2])) < max(BETWEEN) * rmsd(pos[1], pos[2]) + 4 * NOISE
+
+
+def test_no_structure_is_made_between_conformers_whose_groups_are_turned(folder):
+    qm9 = open_sample(cutoff=None)
+    mmff = open_geometries(folder, "mmff", splits=["train"], qm9=qm9)
+    apart = mmff.pos.clone()
+    apart[int(mmff.ptr[1]) - 1] += 1.0  # one atom of the first molecule
+    kept = between(qm9, replace(mmff, pos=apart))
+    assert int(mmff.ids[0]) not in kept.ids.tolist() and int(mmff.ids[1]) in kept.ids.tolist()
 
 
 def test_alignment_rotates_but_never_mirrors():

@@ -33,19 +33,24 @@ class Metric(Section):
 class Breakdown(Section):
     """Mean absolute errors of parts of a split; written by ``zoo evaluate``.
 
-    The ``groups`` are numbers of heavy atoms, or elements that the structures contain. ``mae`` has one value per group
-    for every target, in the unit of its metric.
+    The ``groups`` are numbers of heavy atoms, elements that the structures contain, or kinds of structures that the
+    data set names. ``mae`` has one value per group for every target, in the unit of its metric.
     """
 
     split: str = Field(description="Part of the data it was measured on.")
-    by: Literal["heavy_atoms", "element"] = Field(description="Property that the groups differ in.")
+    by: Literal["heavy_atoms", "element", "kind"] = Field(description="Property that the groups differ in.")
     groups: list[str] = Field(description="Names of the groups.")
     n: list[int] = Field(description="Number of structures in each group.")
     mae: dict[str, list[float | None]] = Field(description="Mean absolute error in each group, by target.")
+    coverage: dict[str, list[float | None]] | None = Field(
+        None, description="Share of errors within their interval, of the structures that are not flagged, by target.")
+    outside: list[float] | None = Field(None, description="Share of the structures flagged as out of distribution.")
 
     @model_validator(mode="after")
     def _one_value_a_group(self) -> Breakdown:
-        columns: dict[str, Sequence[float | None]] = {"n": self.n, **self.mae}
+        columns: dict[str, Sequence[float | None]] = {"n": self.n, **self.mae, **(self.coverage or {})}
+        if self.outside is not None:
+            columns["outside"] = self.outside
         for name, values in columns.items():
             if len(values) != len(self.groups):
                 raise ValueError(f"{name}: {len(values)} values for {len(self.groups)} groups")

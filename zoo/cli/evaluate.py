@@ -131,6 +131,8 @@ def show(result: Evaluation, *, breakdown: bool) -> None:
     console().print(table)
     if result.calibration is not None:
         console().print(_intervals(result))
+    if result.kinds is not None:
+        console().print(_kinds(result))
     if breakdown:
         for kind in ("size", "heavy_atoms", "element"):
             console().print(_parts(result, kind))
@@ -148,6 +150,25 @@ def _intervals(result: Evaluation) -> Any:
     for target, share in held["coverage"].items():
         table.add_row(target, f"{share:.1%}", f"{held['spearman'][target]:.2f}", f"{held['width'][target]:.4g}",
                       units[target])
+    return table
+
+
+def _kinds(result: Evaluation) -> Any:
+    from rich.table import Table
+
+    kinds = result.kinds
+    assert kinds is not None
+    table = Table(title="MAE by kind of structure (coverage of the intervals of those not flagged)",
+                  title_justify="left")
+    table.add_column("target")
+    for group, n in zip(kinds["groups"], kinds["n"]):
+        table.add_column(f"{group} ({n:,})", justify="right")
+    for target, mae in kinds["mae"].items():
+        coverage = kinds.get("coverage", {}).get(target, [None] * len(mae))
+        table.add_row(target, *("–" if value is None else f"{value:.4g}" + ("" if share is None else f" ({share:.0%})")
+                                for value, share in zip(mae, coverage)))
+    if "outside" in kinds:
+        table.add_row("flagged", *(f"{share:.1%}" for share in kinds["outside"]))
     return table
 
 

@@ -37,8 +37,9 @@ NOISE = 0.02
 """Å, standard deviation of each coordinate of kind ``between``."""
 BETWEEN = (0.0, 1.4)
 """Where on the line from the B3LYP (0) to the MMFF94 minimum (1) a structure of kind ``between`` stands."""
-FAR = 0.5
-"""Å: MMFF94 minima further than this from the B3LYP minimum (rms) have nothing useful between them."""
+FAR = 0.4
+"""Å: where an atom is further than this from its place in the other minimum, a group has turned, and the straight line
+between the two passes through pressed bonds: no structure is made."""
 
 
 def open_any_geometry(path: str | Path | None = None) -> Store:
@@ -82,7 +83,7 @@ def together(qm9: Store, folder: Path, kinds: Sequence[str]) -> Store:
         n_atoms=torch.cat([part.n_atoms for part in stores]), ids=torch.cat([part.ids for part in stores]),
         labels={name: torch.cat([part.labels[name] for part in stores]) for name in names} | {"geometry": kind},
         units=dict(qm9.units) | {"geometry": "1"},
-        meta=dict(qm9.meta) | {"name": "qm9-any-geometry", "geometries": list(GEOMETRIES)},
+        meta=dict(qm9.meta) | {"name": "qm9-any-geometry", "kinds": {"label": "geometry", "names": list(GEOMETRIES)}},
     )
 
 
@@ -97,7 +98,7 @@ def between(qm9: Store, mmff: Store) -> Store:
         first = qm9_ptr[row_of[gdb]]
         start = qm9_pos[first : first + ptr[row + 1] - ptr[row]]
         end = aligned(pos[ptr[row] : ptr[row + 1]], start)
-        if np.sqrt(np.square(end - start).sum(1).mean()) > FAR:
+        if np.linalg.norm(end - start, axis=1).max() > FAR:
             continue
         random = np.random.default_rng([gdb, 1])
         made.append(start + random.uniform(*BETWEEN) * (end - start) + random.normal(0, NOISE, start.shape))

@@ -42,7 +42,8 @@ class Store:
         cell, pbc, charge, spin: (M, 3, 3) Å, (M, 3) bool, (M,), (M,); optional inputs.
         node_attrs, node_vectors: (A, a), (A, b, 3); optional inputs.
         edges: precomputed or given edges, see :class:`zoo.data.edge_table.EdgeTable`.
-        meta: plain JSON: name, theory, license, citation, source …
+        meta: plain JSON: name, theory, license, citation, source … ``kinds`` names the kinds of structures where there
+            are several: ``{"label": NAME, "names": [...]}``, the label being the place of a structure's kind in names.
     """
 
     z: Tensor

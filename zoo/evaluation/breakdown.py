@@ -1,9 +1,9 @@
-"""Parts of an evaluation: errors by size and by element, and the calibration of the intervals."""
+"""Parts of an evaluation: errors by size, element and kind of structure, and the calibration of the intervals."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from zoo.data.store import Store
 
-__all__ = ["Groups", "breakdown", "calibration", "columns"]
+__all__ = ["Groups", "breakdown", "by_kind", "calibration", "columns"]
 
 Groups = dict[str, dict[str, dict[str, float]]]
 """Kind → group → ``{"mae": …, "n": …}``."""
@@ -61,6 +61,40 @@ def calibration(results: Mapping[str, TargetResult], flagged: Sequence[bool], sp
     entry: dict[str, Any] = {"split": split, "n": len(flagged), **held, "outside": round(float(np.mean(flagged)), 5),
                              "date": time.strftime("%Y-%m-%d")}
     return entry
+
+
+def by_kind(results: Mapping[str, TargetResult], flagged: Sequence[bool], store: Store, rows: Tensor, split: str
+            ) -> dict[str, Any] | None:
+    """Errors, coverage and flags of each kind of structures that the data set names, in the form of a card.
+
+    ``coverage`` counts structures that are not flagged: an interval of a flagged one is not promised to hold.
+    ``None`` for a data set of one kind, and for rows of one kind.
+    """
+    kinds = store.meta.get("kinds")
+    if kinds is None:
+        return None
+    names, of = kinds["names"], store.labels[kinds["label"]][rows].long().cpu().numpy()
+    present = np.unique(of).tolist()
+    if len(present) < 2:
+        return None
+    out = np.asarray(flagged, dtype=bool)
+    section: dict[str, Any] = {"split": split, "by": "kind", "groups": [names[kind] for kind in present],
+                               "n": [int((of == kind).sum()) for kind in present], "mae": {}}
+    if len(out):
+        section |= {"coverage": {}, "outside": [round(float(out[of == kind].mean()), 4) for kind in present]}
+    for name, result in results.items():
+        kind_of, absolute = of[result.structure], np.abs(result.error).reshape(len(result.error), -1).mean(1)
+        section["mae"][name] = [_or_none(absolute[kind_of == kind] * shown(result.unit)[1], rounded)
+                                for kind in present]
+        if result.width is not None and len(out):
+            held, counted = absolute <= result.width, ~out[result.structure]
+            section["coverage"][name] = [_or_none(held[counted & (kind_of == kind)], lambda share: round(share, 3))
+                                         for kind in present]
+    return section
+
+
+def _or_none(values: np.ndarray, rounding: Callable[[float], float]) -> float | None:
+    return rounding(float(values.mean())) if len(values) else None
 
 
 def columns(parts_of: Mapping[str, Groups], split: str) -> list[dict[str, Any]]:

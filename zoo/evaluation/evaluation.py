@@ -17,7 +17,7 @@ from zoo.cards.measured import Uncertainty
 from zoo.data.batches import plan
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.errors import EvaluationError
-from zoo.evaluation.breakdown import Groups, breakdown, calibration, columns
+from zoo.evaluation.breakdown import Groups, breakdown, by_kind, calibration, columns
 from zoo.evaluation.metrics import TargetResult, summarise
 from zoo.loading.models import load
 from zoo.process.memory import halved_on_out_of_memory
@@ -49,6 +49,7 @@ class Evaluation:
             element that a structure has: ``{"U0": {"size": {"10-14": {"mae": …, "n": …}}, "heavy_atoms": {"9": …},
             "element": {"F": …}}}``.
         calibration: coverage and width of the intervals in the form of a card; ``None`` without error estimates.
+        kinds: errors, coverage and flags by kind of structure in the form of a card, if the data set names kinds.
     """
 
     model: str
@@ -58,16 +59,17 @@ class Evaluation:
     results: dict[str, TargetResult]
     breakdown: dict[str, Groups] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
+    kinds: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data without the predictions."""
         data = {"model": self.model, "split": self.split, "n": self.n, "metrics": self.metrics,
                 "breakdown": self.breakdown}
-        return data if self.calibration is None else {**data, "calibration": self.calibration}
+        return data | {key: value for key in ("calibration", "kinds") if (value := getattr(self, key)) is not None}
 
     def card_breakdown(self) -> list[dict[str, Any]]:
-        """The breakdown by heavy atoms and by element in the form of a card."""
-        return columns(self.breakdown, self.split)
+        """The breakdown by heavy atoms, by element and by kind in the form of a card."""
+        return columns(self.breakdown, self.split) + ([] if self.kinds is None else [self.kinds])
 
     def value(self, target: str, metric: str = "mae") -> float:
         """One metric, in the unit given in :attr:`metrics`.
@@ -128,7 +130,8 @@ def evaluate(
     metrics = summarise(results, split=marked, device=_device(model))
     parts = {name: breakdown(result, found.store, rows) for name, result in results.items()}
     held = None if error_model is None else calibration(results, flagged, marked)
-    return Evaluation(card.name, marked, len(rows), metrics, results, parts, held)
+    return Evaluation(card.name, marked, len(rows), metrics, results, parts, held,
+                      by_kind(results, flagged, found.store, rows, marked))
 
 
 # -- predictions ---------------------------------------------------------------------------------------------------
