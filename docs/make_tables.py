@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from zoo.cards.card import Card
-from zoo.cli.stability import holes
 from zoo.evaluation.leaderboard import boards
 from zoo.evaluation.leaderboard_tables import markdown
 from zoo.files.markdown import markdown_table
+from zoo.properties.card_results import holes
 from zoo.registry.families import FAMILIES, model_order
 from zoo.registry.registry_file import read_registry
 

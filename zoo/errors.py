@@ -30,7 +30,7 @@ class WeightsError(ZooError):
 
 
 class StructureError(ZooError):
-    """A structure a model cannot take: empty, not finite, coinciding atoms, unknown elements, periodicity, charge."""
+    """A structure that a model does not accept: empty, not finite, coinciding atoms, unknown elements and so on."""
 
 
 class DataError(ZooError):
@@ -42,7 +42,7 @@ class TrainingError(ZooError):
 
 
 class EvaluationError(ZooError):
-    """Predictions that cannot be compared with references as asked."""
+    """Predictions that cannot be compared with labels as requested."""
 
 
 class CalibrationError(ZooError):

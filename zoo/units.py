@@ -19,7 +19,6 @@ BOHR = 0.529177210544  # Å
 ELEMENTARY_CHARGE = 1.602176634e-19  # C, exact
 AVOGADRO = 6.02214076e23  # 1/mol, exact
 LIGHT_SPEED = 299792458.0  # m/s, exact
-PLANCK = 6.62607015e-34  # J s, exact
 
 _BASE: dict[str, tuple[str, float]] = {
     # name: (quantity, size in eV, Å, e, K)
@@ -93,10 +92,10 @@ def canonical(unit: str) -> str:
 
 
 def factor(unit: str, to: str) -> float:
-    """What a number in ``unit`` is multiplied by to be in ``to``: ``factor("Hartree", "eV")`` is 27.2114.
+    """Factor that converts a number from ``unit`` to ``to``: ``factor("Hartree", "eV")`` is 27.2114.
 
     Raises:
-        DataError: unknown unit, or the two measure different things.
+        DataError: unknown unit, or the two have different dimensions.
     """
     if dimension(unit) != dimension(to):
         raise DataError(f"cannot convert '{canonical(unit)}' to '{canonical(to)}': they measure different things. "

@@ -36,19 +36,19 @@ class Messages:
             self.reverse = self._place[self.reverse[edge]]
             self.distance = gather(graph.edge_len, edge)
 
-    def place(self, edge: Tensor) -> Tensor | None:
+    def indices(self, edge: Tensor) -> Tensor | None:
         """Indices of the messages of some edges of the graph; ``None`` if these are all messages."""
         if edge.shape[0] == self.num_edges:
             return None
         return edge if self._place is None else self._place[edge]
 
 
-class Circuit:
+class AngularInputs:
     """Inputs of one angular interaction for all blocks: geometry, projected bases, and the edges that take part."""
 
     def __init__(self, geometry: Angles | Torsions, graph: Graph, messages: Messages) -> None:
         self.geometry = geometry
-        self.rows = messages.place(geometry.edge)
+        self.rows = messages.indices(geometry.edge)
         self.empty = geometry.empty
         place = torch.zeros_like(graph.source)
         place[geometry.edge] = torch.arange(geometry.edge.shape[0], device=place.device)
@@ -104,18 +104,19 @@ class TripletBasis(nn.Module):
         self.circular_radial = AngularRadialBasis(num_spherical, num_radial, cutoff, p, kind)
         self.circular = BasisProjection(num_spherical, num_radial, emb_cbf)
 
-    def forward(self, graph: Graph, messages: Messages, rbf: Tensor, cutoff: float | None) -> Circuit:
-        circuit = Circuit(Angles(graph, cutoff or _reach(messages, graph, self), self.num_spherical), graph, messages)
-        distance = gather(graph.edge_len, circuit.geometry.edge)
-        circuit.radial = self.radial(circuit.select(rbf))
+    def forward(self, graph: Graph, messages: Messages, rbf: Tensor, cutoff: float | None) -> AngularInputs:
+        angles = Angles(graph, cutoff or _selection_cutoff(messages, self), self.num_spherical)
+        inputs = AngularInputs(angles, graph, messages)
+        distance = gather(graph.edge_len, inputs.geometry.edge)
+        inputs.radial = self.radial(inputs.select(rbf))
         if cutoff is not None:
-            circuit.radial = circuit.radial * self.circular_radial.envelope(distance)[:, None]
-        if not circuit.empty:
-            circuit.projected = circuit.geometry.to_slots(self.circular(self.circular_radial(distance)))
-        return circuit
+            inputs.radial = inputs.radial * self.circular_radial.envelope(distance)[:, None]
+        if not inputs.empty:
+            inputs.projected = inputs.geometry.to_slots(self.circular(self.circular_radial(distance)))
+        return inputs
 
 
-def _reach(messages: Messages, graph: Graph, basis: nn.Module) -> float | None:
+def _selection_cutoff(messages: Messages, basis: nn.Module) -> float | None:
     """The cut-off of a selection of edges; None if it includes every edge."""
     return None if messages.all else basis.circular_radial.envelope.cutoff
 
@@ -145,19 +146,19 @@ class QuadrupletBasis(nn.Module):
         self.spherical_radial = AngularRadialBasis(num_spherical, num_radial, cutoff, p, kind)
         self.spherical = BasisProjection(num_spherical * (num_spherical + 1) // 2, num_radial, emb_sbf)
 
-    def forward(self, graph: Graph, messages: Messages, rbf: Tensor, cutoff: float | None) -> Circuit:
-        reach = self.spherical_radial.envelope.cutoff
-        torsions = Torsions(graph, reach, self.cutoff_interaction, self.num_spherical)
-        circuit = Circuit(torsions, graph, messages)
+    def forward(self, graph: Graph, messages: Messages, rbf: Tensor, cutoff: float | None) -> AngularInputs:
+        cutoff_edges = self.spherical_radial.envelope.cutoff
+        torsions = Torsions(graph, cutoff_edges, self.cutoff_interaction, self.num_spherical)
+        inputs = AngularInputs(torsions, graph, messages)
         distance = gather(graph.edge_len, torsions.edge)
-        circuit.radial = self.radial(circuit.select(rbf))
+        inputs.radial = self.radial(inputs.select(rbf))
         if cutoff is not None:
-            circuit.radial = circuit.radial * self.spherical_radial.envelope(distance)[:, None]
-        if not circuit.empty:
+            inputs.radial = inputs.radial * self.spherical_radial.envelope(distance)[:, None]
+        if not inputs.empty:
             degree = torch.tensor(torsions.l, device=distance.device)
             radial = self.spherical_radial(distance).index_select(1, degree)
-            circuit.projected = torsions.to_slots(self.spherical(radial))
+            inputs.projected = torsions.to_slots(self.spherical(radial))
             axes = self.circular_radial(gather(graph.edge_len, torsions.axis))
             weight = self.circular.view(self.circular.shape[0], self.num_spherical, -1)
-            circuit.circular = torsions.circular_basis(torch.einsum("elr,ilr->eil", axes, weight))
-        return circuit
+            inputs.circular = torsions.circular_basis(torch.einsum("elr,ilr->eil", axes, weight))
+        return inputs

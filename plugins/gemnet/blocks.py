@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from torch import Tensor, nn
-from zoo_plugins.gemnet.bases import Circuit, Messages
+from zoo_plugins.gemnet.bases import AngularInputs, Messages
 from zoo_plugins.gemnet.layers import INV_SQRT_2, INV_SQRT_3, Dense, EfficientBilinear, Scale, residuals
 
 from zoo.nn import blockwise, gather, silu, sum_by
@@ -54,13 +54,13 @@ class TripletInteraction(nn.Module):
         self.up = Dense(bilinear, emb_edge, activate=True)
         self.up_reverse = Dense(bilinear, emb_edge, activate=True)
 
-    def forward(self, m: Tensor, circuit: Circuit) -> Tensor:
+    def forward(self, m: Tensor, inputs: AngularInputs) -> Tensor:
         # A factor is fitted to all rows at once.
         down = self._down if self.scale_radial.fitting else partial(blockwise, self._down)
-        x = down(circuit.select(m), circuit.radial)
-        y = self.bilinear(circuit.projected, circuit.geometry.sums(x))
-        y = self.scale_sum(circuit.geometry.to_edges(y), x)
-        return (self.up(y) + gather(self.up_reverse(y), circuit.reverse)) * INV_SQRT_2
+        x = down(inputs.select(m), inputs.radial)
+        y = self.bilinear(inputs.projected, inputs.geometry.sums(x))
+        y = self.scale_sum(inputs.geometry.to_edges(y), x)
+        return (self.up(y) + gather(self.up_reverse(y), inputs.reverse)) * INV_SQRT_2
 
     def _down(self, m: Tensor, radial: Tensor) -> Tensor:
         x = self.dense(m)
@@ -83,16 +83,16 @@ class QuadrupletInteraction(nn.Module):
         self.up = Dense(bilinear, emb_edge, activate=True)
         self.up_reverse = Dense(bilinear, emb_edge, activate=True)
 
-    def forward(self, m: Tensor, circuit: Circuit) -> Tensor:
+    def forward(self, m: Tensor, inputs: AngularInputs) -> Tensor:
         # A factor is fitted to all rows at once.
         down = self._down if self.scale_radial.fitting else partial(blockwise, self._down)
-        x = down(circuit.select(m), circuit.radial)
-        products = circuit.geometry.products(x, [self.circular(c) for c in circuit.circular])
+        x = down(inputs.select(m), inputs.radial)
+        products = inputs.geometry.products(x, [self.circular(c) for c in inputs.circular])
         if self.scale_circular.fitting:
-            self.scale_circular(circuit.geometry.rows_of_pairs(products), x)
-        y = self.bilinear(circuit.projected, circuit.geometry.sums(products) * self.scale_circular.factor)
-        y = self.scale_sum(circuit.geometry.to_edges(y), x)
-        return (self.up(y) + gather(self.up_reverse(y), circuit.reverse)) * INV_SQRT_2
+            self.scale_circular(inputs.geometry.rows_of_pairs(products), x)
+        y = self.bilinear(inputs.projected, inputs.geometry.sums(products) * self.scale_circular.factor)
+        y = self.scale_sum(inputs.geometry.to_edges(y), x)
+        return (self.up(y) + gather(self.up_reverse(y), inputs.reverse)) * INV_SQRT_2
 
     def _down(self, m: Tensor, radial: Tensor) -> Tensor:
         x = self.dense(m)
@@ -130,8 +130,8 @@ class GemNetInteraction(nn.Module):
         h: Tensor,
         m: Tensor,
         rbf_atom: Tensor,
-        triplets: Circuit,
-        quadruplets: Circuit | None,
+        triplets: AngularInputs,
+        quadruplets: AngularInputs | None,
         messages: Messages,
     ) -> tuple[Tensor, Tensor]:
         x = self.dense(m)

@@ -82,11 +82,11 @@ class Torsions:
         self.pairs = [table.pairs for table in tables.tables]
         if not self.empty:
             self.closing = [table.closing.flatten() for table in tables.tables]
-            self._at_far_end(planes)
-            self._at_near_end(planes, [table.closed for table in tables.tables])
+            self._factors_of_d(planes)
+            self._factors_of_c(planes, [table.closed for table in tables.tables])
 
-    def _at_far_end(self, planes: list[list[Tensor]]) -> None:
-        """Of d→b around a→b: Y_l0(φ_abd), (pairs, L), and the powers of its direction, (A·M, 2L − 1, K)."""
+    def _factors_of_d(self, planes: list[list[Tensor]]) -> None:
+        """Factors of d→b around the axis a→b: Y_l0(φ_abd), (pairs, L), and powers of its direction (A·M, 2L − 1, K)."""
         self.circular, self.powers, far = [], [], []
         for pairs, (x, y, z) in zip(self.pairs, planes, strict=True):
             harmonics = circular_harmonics(z, self.degrees, pairs.to(z.dtype))
@@ -99,8 +99,8 @@ class Torsions:
             far.append(torch.stack([x.transpose(1, 2), y.transpose(1, 2)], dim=3).flatten(0, 2))
         self._far_direction = _join(far)
 
-    def _at_near_end(self, planes: list[list[Tensor]], closed: list[Tensor]) -> None:
-        """For c→a around b→a: the factors of the harmonics that do not depend on d, and the terms with c = d."""
+    def _factors_of_c(self, planes: list[list[Tensor]], closed: list[Tensor]) -> None:
+        """Factors of c→a around the axis b→a, which do not depend on d; and the terms with c = d."""
         self.harmonics, self.triangle = [], []
         for k, (x, y, z) in enumerate(planes):
             legendre = normalised_legendre(z, self.degrees, self.pairs[k].to(z.dtype))

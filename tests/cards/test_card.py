@@ -8,7 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from zoo.cards.card import SCHEMA, Card, upgrade
+from zoo.cards.card import Card
+from zoo.cards.schema import SCHEMA, upgrade
 from zoo.cards.section import Section
 from zoo.cards.sections import TargetSpec
 from zoo.errors import CardError

@@ -14,7 +14,7 @@ import yaml
 
 import zoo.cli
 from zoo.cards.card import Card
-from zoo.cli.stability import in_words
+from zoo.properties.card_results import describe
 from zoo.registry import host
 
 HEAVY = ("torch", "e3nn", "torch_geometric", "huggingface_hub", "ase", "scipy", "safetensors")
@@ -147,15 +147,15 @@ def test_show_of_a_folder_loads_by_path_and_as_json_is_the_card(collection, caps
     assert Card.from_dict(json.loads(run(capsys, "show", str(loose), "--json")[1])) == Card.from_text(CARD)
 
 
-def test_show_tells_each_measurement_in_one_line_and_keeps_what_it_does_not_know(capsys):
+def test_show_describes_each_measurement_in_one_line_and_keeps_what_it_does_not_know(capsys):
     code, shown, _ = run(capsys, "show", "painn-acac")
     assert code == 0
     assert re.search(r"^NVE, C5H8O2, 10 ps in steps of 0\.5 fs, float64: energy drifts by \S+ meV/atom$", shown, re.M)
     assert re.search(r"^NVT, C5H8O2, 10 ps: bonds are kept by \d+ of 10 at 300 K.*, \d+ of 10 at 600 K", shown, re.M)
-    assert in_words({"nve": {"structure": "He"}, "mine": [1]}) == 'nve: {"structure": "He"}\nmine: [1]'
+    assert describe({"nve": {"structure": "He"}, "mine": [1]}) == 'nve: {"structure": "He"}\nmine: [1]'
     runs = {"300 K": {"survived": 2, "of": 2}, "600 K": {"survived": 0, "of": 3, "lost": {"C-H": 2, "forces": 1}}}
-    said = in_words({"nvt": {"structure": "CH4", "length_ps": 10.0, "at": runs}})
-    assert said.endswith("bonds are kept by 2 of 2 at 300 K, 0 of 3 at 600 K (ended at C-H 2, forces 1)")
+    line = describe({"nvt": {"structure": "CH4", "length_ps": 10.0, "at": runs}})
+    assert line.endswith("bonds are kept by 2 of 2 at 300 K, 0 of 3 at 600 K (ended at C-H 2, forces 1)")
 
 
 def test_show_of_an_architecture_prints_presets_that_a_card_can_use(collection, capsys):

@@ -80,7 +80,7 @@ def test_a_handwritten_page_is_left_alone(client: Client, hub: HubServer, folder
     hub.state.put("zoo-org/tiny", {"README.md": edited})
     models.write_folder(folder, OTHER)
     outcome = client.push()
-    assert outcome.code == 0 and "somebody's own" in outcome.output
+    assert outcome.code == 0 and "written by hand" in outcome.output
     assert hub.state.there()["README.md"] == edited and hub.state.there()["model.safetensors"] == OTHER
 
 

@@ -185,7 +185,7 @@ def test_the_length_shown_never_falls_and_has_three_derivatives():
         vec = torch.stack([torch.zeros_like(d), torch.zeros_like(d), d], 1)
         graph = Graph(z=torch.tensor([6, 6]), pos=torch.zeros(2, 3), batch=torch.zeros(2).long(),
                       ptr=torch.tensor([0, 2]), edge_index=pairs, edge_vec=vec, edge_len=d)
-        graph = prior.shown(graph)
+        graph = prior.network_graph(graph)
         torch.testing.assert_close(graph.edge_vec.norm(dim=1), graph.edge_len)
         return graph.edge_len
 

@@ -156,14 +156,14 @@ def test_leaving_the_data_is_said_once_and_counted():
     run = Dynamics(morse_model(), start)
     watch = CoverageMonitor(Domain(elements=["H", "O"], bonds={"H-O": [length - 0.01, length + 0.01]}, max_force=0.01),
                         [start])
-    assert [text.split(": ", 1)[1][:7] for text in watch.look(run)] == ["a force"]
+    assert [text.split(": ", 1)[1][:7] for text in watch.check(run)] == ["a force"]
     run.graph = run.graph.replace(pos=run.pos * 1.2)
-    (said,) = watch.look(run)
+    (said,) = watch.check(run)
     assert "longer" in said and f"{1.2 * length:.2f} Å" in said
     run.graph = run.graph.replace(pos=run.pos * 0.5)
-    (said,) = watch.look(run)
+    (said,) = watch.check(run)
     assert "shorter" in said
-    assert watch.look(run) == [] and watch.seen == {"force": 4, "H-O long": 1, "H-O short": 2}
+    assert watch.check(run) == [] and watch.seen == {"force": 4, "H-O long": 1, "H-O short": 2}
 
 
 def test_kinds_the_data_never_had_are_known_before_the_run():

@@ -52,7 +52,7 @@ def test_both_sides_stay_rigid_and_the_lighter_one_moves():
     found = scan(model, start, step=0.2, degrees=60)
     relaxed = found.structure
     by_atoms = {curve.atoms: curve for curve in found.bonds}
-    assert len(by_atoms) == 8 and [c.kind for c in found.turns] == ["C-C", "C-O"]
+    assert len(by_atoms) == 8 and [c.kind for c in found.rotations] == ["C-C", "C-O"]
     for curve in found.bonds:
         first, second = curve.atoms
         # The energy of the pressed structure, made by hand from the distances of its two sides.
@@ -76,7 +76,7 @@ def _reach(found, first, second):
 
 def test_a_turn_of_a_full_circle_ends_where_it_began_and_a_methyl_has_three_minima():
     found = scan(spring_model(ase.build.molecule("C2H6")), ase.build.molecule("C2H6"), degrees=20)
-    (turn,) = found.turns
+    (turn,) = found.rotations
     assert turn.at[0] == -180 and turn.at[-1] == 180 and turn.at[turn.origin] == 0
     assert turn.energy[0] == pytest.approx(turn.energy[-1], abs=1e-9)
     np.testing.assert_allclose(turn.energy[turn.origin + 6], 0.0, atol=1e-3)  # by 120°
@@ -96,10 +96,10 @@ def test_a_stretch_ends_where_a_proton_has_come_over():
 def test_bonds_of_a_ring_and_straight_chains_are_left_out():
     cyclopropane = ase.build.molecule("C3H6_D3h")
     ring = scan(spring_model(cyclopropane), cyclopropane, step=0.3)
-    assert ring.in_rings == 3 and {c.kind for c in ring.bonds} == {"C-H"} and ring.turns == []
+    assert ring.in_rings == 3 and {c.kind for c in ring.bonds} == {"C-H"} and ring.rotations == []
     straight = ase.Atoms("HCCH", positions=[[0, 0, -1.66], [0, 0, -0.6], [0, 0, 0.6], [0, 0, 1.66]])
     found = scan(spring_model(straight), straight, step=0.3)
-    assert found.turns == [] and [c.kind for c in found.bonds].count("C-H") == 2
+    assert found.rotations == [] and [c.kind for c in found.bonds].count("C-H") == 2
 
 
 def test_rising_is_told_from_the_relaxed_structure_outwards():

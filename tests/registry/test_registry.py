@@ -11,8 +11,10 @@ import pytest
 import zoo
 from zoo.errors import CardError, UnknownNameError
 from zoo.registry import host
-from zoo.registry.names import entry, list_models, parse_pin, record_pin, registry, show, user_registry, write_pin
-from zoo.registry.registry_file import read_registry
+from zoo.registry.names import entry, list_models, show
+from zoo.registry.pins import record_pin
+from zoo.registry.registry_file import parse_pin, read_registry, write_pin
+from zoo.registry.sources import read_all, user_registry
 
 PIN, OTHER_PIN = "org/repo@" + "0123456789" * 4, "org/repo@" + "b" * 40
 
@@ -79,7 +81,7 @@ def test_names_are_listed_and_filtered(models):
 
 def test_an_alias_is_another_name(models):
     assert entry("painn").name == "painn-qm9" == show("painn").name
-    assert registry().aliases_of("painn-qm9") == ["painn"]
+    assert read_all().aliases_of("painn-qm9") == ["painn"]
 
 
 def test_cards_are_shown_by_name_path_and_folder(models):
@@ -127,7 +129,7 @@ def test_a_bad_registry_is_a_problem_that_is_told_and_hides_no_other(home, tmp_p
     write_registry(home, text)
     write_card(tmp_path / "more" / "mine", "mine")
     monkeypatch.setenv("ZOO_PATH", str(tmp_path / "more"))
-    found = registry()
+    found = read_all()
     assert list(found.models()) == ["mine"]
     assert [origin for origin, _ in found.problems] == ["user"] and words in found.problems[0][1]
     with pytest.raises(UnknownNameError, match="user: "):
@@ -142,7 +144,7 @@ def test_the_search_path_takes_registries_card_folders_and_collections(home, tmp
     write_registry(tmp_path / "tree", "schema: 1\nmodels: {third: {card: cards/c/card.yaml}}\n")
     folders = [tmp_path / name for name in ("one", "many", "tree", "absent")]
     monkeypatch.setenv("ZOO_PATH", os.pathsep.join(map(str, folders)))
-    found = registry()
+    found = read_all()
     assert list(found.models()) == ["first", "second", "single", "third"]
     assert {e.origin for e in found.models().values()} == {"ZOO_PATH"}
     assert found.problems == [("ZOO_PATH", f"{tmp_path / 'absent'} is no folder")]
@@ -151,7 +153,7 @@ def test_the_search_path_takes_registries_card_folders_and_collections(home, tmp
 def test_a_name_with_two_meanings_is_an_error_at_use_and_nothing_is_shadowed(models, tmp_path, monkeypatch):
     write_card(tmp_path / "other" / "painn-qm9", "painn-qm9", target="H")
     monkeypatch.setenv("ZOO_PATH", str(tmp_path / "other"))
-    found = registry()
+    found = read_all()
     assert "painn-qm9" not in found.models() and list(found.conflicts()) == ["painn-qm9"]
     for name in ("painn-qm9", "painn"):
         with pytest.raises(CardError, match=r"'painn-qm9' means different things in user \(.*\) and ZOO_PATH \("):
@@ -161,7 +163,7 @@ def test_a_name_with_two_meanings_is_an_error_at_use_and_nothing_is_shadowed(mod
 
 def test_one_card_seen_from_two_sources_is_one_model(models, monkeypatch):
     monkeypatch.setenv("ZOO_PATH", str(models / "cards"))
-    assert registry().conflicts() == {} and len(list_models()) == 3
+    assert read_all().conflicts() == {} and len(list_models()) == 3
 
 
 def test_an_alias_of_two_meanings_or_of_nothing_is_told(models, tmp_path, monkeypatch):
@@ -170,7 +172,7 @@ def test_an_alias_of_two_meanings_or_of_nothing_is_told(models, tmp_path, monkey
     with pytest.raises(CardError, match="has several meanings: 'painn-qm9' in user, 'painn-md' in ZOO_PATH"):
         entry("painn")
     assert entry("schnet-qm9").name == "schnet-qm9"
-    told = " ".join(message for _, message in registry().problems)
+    told = " ".join(message for _, message in read_all().problems)
     assert "'ghost' stands for 'nobody'" in told and "'schnet-qm9' for 'painn-md' is a model's name too" in told
 
 
@@ -303,7 +305,7 @@ def test_a_pin_is_not_recorded_over_another_s_name(home, tmp_path, monkeypatch):
 
 
 def test_the_zoo_s_own_registry_is_found_and_whole():
-    found = registry()
+    found = read_all()
     assert found.problems == [] and found.conflicts() == {}
     for name, model in found.models().items():
         assert model.origin == "built-in"

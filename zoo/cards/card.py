@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, field_validator, model_validator
 
 from zoo.cards.measured import Breakdown, Exemption, Metric, ReferenceOutputs, Uncertainty
+from zoo.cards.schema import SCHEMA, upgrade
 from zoo.cards.section import Section, explain, problem
 from zoo.cards.sections import (
     Data,
@@ -28,22 +29,16 @@ from zoo.files.atomic_writes import write_text
 from zoo.files.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.files.yaml_writer import dump_yaml
 
-__all__ = ["CARD_FILE", "DERIVATIVES", "SCHEMA", "UPGRADES", "Card", "upgrade"]
-
-SCHEMA = 1
-"""Version of the card's schema that this zoo writes."""
-
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""How to turn plain data of schema n into schema n + 1; schema 1 is the first."""
+__all__ = ["CARD_FILE", "DERIVATIVES", "Card"]
 
 CARD_FILE = "card.yaml"
 
 DERIVATIVES = {"forces": "eV/Å", "stress": "eV/Å^3"}
-"""What follows from the energy by differentiation, with its unit."""
+"""Derivatives of the energy, with their units."""
 
 
 def _text_or_section(value: Any) -> str:
-    # With a plain union, every mistake in the section would be told a second time, as no text.
+    # With a plain union, every mistake in the section would be reported a second time, as not being text.
     return "text" if isinstance(value, str) else "section"
 
 
@@ -103,7 +98,7 @@ class Card(Section):
         for name in DERIVATIVES:
             if name in targets:
                 raise problem(f"'{name}' is the derivative of an energy and no target of its own: write "
-                              f"'derivatives: [{name}]' beside the targets", name)
+                              f"'derivatives: [{name}]' next to the targets", name)
         return targets
 
     @model_validator(mode="after")
@@ -186,7 +181,7 @@ class Card(Section):
         return card
 
     def __eq__(self, other: object) -> bool:
-        """Same content; where a card was read from does not count."""
+        """Same content; the file does not count."""
         return isinstance(other, Card) and self.to_dict() == other.to_dict()
 
     # -- where --------------------------------------------------------------------------------------------------
@@ -198,7 +193,7 @@ class Card(Section):
 
     @property
     def folder(self) -> Path | None:
-        """Where the card and its weights lie."""
+        """The folder of the card and its weights."""
         return None if self._path is None else self._path.parent
 
     @property
@@ -215,7 +210,7 @@ class Card(Section):
         return None if known is None else known.parameters
 
     def weights_here(self) -> tuple[Path, Weights]:
-        """The weights file beside the card, which need not be there, and what the card promises of it.
+        """The weights file next to the card, which need not exist, and what the card says about it.
 
         Raises:
             WeightsError: the card describes a model without weights, or with weights of another package.
@@ -230,7 +225,7 @@ class Card(Section):
 
     @property
     def document(self) -> Document:
-        """What was read, with the line of every key."""
+        """The text, with the line of every key."""
         return self._document
 
     def where(self, *place: str | int) -> str:
@@ -238,10 +233,10 @@ class Card(Section):
         return self._document.where(*place)
 
     def reread(self) -> Card:
-        """The card as its file has it by now: a measurement takes minutes to hours, and others write meanwhile.
+        """Read the file again, since other programs may have changed it during a long measurement.
 
         Raises:
-            CardError: it was read from no file, or its weights are others than those that were measured.
+            CardError: it was read from no file, or its weights were replaced since.
         """
         if self._path is None:
             raise CardError(f"{self.name} was read from no card folder. "
@@ -292,28 +287,6 @@ class Card(Section):
     def json_schema(cls) -> dict[str, Any]:
         """JSON schema of a card, for editors."""
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cls.model_json_schema(by_alias=True)}
-
-
-def upgrade(data: dict[str, Any], where: str, *, upgrades: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
-            = UPGRADES, current: int = SCHEMA) -> dict[str, Any]:
-    """Plain data of any older schema as data of the current one.
-
-    Raises:
-        CardError: no schema is named, it is newer than this zoo, or too old to be upgraded.
-    """
-    version = data.get("schema")
-    if type(version) is not int:
-        found = "no 'schema'" if version is None else f"schema: {version!r}"
-        raise CardError(f"{where}: {found}, expected a whole number. Fix: write 'schema: {current}'.")
-    if version > current:
-        raise CardError(f"{where}: written for schema {version}, this zoo knows up to {current}. "
-                        f"Fix: pip install -U geometric-zoo.")
-    while version < current:
-        if version not in upgrades:
-            raise CardError(f"{where}: schema {version} is unknown. Fix: write 'schema: {current}'.")
-        data = {**upgrades[version](dict(data)), "schema": version + 1}
-        version += 1
-    return data
 
 
 def _plain(value: Any) -> Any:

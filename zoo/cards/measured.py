@@ -116,7 +116,7 @@ class Uncertainty(Section):
 
 
 class Exemption(Section):
-    """A conformance check this model does not claim to pass, and why."""
+    """A conformance check that the model is not expected to pass, and why."""
 
     check: str = Field(description="Name of the check.")
     reason: str = Field(min_length=1, description="Why the model is not expected to pass it.")

@@ -1,4 +1,4 @@
-"""A section of a card: strict, frozen, open to ``x-…`` keys only; and what is wrong with one, in a reader's words."""
+"""Base class of the sections of a card: strict, frozen, open to ``x-…`` keys only; and readable errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _schema_extra(schema: dict[str, Any]) -> None:
 
 
 def problem(message: str, *place: str | int) -> PydanticCustomError:
-    """What a validator raises about a value at ``place`` below the section that it checks."""
+    """The error that a validator raises about a value at ``place`` below the section that it checks."""
     return PydanticCustomError("problem", "{message}", {"message": message, "place": place})
 
 
@@ -51,14 +51,14 @@ _WORDS = {
 
 
 def explain(error: ValidationError, document: Document, *, within: tuple[str, ...] = ()) -> str:
-    """Every problem on a line of its own: file, line, place, what was found, what is expected; then how to fix them.
+    """The text of an error: for each problem a line with file, line, place, found and expected; then how to fix them.
 
     Args:
         within: place of the section that was checked, if it is not the whole document.
     """
     problems = []
     for item in error.errors(include_url=False):
-        # Parts that a union puts into the location ("str", "Structure") are no part of the file.
+        # Names of union members in the location ("str", "Structure") are no keys of the file.
         place = _place_in((*within, *item["loc"]), document.data, exists=item["type"] == "unknown_key")
         message = _message(item, place)
         if item["type"] == "unknown_key":
@@ -99,7 +99,7 @@ def _short(value: Any) -> str:
 
 
 def _place_in(loc: tuple[Any, ...], data: Any, *, exists: bool) -> tuple[Any, ...]:
-    """The location without parts that are no part of the file; its last part may be missing there, unless it exists."""
+    """The location without parts that are no keys of the file; the last may be missing there, unless it ``exists``."""
     place: list[Any] = []
     for index, part in enumerate(loc):
         last = index == len(loc) - 1 and not exists

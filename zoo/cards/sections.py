@@ -109,7 +109,7 @@ class Domain(Section):
 
 
 class Split(Section):
-    """Which structures train, validate and test: a file of ids by its hash, and the three counts."""
+    """Structures for training, validation and testing: a file of their fingerprints with its hash, and the counts."""
 
     file: str | None = Field(None, description="File next to the card that lists the structures of each part.")
     sha256: Sha256 | None = Field(None, description="Hash of that file.")
@@ -124,7 +124,7 @@ class Data(Section):
 
     dataset: str | None = Field(None, description="Name of a data set, as `zoo plugins` lists it, or `hf:org/repo`.")
     path: str | None = Field(None, description="File or folder of structures.")
-    source: str | None = Field(None, description="Where anybody gets the files.")
+    source: str | None = Field(None, description="Where to download the files.")
     files: dict[str, Sha256] = Field({}, description="SHA-256 of the files, by name.")
     keys: dict[str, str] = Field({}, description="Name of a target in the files, by target.")
     units: dict[str, Unit] = Field({}, description="Unit of a target in the files, by target.")

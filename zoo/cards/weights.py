@@ -29,7 +29,7 @@ _ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a saved file is: for the card."""
+    """A saved file, as the card describes it."""
 
     file: str
     sha256: str
@@ -37,22 +37,25 @@ class WeightsFile:
     parameters: int
 
 
-def check_hash(path: Path, *, sha256: str, size: int | None = None, mend: str = "") -> None:
-    """Compare a file with what its card promises.
+def check_hash(path: Path, *, sha256: str, size: int | None = None, fix: str = "") -> None:
+    """Compare a file with size and hash in its card.
+
+    Args:
+        fix: how to fix a difference, the end of the error.
 
     Raises:
-        WeightsError: names the file, the expected and the found size or hash, and what mends it.
+        WeightsError: size or hash differ.
     """
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file{_fix(mend)}")
+        raise WeightsError(f"{path}: no such file{_fix(fix)}")
     found_size = path.stat().st_size
     if size is not None and found_size != size:
         raise WeightsError(f"{path}: expected {size} bytes, found {found_size}: the file is incomplete or another one"
-                           f"{_fix(mend)}")
+                           f"{_fix(fix)}")
     found = sha256_of(path)
     if found != sha256:
         raise WeightsError(f"{path}: expected sha256 {sha256}, found {found}: these are not the bytes the card "
-                           f"promises{_fix(mend)}")
+                           f"describes{_fix(fix)}")
 
 
 def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
@@ -109,7 +112,7 @@ def load_into(module: nn.Module, path: Path, *, upgrade: Any = None) -> None:
     header, _ = read_header(path)
     expected = module.state_dict()
     if upgrade is None:
-        # Compared by header alone, so that a wrong file is refused before memory is taken for it.
+        # Compared by the header alone, so that a wrong file is refused before memory is allocated.
         _compare({k: tuple(v["shape"]) for k, v in header.items()}, expected, path)
         state = load_file(path)
     else:
@@ -149,11 +152,11 @@ def save(module: nn.Module, path: Path, *, metadata: Mapping[str, Any]) -> Weigh
         if other != name:
             raise WeightsError(f"{other} and {name} share memory. Fix: register a tensor once, or clone it.")
     with replacing(path) as staging:
-        # Bytes first: safetensors' own writer leaves a file that only its owner can read.
+        # Serialised first: safetensors' own writer makes a file that only its owner can read.
         staging.write_bytes(to_bytes(state, metadata={METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)}))
     parameters = sum(p.numel() for p in module.parameters())
     return WeightsFile(path.name, sha256_of(path), path.stat().st_size, parameters)
 
 
-def _fix(mend: str) -> str:
-    return f"\n  Fix: {mend or 'get it again from where it came'}"
+def _fix(fix: str) -> str:
+    return f"\n  Fix: {fix or 'download or copy it again'}"

@@ -13,14 +13,18 @@ __all__ = ["calibrate"]
 def calibrate(
     name: Annotated[str, typer.Argument(help="Name of a trained model, or a card folder.")],
     data: Annotated[Path | None, typer.Option(help="Folder or file of the card's data set.")] = None,
-    sample: Annotated[int, typer.Option(min=100, help="At most so many training and validation structures.")] = 10_000,
-    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Share of errors within the interval.")] = 0.9,
+    sample: Annotated[
+        int, typer.Option(min=100, help="Largest number of training and of validation structures.")
+    ] = 10_000,
+    level: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Share of errors that the interval is to contain.")
+    ] = 0.9,
     evaluate: Annotated[
-        bool, typer.Option("--evaluate", help="Then measure the model and its intervals, as zoo evaluate --write.")
+        bool, typer.Option("--evaluate", help="Then measure the model and its intervals, as zoo evaluate --write does.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
 ) -> None:
-    """Fit error estimates to a model, on its training and validation split; they are kept beside its weights."""
+    """Fit error estimates on the training and validation split of a model; they are stored next to its weights."""
     from zoo.cli.evaluate import into_card, show
     from zoo.cli.writing import check_writable
     from zoo.evaluation.evaluation import evaluate as measure
@@ -37,7 +41,7 @@ def calibrate(
     with progress("calibrate", "structures") as report:
         error_model = fit(model, data=data, sample=sample, level=level, progress=report)
     card = model.card = write(error_model, model.required_card)
-    typer.echo(f"error estimates written beside the weights: {FILE}, and into {card.path}", err=True)
+    typer.echo(f"error estimates written next to the weights: {FILE}, and into {card.path}", err=True)
     if evaluate:
         with progress("evaluate", "structures") as report:
             result = measure(model, data=data, progress=report)

@@ -15,18 +15,20 @@ __all__ = ["check"]
 
 def check(
     name: Annotated[
-        str | None, typer.Argument(help="An architecture, a model, a package, or a folder of a card or a plugin.")
+        str | None, typer.Argument(help="An architecture, a model, a package, or the folder of a card or a plugin.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every architecture and every model at hand.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every installed architecture and every model on this machine.")
+    ] = False,
     only: Annotated[
         list[str] | None, typer.Option(help="Sections or checks: --only physics --only engineering.overfit.")
     ] = None,
     skip: Annotated[list[str] | None, typer.Option(help="Sections or checks to leave out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write a page as well.")] = None,
-    failures: Annotated[bool, typer.Option("--failures", help="Show only what does not pass.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write an HTML page.")] = None,
+    failures: Annotated[bool, typer.Option("--failures", help="Show only checks that do not pass.")] = False,
 ) -> None:
-    """Check an architecture or a model against everything the zoo promises. Status 2 if a row fails."""
+    """Run the conformance checks on an architecture or a model. Exit status 2 if a check fails."""
     if (name is None) != everything:
         raise ZooError("name what to check, or give --all. Fix: zoo check painn, zoo check painn-qm9 or "
                        "zoo check ./my-plugin")
@@ -52,7 +54,7 @@ def check(
 
 
 def _progress() -> Any:
-    """One line on standard error that says which check was done last; nothing when nobody looks."""
+    """One line on standard error with the latest check, if it is a terminal."""
     import sys
 
     if not sys.stderr.isatty():

@@ -19,29 +19,31 @@ __all__ = ["compare"]
 
 def compare(
     models: Annotated[list[str], typer.Argument(
-        help="Architectures (painn, or painn:paper for another preset than small), models, cards.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison; repeat to go on.")] = Path(
+        help="Architectures (painn, or painn:paper for another preset than small), models, or cards.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder; an existing comparison is continued.")] = Path(
         "comparison"),
     dataset: Annotated[str | None, typer.Option(help="Name of a data set; default: the bundled sample of QM9.")] = None,
     data: Annotated[Path | None, typer.Option(
         help="Folder or file of the data set; without --dataset, a saved store or a file of structures.")] = None,
-    targets: Annotated[str, typer.Option(help="Labels to learn: U0,gap or mu=dipole to name a readout.")] = "U0",
+    targets: Annotated[str, typer.Option(help="Targets: U0,gap; or mu=dipole to choose a readout.")] = "U0",
     sizes: Annotated[str | None, typer.Option(
         help="Numbers of training molecules: 100,1000; default: an eighth, a quarter, half, all.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of weights and batches: 0,1,2.")] = "0",
-    steps: Annotated[int | None, typer.Option(help="Budget of every training in steps; default: 400.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Budget of every training in seconds.")] = None,
-    test: Annotated[int | None, typer.Option(help="At most so many molecules of the test split.")] = None,
-    same_recipe: Annotated[bool, typer.Option("--same-recipe", help="Do not follow the recipes of cards.")] = False,
+    steps: Annotated[int | None, typer.Option(help="Budget of each training in steps; default: 400.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Budget of each training in seconds.")] = None,
+    test: Annotated[int | None, typer.Option(help="Largest number of molecules of the test split.")] = None,
+    same_recipe: Annotated[
+        bool, typer.Option("--same-recipe", help="Train all with the same recipe instead of those of their cards.")
+    ] = False,
     overrides: Annotated[list[str] | None, typer.Option(
-        "--set", help="Change it for all: --set batch.molecules=64, --set config.cutoff=4 (repeatable).")] = None,
+        "--set", help="Change a setting of all: --set batch.molecules=64, --set config.cutoff=4 (repeatable).")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda …; default: CUDA where there is one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on the screen.")] = False,
 ) -> None:
     """Train several models with the same budget on the same molecules; tables and pictures of their errors.
 
-    Status 2 if one of them failed, 130 after an interruption. What is finished is not trained again.
+    Exit status 2 if a training failed, 130 after an interruption. Finished trainings are not repeated.
     """
     from zoo.comparison import compare as run
 
@@ -53,7 +55,7 @@ def compare(
     else:
         _show(found, out)
     if found.interrupted:
-        typer.echo("interrupted: the same command goes on where it stopped", err=True)
+        typer.echo("interrupted: run the same command again to continue", err=True)
         raise typer.Exit(130)
     if found.failures:
         raise typer.Exit(2)
@@ -74,7 +76,7 @@ def _numbers(option: str, text: str | None) -> list[int] | None:
 
 
 def _report(run: RunResult, number: int, count: int) -> None:
-    """One line for every finished run."""
+    """One line per finished run."""
     head = f"[{number}/{count}] {run.model}, {run.size:,} molecules, seed {run.seed}: "
     if run.error is not None:
         words = f"failed: {run.error}"
@@ -109,5 +111,5 @@ def _show(found: Comparison, out: Path) -> None:
 
 
 def _keep(name: str) -> dict[str, Any]:
-    """Only the remarks may be broken into lines."""
+    """Only the column of remarks may wrap."""
     return {} if name == "differs" else {"no_wrap": True}

@@ -23,9 +23,9 @@ VARIABLES = ("ZOO_HOME", "ZOO_PATH", "ZOO_PLUGINS", "ZOO_STRICT_PLUGINS", "ZOO_O
 
 def env(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
-    devices: Annotated[bool, typer.Option("--devices", help="Import torch and name its devices.")] = False,
+    devices: Annotated[bool, typer.Option("--devices", help="Import torch and list its devices.")] = False,
 ) -> None:
-    """Show versions, plugins, folders and settings: what a bug report needs."""
+    """Show versions, plugins, folders and settings, for a bug report."""
     from zoo.cli import console
     from zoo.registry import host
 
@@ -66,7 +66,7 @@ def _version(package: str) -> str | None:
 
 
 def _folders() -> dict[str, str | None]:
-    from zoo.registry.names import user_registry
+    from zoo.registry.sources import user_registry
 
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     hub_home = os.environ.get("HF_HOME") or str(Path(cache) / "huggingface")

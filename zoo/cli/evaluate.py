@@ -1,4 +1,4 @@
-"""`zoo evaluate`: how well a model does."""
+"""`zoo evaluate`: errors of a model."""
 
 from __future__ import annotations
 
@@ -21,24 +21,28 @@ __all__ = ["evaluate", "into_card", "show"]
 def evaluate(
     name: Annotated[str, typer.Argument(help="Name of a model, or a card folder.")],
     split: Annotated[
-        str | None, typer.Option(help="test, val, train or all; default: test of the card's own data, all of others.")
+        str | None, typer.Option(help="test, val, train or all; default: test for the card's data, all for others.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder or file of the card's data set, or another file.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder or file of the card's data set, or another file of structures.")
+    ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Of the card's data: --set data.units.energy=eV (repeatable).")
+        list[str] | None, typer.Option("--set", help="Change the card's data: --set data.units.energy=eV (repeatable).")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
-    limit: Annotated[int | None, typer.Option(help="At most so many structures, evenly spread.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Largest number of structures, taken at even intervals.")] = None,
     allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="Measure on training structures too; the result is marked.")
+        bool, typer.Option("--allow-overlap", help="Allow structures of the training set; the result is marked.")
     ] = False,
-    breakdown: Annotated[bool, typer.Option("--breakdown", help="Also by number of atoms and by element.")] = False,
-    write: Annotated[bool, typer.Option("--write", help="Put the metrics into the card.")] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the results are written.")] = Path(
+    breakdown: Annotated[
+        bool, typer.Option("--breakdown", help="Also errors by number of heavy atoms and by element.")
+    ] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the metrics into the card.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the results.")] = Path(
         "evaluation.yaml"
     ),
-    plot: Annotated[Path | None, typer.Option(help="Also draw predictions against labels into this PNG.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw predictions against labels into this PNG file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Measure a model on the test split of its data (or on other data): MAE, RMSE, largest error and R²."""
@@ -65,7 +69,7 @@ def evaluate(
     if overrides:
         changed = apply_overrides(card.to_dict(), overrides)
         card = model.card = card.replace(data=changed["data"])
-    chosen = cast("SplitName | None", split)  # a wrong one is refused there
+    chosen = cast("SplitName | None", split)  # which refuses a wrong name
     with progress("evaluate", "structures") as report:
         result = measure(model, split=chosen, data=data, limit=limit, allow_overlap=allow_overlap, progress=report)
     write_text(output, dump_yaml(result.to_dict()))
@@ -95,7 +99,7 @@ def into_card(card: Card, result: Evaluation) -> None:
 
 
 def _uncertainty(card: Card, result: Evaluation) -> Any:
-    """The card's section with what was measured; none if it was calibrated for other weights."""
+    """The card's section ``uncertainty`` with the new measurement; ``None`` if it was calibrated for other weights."""
     from zoo.cards.measured import Uncertainty
     from zoo.uncertainty import stale
 

@@ -12,18 +12,18 @@ __all__ = ["export"]
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="Of a model: see zoo list; or a card folder.")],
+    name: Annotated[str, typer.Argument(help="Name of a model, or a card folder.")],
     format: Annotated[
-        str, typer.Option(help="torch-export: for Python, anywhere. aoti: compiled for this machine, also for C++.")
+        str, typer.Option(help="torch-export: Python on any machine. aoti: compiled for this machine, also for C++.")
     ] = "torch-export",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A .pt2 file; NAME.pt2 if absent.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Of the network: float32 or float64.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Precision of the network: float32 or float64.")] = None,
     stress: Annotated[
-        bool | None, typer.Option("--stress/--no-stress", help="If absent: as periodic structures are in the domain.")
+        bool | None, typer.Option("--stress/--no-stress", help="Default: if the model accepts periodic structures.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="That the file will run on: cpu or cuda.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device on which the file will run: cpu or cuda.")] = None,
 ) -> None:
-    """Write energy, forces and stress as one file, and beside it a description and how well the two agree."""
+    """Export energy, forces and stress as one file, with a description and the measured agreement next to it."""
     from zoo.exporting import export as export_model
 
     written = export_model(name, output, format, dtype=dtype, stress=stress, device=device)  # type: ignore[arg-type]

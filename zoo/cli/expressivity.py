@@ -1,4 +1,4 @@
-"""`zoo lab expressivity`: runs the experiments and prints what they found."""
+"""`zoo lab expressivity`: runs the experiments and prints their results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(names: Sequence[str] | None, experiments: str, layers: str, seeds: int, 
 
 
 def as_data(found: ExperimentResults) -> dict[str, Any]:
-    """Everything that was found, as plain numbers and strings."""
+    """All results, as plain numbers and strings."""
     return {
         "pairs": [_finding(f) for f in found.pairs],
         "chains": [_finding(f) for f in found.chains],
@@ -62,7 +62,7 @@ def tables(found: ExperimentResults) -> Iterator[tuple[str, list[str], list[list
             by_place = {(row.name, row.pair): row for row in rows}
             depth = next((row.deep.layers for row in rows if row.deep.layers), None)
             tried = f"up to {depth} layers" if depth else "as trained"
-            yield (f"{title}: told apart? (margin over float64 noise, {tried})", ["", *kinds],
+            yield (f"{title}: distinguished? (margin over float64 noise, {tried})", ["", *kinds],
                    [[name, *(_cell(by_place[name, kind]) for kind in kinds)] for name in names])
     if found.stars:
         folds = list(dict.fromkeys(o.fold for o in found.stars))

@@ -18,15 +18,15 @@ __all__ = ["cache", "data", "publish", "pull", "push", "registry"]
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 cache = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS,
-                    help="What is in the Hub's cache: list it, verify it, take away what is broken.")
+                    help="The Hub's cache: list it, verify it, delete damaged files.")
 registry = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS,
-                       help="Registries of others, whose models appear under `zoo list`.")
+                       help="Registries of other groups, whose models then appear in `zoo list`.")
 data = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS, help="Data sets: make, push and pull them.")
 
 Private = Annotated[bool, typer.Option("--private", help="Make the repository private when it is created.")]
-Tag = Annotated[str | None, typer.Option(help="Name the commit, such as v1.0.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, send nothing.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what others changed there since the last push.")]
+Tag = Annotated[str | None, typer.Option(help="Tag of the commit, such as v1.0.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, but upload nothing.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite changes that others made since the last push.")]
 
 
 def push(
@@ -37,7 +37,7 @@ def push(
     dry_run: DryRun = False,
     replace: Replace = False,
 ) -> None:
-    """Push a model to the Hub, in one commit, and record its pin. Doing it twice changes nothing."""
+    """Push a model to the Hub in one commit, and record its pin. Repeating it changes nothing."""
     from zoo.hub.release import push as run
 
     _show(run(model, repo, private=private, tag=tag, dry_run=dry_run, replace=replace))
@@ -54,7 +54,7 @@ def publish(
     dry_run: DryRun = False,
     replace: Replace = False,
 ) -> None:
-    """Push every model of a registry, then write all pins into it at once. Cut short, it is simply repeated."""
+    """Push every model of a registry, then write all pins into it. After an interruption, run it again."""
     from zoo.hub.release import publish as run
 
     for one in run(organisation, path, names=names, private=private, tag=tag, dry_run=dry_run, replace=replace):
@@ -65,13 +65,16 @@ def publish(
 
 def pull(
     name: Annotated[str, typer.Argument(help="A name of `zoo list`, or hf:organisation/name@revision.")],
-    to: Annotated[Path | None, typer.Option(help="Make a card folder there; the cache alone if absent.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a folder that holds something else.")] = False,
-    file: Annotated[Path | None, typer.Option("--file", help="The other package's file that the card names under "
-                                                             "'source', if you have it.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Also write a card folder there; default: only the Hub's cache.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a folder with other content.")] = False,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="The other package's file that the card names under 'source'.")
+    ] = None,
 ) -> None:
-    """Have a model on this machine, every byte verified, for use without a network. Weights of another package are
-    downloaded and converted, or converted from --file."""
+    """Download a model and verify its hashes; afterwards it can be used without a network. Weights of another package
+    are downloaded and converted, or converted from --file."""
     from zoo.loading.pulling import pull as run
 
     pulled = run(name, to, force=force, file=file)
@@ -106,7 +109,7 @@ def _show(one: Release) -> None:
         print(f"  not sent: {path}: {reason}")
     if one.pushed is not None:
         for path in one.pushed.kept:
-            print(f"  {path} there is somebody's own, and was left as it is")
+            print(f"  {path} on the Hub was written by hand and is left as it is")
         before = f" (was {one.before})" if one.before and one.before != one.pin else ""
         print(f"  pinned in {one.registry}: {one.pin}{before}")
 
@@ -149,7 +152,7 @@ def _table(found: list[Kept]) -> None:
 
 @cache.command("verify")
 def cache_verify() -> None:
-    """Hash every file of the zoo in the cache; status 2 if one is not what it should be."""
+    """Check the hash of every file of the zoo in the cache; exit status 2 if one is wrong."""
     from zoo.errors import WeightsError
     from zoo.hub.housekeeping import kept, verify
 
@@ -164,10 +167,12 @@ def cache_verify() -> None:
 
 @cache.command("prune")
 def cache_prune(
-    addresses: Annotated[list[str] | None, typer.Argument(help="Also these: hf:organisation/name@commit.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go.")] = False,
+    addresses: Annotated[
+        list[str] | None, typer.Argument(help="Models or data sets to delete: hf:organisation/name@commit.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted.")] = False,
 ) -> None:
-    """Take away damaged files, what killed downloads left, and the addresses given."""
+    """Delete damaged files, remains of interrupted downloads, and the addresses given."""
     from zoo.errors import UnknownNameError
     from zoo.hub.address import Address
     from zoo.hub.housekeeping import kept, prune
@@ -193,7 +198,7 @@ def cache_prune(
 def registry_add(
     source: Annotated[str, typer.Argument(help="A registry.yaml, its folder, or hf:organisation/name@revision.")],
 ) -> None:
-    """Show a group's models under `zoo list`. Names that mean something else here are said, and shadow nothing."""
+    """Add another group's models to `zoo list`. Conflicting names are reported; no name replaces another."""
     from rich.text import Text
 
     from zoo.cli import errors
@@ -206,8 +211,8 @@ def registry_add(
 
 
 @registry.command("remove")
-def registry_remove(source: Annotated[str, typer.Argument(help="As it was added.")]) -> None:
-    """Take a registry out again."""
+def registry_remove(source: Annotated[str, typer.Argument(help="The address or path that it was added with.")]) -> None:
+    """Remove a registry that was added."""
     from zoo.hub.registries import remove
 
     remove(source)
@@ -216,8 +221,8 @@ def registry_remove(source: Annotated[str, typer.Argument(help="As it was added.
 
 @registry.command("list")
 def registry_list() -> None:
-    """Registries that were added."""
-    from zoo.registry.names import included
+    """List the registries that were added."""
+    from zoo.registry.sources import included
 
     for path, origin in included():
         print(f"{origin}: {path}" if origin != str(path) else origin)
@@ -230,12 +235,12 @@ def registry_list() -> None:
 def data_push(
     folder: Annotated[Path, typer.Argument(help="A saved store.")],
     repo: Annotated[str, typer.Argument(help="organisation/name on the Hub.")],
-    license: Annotated[str | None, typer.Option(help="On what terms, such as cc-by-4.0.")] = None,
+    license: Annotated[str | None, typer.Option(help="License of the data, such as cc-by-4.0.")] = None,
     private: Private = False,
     tag: Tag = None,
     replace: Replace = False,
 ) -> None:
-    """Push a data set, in one commit; prints what to write into a card."""
+    """Push a data set in one commit; prints the lines for a card."""
     from zoo.hub.datasets import push_data
 
     done = push_data(folder, repo, license=license, private=private, tag=tag, replace=replace)
@@ -247,7 +252,7 @@ def data_push(
 def data_pull(
     address: Annotated[str, typer.Argument(help="hf:organisation/name@revision")],
 ) -> None:
-    """Have a data set on this machine, every byte verified."""
+    """Download a data set and verify its hashes."""
     from zoo.hub.datasets import fetch_data
 
     print(fetch_data(address))
@@ -256,7 +261,7 @@ def data_pull(
 @data.command("make")
 def data_make(
     name: Annotated[str, typer.Argument(help="qm9-geometries: bonds, MMFF94 and xTB minima, conformers of SMILES.")],
-    out: Annotated[Path | None, typer.Option(help="Folder; what is there is kept, and the rest is made. "
+    out: Annotated[Path | None, typer.Option(help="Folder; finished files are kept, missing ones are computed. "
                                                   "By default $ZOO_HOME/data/qm9-geometries.")] = None,
     source: Annotated[
         Path | None, typer.Option("--data", help="QM9 in any form; the package qm9pack by default.")
@@ -265,11 +270,13 @@ def data_make(
         list[str] | None, typer.Option(help="bonds, mmff, smiles or xtb (repeatable); all by default.")
     ] = None,
     split: Annotated[list[str] | None, typer.Option(help="test, val, train (repeatable); all by default.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Molecules of each split and kind.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Largest number of molecules of each split and kind.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Make a data set that is computed rather than fetched. Cut short, the same command goes on."""
+    """Compute a data set. After an interruption, the same command continues."""
     from zoo.errors import UnknownNameError, did_you_mean
 
     if name != "qm9-geometries":

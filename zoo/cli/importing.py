@@ -13,23 +13,24 @@ __all__ = ["import_weights"]
 
 
 def import_weights(
-    kind: Annotated[str, typer.Argument(help="Whose weights: pyg-schnet, pyg-dimenet, schnetpack-painn, nequip, "
+    kind: Annotated[str, typer.Argument(help="Origin: pyg-schnet, pyg-dimenet, schnetpack-painn, nequip, "
                                              "fairchem-gemnet, nequix, sevennet.")],
     file: Annotated[Path, typer.Argument(help="State dict as .safetensors or .pt; .nqx of nequix; .pth of sevennet. "
                                               "Nothing in it is run.")],
     to: Annotated[Path, typer.Option("--to", help="Folder for card.yaml and model.safetensors.")],
     elements: Annotated[str | None, typer.Option(help="Symbols it was trained on, as H,C,N; for nequip in the order of "
                                                       "its type_names; not for nequix and sevennet.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="What the weights do not hold: --set cutoff=5.0 "
-                                                                     "(repeatable).")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Settings that the file lacks: --set cutoff=5.0 (repeatable).")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name in the card.")] = None,
-    target: Annotated[str, typer.Option(help="What the energy is called.")] = "energy",
+    target: Annotated[str, typer.Option(help="Name of the energy among the targets.")] = "energy",
     unit: Annotated[str, typer.Option(help="Unit of the energy.")] = "eV",
-    scale: Annotated[float, typer.Option(help="Standard deviation that the weights were trained against.")] = 1.0,
-    shift: Annotated[float, typer.Option(help="Energy per atom that was left out of training.")] = 0.0,
-    pbc: Annotated[bool, typer.Option("--pbc", help="It was trained on periodic structures.")] = False,
+    scale: Annotated[float, typer.Option(help="Factor by which the training divided the energies.")] = 1.0,
+    shift: Annotated[float, typer.Option(help="Energy per atom that was subtracted before training.")] = 0.0,
+    pbc: Annotated[bool, typer.Option("--pbc", help="The model was trained on periodic structures.")] = False,
 ) -> None:
-    """Turn weights of torch-geometric, schnetpack, nequip, fairchem-core, nequix or sevenn into a model, exactly."""
+    """Convert weights of torch-geometric, schnetpack, nequip, fairchem-core, nequix or sevenn into a model."""
     from zoo.cli import console
     from zoo.loading import import_model
     from zoo.loading.models import save

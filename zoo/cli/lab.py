@@ -25,14 +25,16 @@ def symmetry(
     structure: Annotated[Path | None, typer.Argument(help="A structure file; ethanol if absent.")] = None,
     x: Annotated[str, typer.Option(help="First vector, a,b,c.")] = _X,
     y: Annotated[str, typer.Option(help="Second vector.")] = _Y,
-    irreps: Annotated[str, typer.Option(help="Irreps of the two, such as '1o,1e'.")] = "1o,1e",
-    matrix: Annotated[str | None, typer.Option(help="Nine numbers, row by row; the nearest rotation is taken.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the random rotation.")] = 0,
-    improper: Annotated[bool, typer.Option("--improper", help="With a reflection.")] = False,
-    picture: Annotated[Path | None, typer.Option(help="Draw it to a .png file.")] = None,
+    irreps: Annotated[str, typer.Option(help="Irreps of the two vectors, such as '1o,1e'.")] = "1o,1e",
+    matrix: Annotated[
+        str | None, typer.Option(help="Rotation matrix, nine numbers row by row; the nearest rotation is used.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random rotation.")] = 0,
+    improper: Annotated[bool, typer.Option("--improper", help="Rotate and reflect.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="Draw the result to a .png file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
-    """Products of two irreps before and after a rotation; or the symmetry error of a trained model."""
+    """Tensor products of two vectors before and after a rotation; or the equivariance error of a trained model."""
     if name is None:
         _products(x, y, irreps, matrix, seed, improper, picture, as_json)
     else:
@@ -43,15 +45,16 @@ def symmetry(
 def expressivity(
     names: Annotated[list[str] | None, typer.Argument(help="Architectures or trained models; the five families if "
                                                            "absent.")] = None,
-    experiments: Annotated[str, typer.Option(help="Any of pairs,chains,stars,picasso, or 'all'. Picasso trains, "
-                                                  "and takes minutes.")] = "pairs,chains,stars",
-    layers: Annotated[str, typer.Option(help="Depths to try.")] = "1,2,3,4,5",
-    seeds: Annotated[int, typer.Option(min=1, help="Random initialisations of each depth.")] = 3,
+    experiments: Annotated[
+        str, typer.Option(help="Any of pairs,chains,stars,picasso, or 'all'. picasso trains models and takes minutes.")
+    ] = "pairs,chains,stars",
+    layers: Annotated[str, typer.Option(help="Numbers of layers to try.")] = "1,2,3,4,5",
+    seeds: Annotated[int, typer.Option(min=1, help="Random initialisations for each number of layers.")] = 3,
     picture: Annotated[Path | None, typer.Option(help="Draw pairs and chains to a .png file.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Tables in Markdown on standard output.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
-    """Which structures a family can tell apart, from how many layers on, and which it never can."""
+    """Which pairs of structures an architecture distinguishes, and how many layers it needs."""
     from zoo.cli.expressivity import run
 
     run(names or None, experiments, layers, seeds, picture, markdown, as_json)

@@ -1,4 +1,4 @@
-"""`zoo leaderboard`: all models beside each other, as their cards say."""
+"""`zoo leaderboard`: all models next to each other, by their cards."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ __all__ = ["leaderboard"]
 
 
 def leaderboard(
-    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Only this data, such as qm9.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Only models of this data set, such as qm9.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="One line a metric.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Tables for a page.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One line per metric, as CSV.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Tables in Markdown.")] = False,
 ) -> None:
-    """Compare the models of all registries: errors, cost, intervals, parts of the test split, learning curves."""
+    """Compare the models of all registries: errors, cost, intervals, errors by group, learning curves."""
     from rich.text import Text
 
     from zoo.cli import console, errors
@@ -72,7 +74,7 @@ def _rich_table(made: ResultTable) -> Any:
 
 
 def _write_csv(found: list[Board]) -> None:
-    """One line a metric of a model or a paper."""
+    """One line per metric of a model or a paper."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["data", "model", "split", "target", "metric", "value", "unit", "n", "origin"])
     for board in found:

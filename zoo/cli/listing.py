@@ -1,4 +1,4 @@
-"""`zoo list`: what models there are."""
+"""`zoo list`: the models of all registries."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ SHOWN_TARGETS = 5
 def list_models(
     pattern: Annotated[str, typer.Argument(help="Names to list, such as '*-qm9' or just qm9.")] = "*",
     architecture: Annotated[str | None, typer.Option("--architecture", "-a", help="Only this architecture.")] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Only models that predict this.")] = None,
-    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Only models trained on this.")] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Only models that predict this target.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Only models trained on this data set.")
+    ] = None,
     plugin: Annotated[str | None, typer.Option("--plugin", help="Only architectures of this plugin.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list on standard output.")] = False,
 ) -> None:
-    """List the trained models, where they come from and how good they are."""
+    """List the trained models, their origin and their errors."""
     from rich.text import Text
 
     from zoo.cli import console, errors
-    from zoo.registry.names import registry
+    from zoo.registry.sources import read_all
 
-    found = registry()
+    found = read_all()
     rows = _rows(found, pattern, architecture=architecture, target=target, dataset=dataset, plugin=plugin)
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -42,7 +44,7 @@ def list_models(
 
 
 def _rows(found: Any, pattern: str, **filters: str | None) -> list[dict[str, Any]]:
-    """One row a model; a card that cannot be read, or a name with two meanings, is a row with its error."""
+    """One row per model; a card that cannot be read, or a name with two meanings, is a row with its error."""
     from zoo.errors import ZooError
     from zoo.registry.names import matching, name_matches
 

@@ -27,27 +27,33 @@ _CHECKPOINT_S = 10.0
 
 
 def md(
-    file: Annotated[Path, typer.Argument(help="A structure; the first where the file holds several.")],
+    file: Annotated[Path, typer.Argument(help="A structure file; if it holds several, the first is used.")],
     model: Annotated[str, typer.Option("--model", "-m", help="A model of `zoo list`, a card folder, or "
                                                              "hf:org/repo[@rev].")],
-    steps: Annotated[int, typer.Option(min=1, help="In all: a restart does those that are left.")] = 1000,
-    temperature: Annotated[float, typer.Option(min=0, help="K; with NVE that of the velocities at the start.")] = 300.0,
-    timestep: Annotated[float, typer.Option(help="fs.")] = 0.5,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Number of steps in all; a restart runs the remaining ones.")
+    ] = 1000,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="K; with NVE the temperature of the initial velocities.")
+    ] = 300.0,
+    timestep: Annotated[float, typer.Option(help="Time step in fs.")] = 0.5,
     ensemble: Annotated[str, typer.Option(help="nvt (Langevin, BAOAB) or nve (velocity Verlet).")] = "nvt",
-    friction: Annotated[float, typer.Option(help="1/fs, NVT only.")] = 0.01,
-    seed: Annotated[int, typer.Option(help="Of velocities and noise; replica r has seed + r.")] = 0,
+    friction: Annotated[float, typer.Option(help="Friction of the thermostat in 1/fs, NVT only.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Seed of velocities and noise; replica r uses seed + r.")] = 0,
     replicas: Annotated[int, typer.Option(min=1, help="Runs of the same structure in one batch.")] = 1,
     relax: Annotated[bool, typer.Option("--relax", help="Relax the structure first.")] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Trajectory, .extxyz; log, restart file and picture "
-                                                                "lie beside it.")] = Path("traj.extxyz"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o",
+            help="Trajectory, .extxyz; log, restart file and picture are written next to it.")
+    ] = Path("traj.extxyz"),
     every: Annotated[int, typer.Option(min=1, help="Steps between two frames.")] = 20,
-    restart: Annotated[bool, typer.Option("--restart", help="Go on from the restart file.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Continue from the restart file.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     compile: Compile = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; warnings stay.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; warnings are still shown.")] = False,
 ) -> None:
-    """Molecular dynamics. Ctrl-C ends it after the present step, with everything written and a restart file."""
+    """Molecular dynamics. Ctrl-C ends it after the current step and writes a restart file."""
     from zoo.cli import errors
     from zoo.loading.models import load
     from zoo.process import machine
@@ -70,12 +76,12 @@ def md(
         resume.check(settings)
     elif relax:
         atoms = relaxed(field, atoms, compile=compile)
-        _tell_relaxed(screen, atoms)
+        _print_relaxed(screen, atoms)
     dynamics = Dynamics(field, [atoms] * replicas, timestep=timestep, ensemble=ensemble, temperature=temperature,
                         friction=friction, seed=seed, compile=compile)
-    watch = CoverageMonitor(field.card.domain, [atoms] * replicas, model=field) if field.card is not None else None
-    if watch is not None:
-        _tell_limits(screen, watch)
+    monitor = CoverageMonitor(field.card.domain, [atoms] * replicas, model=field) if field.card is not None else None
+    if monitor is not None:
+        _print_limits(screen, monitor)
     recorder = Recorder(files, dynamics, settings, resume=resume)
     try:
         if resume is not None:
@@ -83,14 +89,14 @@ def md(
         else:
             recorder.record()
         began, start = time.perf_counter(), dynamics.steps_done
-        stopped = _run(dynamics, recorder, watch, screen, steps=steps, every=every, quiet=quiet)
+        stopped = _run(dynamics, recorder, monitor, screen, steps=steps, every=every, quiet=quiet)
         seconds = time.perf_counter() - began
     finally:
         recorder.close()
-    _finish(screen, dynamics, recorder, watch, len(atoms), seconds, dynamics.steps_done - start)
+    _finish(screen, dynamics, recorder, monitor, len(atoms), seconds, dynamics.steps_done - start)
     if stopped:
-        screen.print(f"interrupted after {dynamics.steps_done} of {steps} steps: the same command with --restart goes "
-                     "on", style="yellow")
+        screen.print(f"interrupted after {dynamics.steps_done} of {steps} steps: add --restart to the command to "
+                     "continue", style="yellow")
         raise typer.Exit(130)
     if bool(dynamics.failed.all()):
         raise typer.Exit(1)
@@ -106,28 +112,28 @@ def _structure(file: Path) -> ase.Atoms:
 
 
 def _identity(model: Model) -> str:
-    """Name and hash of the weights: a restart must not go on with others."""
+    """Name and hash of the weights, which a restart compares."""
     if model.card is None or model.card.weights is None:
         return "untrained"
     return f"{model.card.name}:{model.card.weights.sha256[:16]}"
 
 
-def _run(dynamics: Dynamics, recorder: Recorder, watch: CoverageMonitor | None, screen: Console, *, steps: int,
+def _run(dynamics: Dynamics, recorder: Recorder, monitor: CoverageMonitor | None, screen: Console, *, steps: int,
          every: int, quiet: bool) -> bool:
-    """Move and record until done; whether a signal ended it."""
+    """Run and record; returns whether a signal ended the run."""
     from zoo.process.signals import watched
 
     saved = time.perf_counter()
     with (watched("SIGINT", "SIGTERM", "SIGUSR1") as notice,
-          progress("md", quiet=quiet, screen=screen) as tell):
+          progress("md", quiet=quiet, screen=screen) as report):
         while dynamics.steps_done < steps and not notice.received:
             dynamics.step()
             if dynamics.steps_done % every:
                 continue
             recorder.record()
-            for warning in watch.look(dynamics) if watch is not None else ():
+            for warning in monitor.check(dynamics) if monitor is not None else ():
                 screen.print(f"warning: {warning}", style="yellow")
-            tell(dynamics.steps_done, steps, f"{float(dynamics.temperature.mean()):.0f} K")
+            report(dynamics.steps_done, steps, f"{float(dynamics.temperature.mean()):.0f} K")
             if bool(dynamics.failed.all()):
                 break
             if time.perf_counter() - saved > _CHECKPOINT_S:
@@ -137,20 +143,20 @@ def _run(dynamics: Dynamics, recorder: Recorder, watch: CoverageMonitor | None, 
         return notice.received
 
 
-def _tell_relaxed(screen: Console, atoms: Any) -> None:
+def _print_relaxed(screen: Console, atoms: Any) -> None:
     done = "relaxed" if atoms.info["relax_converged"] else "not relaxed"
     screen.print(f"{done}: {atoms.info['relax_steps']} steps, largest force {atoms.info['relax_fmax']:.3f} eV/Å")
 
 
-def _tell_limits(screen: Console, watch: CoverageMonitor) -> None:
-    if watch.silent:
+def _print_limits(screen: Console, monitor: CoverageMonitor) -> None:
+    if monitor.silent:
         screen.print("note: the model's card gives no range of its training data: leaving it is not noticed",
                      style="dim")
-    for kind in watch.unknown_kinds():
+    for kind in monitor.unknown_kinds():
         screen.print(f"warning: the model was trained on no {kind} bond", style="yellow")
 
 
-def _finish(screen: Console, dynamics: Dynamics, recorder: Recorder, watch: CoverageMonitor | None, n_atoms: int,
+def _finish(screen: Console, dynamics: Dynamics, recorder: Recorder, monitor: CoverageMonitor | None, n_atoms: int,
             seconds: float, done: int) -> None:
     from zoo.simulation.pictures import draw_energies
     from zoo.simulation.recording import read_log
@@ -166,7 +172,7 @@ def _finish(screen: Console, dynamics: Dynamics, recorder: Recorder, watch: Cove
         screen.print(f"{done} steps, {1000 * seconds / done:.2f} ms a step ({per_day:.3g} ns/day), mean temperature "
                      f"{log['temperature_K'].mean():.0f} K")
     screen.print(f"conserved energy: largest change {abs(change).max():.3g} meV per atom")
-    for key, count in (watch.seen if watch is not None else {}).items():
+    for key, count in (monitor.seen if monitor is not None else {}).items():
         screen.print(f"outside the training data: {key}, in {count} frames looked at", style="yellow")
     picture = draw_energies(recorder.files.log, recorder.files.picture, n_atoms=n_atoms,
                             title=f"{dynamics.structures[0].get_chemical_formula()}, {dynamics.ensemble.upper()}")

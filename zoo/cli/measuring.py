@@ -12,6 +12,7 @@ from zoo.cli.options import Compile
 from zoo.cli.writing import check_writable
 from zoo.errors import ZooError
 from zoo.process.progress import progress
+from zoo.properties.card_results import write_result
 
 if TYPE_CHECKING:
     import ase
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 Name = Annotated[str, typer.Argument(help="A model of `zoo list`, a card folder, or hf:org/repo[@rev].")]
-File = Annotated[Path, typer.Argument(help="A structure; the first where the file holds several.")]
-Write = Annotated[bool, typer.Option("--write", help="Also write the figures into the card of a card folder.")]
+File = Annotated[Path, typer.Argument(help="A structure file; if it holds several, the first is used.")]
+Write = Annotated[bool, typer.Option("--write", help="Also write the result into the card of a card folder.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.")]
 Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
 
@@ -50,15 +51,15 @@ def stability(
 ) -> None:
     """The share of NVT runs in which all bonds stay intact, and the distribution of bond lengths.
 
-    With --write, temperatures join those that the card has from runs of the same settings.
+    With --write, results at other temperatures stay in the card if all other settings are the same.
     """
     from zoo.properties import stability as measure
 
     model = _load(name, device, dtype, write=write)
     frames = [] if data is None else _frames(data)
-    with progress("NVT") as tell:
+    with progress("NVT") as report:
         result = measure(model, _frames(file)[0], temperatures=_numbers(temperatures), seeds=seeds,
-                         picoseconds=picoseconds, timestep=timestep, data=frames, compile=compile, progress=tell)
+                         picoseconds=picoseconds, timestep=timestep, data=frames, compile=compile, progress=report)
     _out(model, "nvt", result, write)
 
 
@@ -79,10 +80,10 @@ def drift(
     from zoo.properties import energy_drift
 
     model = _load(name, device, dtype, write=write)
-    with progress("NVE") as tell:
+    with progress("NVE") as report:
         result = energy_drift(model, _frames(file)[0], temperature=temperature, picoseconds=picoseconds,
                               timestep=timestep, seeds=seeds, equilibrate=equilibrate, compile=compile,
-                              progress=tell)
+                              progress=report)
     _out(model, "nve", result, write)
 
 
@@ -108,7 +109,9 @@ def phonons(
     supercell: Annotated[str | None, typer.Option(help="Repetitions of the primitive cell, 6 or 6,6,4; absent: even "
                                                        "ones with 16 Å between opposite faces.")] = None,
     relax: Annotated[bool, typer.Option(help="Relax positions and cell first.")] = True,
-    displace: Annotated[float | None, typer.Option(help="Compare with ASE's finite displacement by so many Å.")] = None,
+    displace: Annotated[
+        float | None, typer.Option(help="Compare with ASE's finite differences with this displacement, Å.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Draw the bands to a .png file.")] = None,
     write: Write = False,
     device: Device = None,
@@ -135,7 +138,7 @@ def phonons(
 
 
 def _displaced(model: Model, found: Phonons, delta: float) -> dict[str, Any]:
-    """How far frequencies are from those by finite displacement, where both are exact; the zeros at Γ are left out."""
+    """Largest difference to frequencies by finite displacements where both are exact, without the zeros at Γ."""
     from zoo.properties.lattice_dynamics import IMAGINARY, displaced
 
     path = found.path()
@@ -157,20 +160,22 @@ def _repeats(text: str) -> list[int]:
 def scan(
     name: Name,
     file: File,
-    shortest: Annotated[float, typer.Option(min=0.1, max=1.0, help="Shortest bond, in relaxed lengths.")] = 0.4,
-    longest: Annotated[float, typer.Option(min=1.0, help="Longest bond, in relaxed lengths.")] = 1.6,
+    shortest: Annotated[
+        float, typer.Option(min=0.1, max=1.0, help="Shortest bond, as a multiple of its relaxed length.")
+    ] = 0.4,
+    longest: Annotated[float, typer.Option(min=1.0, help="Longest bond, as a multiple of its relaxed length.")] = 1.6,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Draw the energies to a .png file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     write: Write = False,
     device: Device = None,
     dtype: Dtype = "float64",
 ) -> None:
-    """How far a molecule's bonds can be compressed, stretched and rotated about before its energy falls."""
+    """Energies of a molecule along the stretch of and the rotation about each bond; finds holes below the minimum."""
     from zoo.properties import scan as measure
 
     model = _load(name, device, dtype, write=write)
-    with progress("scan", "structures") as tell:
-        found = measure(model, _frames(file)[0], shortest=shortest, longest=longest, progress=tell)
+    with progress("scan", "structures") as report:
+        found = measure(model, _frames(file)[0], shortest=shortest, longest=longest, progress=report)
     result = found.report() | {"dtype": dtype}
     title = model.card.name if model.card is not None else name
     if output is not None:
@@ -219,11 +224,13 @@ def _energies(row: dict[str, Any], unit: str = "") -> tuple[str, str, str]:
 
 
 def reach(
-    data: Annotated[Path, typer.Argument(help="The frames a model was trained on.")],
-    one_molecule: Annotated[bool, typer.Option("--one-molecule", help="All frames are one molecule with its atoms in "
-                                                                      "one order: follow its bonds.")] = False,
+    data: Annotated[Path, typer.Argument(help="File of the frames that a model was trained on.")],
+    one_molecule: Annotated[
+        bool, typer.Option("--one-molecule",
+            help="All frames are one molecule with the same order of atoms: use its bonds.")
+    ] = False,
 ) -> None:
-    """Bond lengths and forces of training frames, for ``domain`` of a card."""
+    """Ranges of bond lengths and forces in training frames, for ``domain`` of a card."""
     from zoo.properties import training_coverage
 
     frames = _frames(data)
@@ -265,18 +272,5 @@ def _out(model: Model, key: str, result: dict[str, Any], write: bool) -> None:
 
 
 def _write(model: Model, key: str, result: dict[str, Any]) -> None:
-    card = model.required_card.reread()
-    known = card.stability if isinstance(card.stability, dict) else {}
-    assert card.folder is not None  # refused before where there is none
-    path = card.replace(stability={**known, key: _joined(known.get(key), result)}).save(card.folder)
+    path = write_result(model.required_card, key, result)
     typer.echo(f"wrote stability.{key} into {path}", err=True)
-
-
-def _joined(known: Any, result: dict[str, Any]) -> dict[str, Any]:
-    """The result, with what is known at other temperatures where all settings were the same."""
-    def settings(block: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in block.items() if name != "at"}
-
-    if "at" not in result or not isinstance(known, dict) or settings(known) != settings(result):
-        return result
-    return {**result, "at": {**known["at"], **result["at"]}}

@@ -1,4 +1,4 @@
-"""`zoo new`: a complete package for an architecture of one's own."""
+"""`zoo new`: a complete package for a new architecture."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["new"]
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="Of the architecture: lower-case words joined by hyphens.")],
-    parent: Annotated[Path, typer.Option("--in", help="Where the folder is made.")] = Path("."),
+    name: Annotated[str, typer.Argument(help="Name of the architecture: lower-case words joined by hyphens.")],
+    parent: Annotated[Path, typer.Option("--in", help="Folder in which the package is created.")] = Path("."),
 ) -> None:
     """Write an installable package with a working network, a card, tests and a CI file."""
     from zoo.scaffold import new_package

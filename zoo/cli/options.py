@@ -8,5 +8,5 @@ import typer
 
 __all__ = ["Compile"]
 
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the model for this machine first: a minute or two, "
-                                                         "once; pays for small systems.")]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile the model first: a minute or two, once; faster for small systems.")]

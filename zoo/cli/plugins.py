@@ -1,4 +1,4 @@
-"""`zoo plugins`: what is installed, what it offers, and what is wrong with it."""
+"""`zoo plugins`: installed plugins, what they offer, and their errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["plugins"]
 def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list on standard output.")] = False,
 ) -> None:
-    """List the plugins with what they offer; one that fails is shown with its error."""
+    """List the plugins and what they offer; a plugin that fails is listed with its error."""
     from rich.text import Text
 
     from zoo.cli import console, errors

@@ -1,4 +1,4 @@
-"""`zoo relax`: structures to their nearest minimum, all in one batch."""
+"""`zoo relax`: relaxation of structures, all in one batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def relax(
     model: Annotated[str, typer.Option("--model", "-m", help="A model of `zoo list`, a card folder, or "
                                                              "hf:org/repo[@rev].")],
     fmax: Annotated[float, typer.Option(help="Largest force at the end, eV/Å.")] = 0.05,
-    steps: Annotated[int, typer.Option(min=0, help="At most.")] = 500,
+    steps: Annotated[int, typer.Option(min=0, help="Largest number of steps.")] = 500,
     cell: Annotated[bool, typer.Option("--cell", help="Relax the cell as well.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Relaxed structures, .extxyz; "
                                                                        "FILE-relaxed.extxyz if absent.")] = None,
@@ -35,7 +35,7 @@ def relax(
     compile: Compile = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Relax molecules or crystals with FIRE. Ends with status 1 when some structure did not converge."""
+    """Relax molecules or crystals with FIRE. Exit status 1 if a structure did not converge."""
     from zoo.cli import errors
     from zoo.loading.models import load
     from zoo.process import machine
@@ -50,9 +50,9 @@ def relax(
     machine.keep_memory()
     field = load(model, device=device, dtype=dtype)
     screen = errors()
-    with progress("relax", "converged", quiet=quiet, screen=screen) as tell:
+    with progress("relax", "converged", quiet=quiet, screen=screen) as report:
         relaxed = run(field, frames, fmax=fmax, steps=steps, cell=cell, max_atoms=max_atoms, compile=compile,
-                      progress=lambda done, of, force: tell(done, of, f"largest force {force:.3f} eV/Å"))
+                      progress=lambda done, of, force: report(done, of, f"largest force {force:.3f} eV/Å"))
     output = output or files[0].with_name(f"{files[0].name.split('.')[0]}-relaxed.extxyz")
     write_structures(output, relaxed)
     rows = [_row(read.label, before, after) for read, before, after in zip(reads, frames, relaxed)]

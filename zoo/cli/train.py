@@ -13,25 +13,27 @@ __all__ = ["finetune", "train"]
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Change the card: --set training.lr=3e-4 (repeatable).")
+    list[str] | None, typer.Option("--set", help="Change the card: --set recipe.lr=3e-4 (repeatable).")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; default: CUDA where there is one.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out, if there is one.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out, if there is one.")]
 DevRun = Annotated[bool, typer.Option("--fast-dev-run", help="Two steps of everything, then a report.")]
 Freeze = Annotated[
     list[str] | None, typer.Option(help="Parameters that are not trained, such as 'backbone.*' (repeatable).")
 ]
 Scale = Annotated[float | None, typer.Option(help="Factor on the recipe's learning rate.")]
-Force = Annotated[bool, typer.Option("--force", help="Train although residuals are implausibly large.")]
-Measure = Annotated[bool, typer.Option(help="At the end: metrics of the test split into the card, and pictures.")]
+Force = Annotated[bool, typer.Option("--force", help="Train even if the reference energies fit implausibly badly.")]
+Measure = Annotated[bool, typer.Option(help="At the end, write test metrics into the card and draw pictures.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
 def train(
-    card: Annotated[str, typer.Argument(help="Path of a card, or name of a model whose recipe is followed.")],
+    card: Annotated[str, typer.Argument(help="Path of a card, or name of a model to train again with its recipe.")],
     out: Out,
     overrides: Overrides = None,
-    data: Annotated[Path | None, typer.Option(help="The card's data set, or a file of structures.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder or file of the card's data set, or another file of structures.")
+    ] = None,
     device: Device = None,
     resume: Resume = False,
     fast_dev_run: DevRun = False,
@@ -42,7 +44,7 @@ def train(
     measure: Measure = True,
     quiet: Quiet = False,
 ) -> None:
-    """Train the model that a card describes; weights, metrics and a card of its own appear in the folder.
+    """Train the model that a card describes; write weights, metrics and a new card into a folder.
 
     Several processes: torchrun --nproc-per-node N -m zoo train …
     """
@@ -62,13 +64,15 @@ def finetune(
     file: Annotated[Path, typer.Argument(help="Structures with labels, in any format that ASE reads.")],
     out: Out,
     target: Annotated[
-        list[str] | None, typer.Option(help="What to learn and its key in the file: energy=E (repeatable).")
+        list[str] | None, typer.Option(help="A target and its key in the file: energy=E (repeatable).")
     ] = None,
-    unit: Annotated[list[str] | None, typer.Option(help="Unit in the file: energy=kcal/mol (repeatable).")] = None,
+    unit: Annotated[
+        list[str] | None, typer.Option(help="Unit of a target in the file: energy=kcal/mol (repeatable).")
+    ] = None,
     forces: Annotated[str | None, typer.Option(help="Key of the forces in the file.")] = None,
     stress: Annotated[str | None, typer.Option(help="Key of the stress in the file.")] = None,
-    val: Annotated[int | None, typer.Option(help="Structures for validation; default: a tenth.")] = None,
-    test: Annotated[int | None, typer.Option(help="Structures for the test; default: a tenth.")] = None,
+    val: Annotated[int | None, typer.Option(help="Number of structures for validation; default: a tenth.")] = None,
+    test: Annotated[int | None, typer.Option(help="Number of structures for testing; default: a tenth.")] = None,
     overrides: Overrides = None,
     device: Device = None,
     resume: Resume = False,
@@ -79,7 +83,7 @@ def finetune(
     measure: Measure = True,
     quiet: Quiet = False,
 ) -> None:
-    """Fine-tune a trained model on structures of one's own; the result is a card folder like any other."""
+    """Fine-tune a trained model on your own structures; the result is a card folder."""
     from zoo.training.finetune import finetune_card
     from zoo.training.prepare import read_card
     from zoo.training.run import Options, run
@@ -100,6 +104,6 @@ def _shorthands(start: str | None, freeze: list[str] | None) -> list[str]:
 
 
 def _command() -> str:
-    """This command once more, with --resume."""
+    """The command that was typed, with --resume."""
     words = ["zoo", *sys.argv[1:]]
     return shlex.join(words if "--resume" in words else [*words, "--resume"])

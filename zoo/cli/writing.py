@@ -1,4 +1,4 @@
-"""Cards that a command is to write into: refused before the work, which may take hours, not after it. Torch-free."""
+"""Checks a card before a measurement, which may take hours, that is to be written into it. Imports no torch."""
 
 from __future__ import annotations
 

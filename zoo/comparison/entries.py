@@ -11,7 +11,7 @@ from zoo.cards.card import Card
 from zoo.errors import TrainingError, UnknownNameError, ZooError, did_you_mean
 from zoo.plugin import Architecture
 from zoo.registry import host
-from zoo.registry import names as registry
+from zoo.registry.names import show
 
 __all__ = ["ComparisonEntry", "find_entries"]
 
@@ -90,7 +90,7 @@ def _of_card(name: str, unknown: UnknownNameError) -> ComparisonEntry:
     if path.suffix in (".yaml", ".yml") and not path.exists():
         raise UnknownNameError(f"the card {name} does not exist. Fix: check the path")
     try:
-        card = Card.load(path) if path.exists() else registry.show(name)
+        card = Card.load(path) if path.exists() else show(name)
     except UnknownNameError as error:
         broken = next((plugin for plugin in host.plugins() if plugin.error and plugin.name == name), None)
         if broken is None:

@@ -9,7 +9,7 @@ from zoo.conformance.subject import Subject
 from zoo.errors import PluginError, UnknownNameError, WeightsError, ZooError, did_you_mean
 from zoo.loading.resolution import CardFolder, resolve
 from zoo.registry import host
-from zoo.registry import names as registry
+from zoo.registry.names import list_models, show
 
 __all__ = ["find", "find_all"]
 
@@ -42,9 +42,9 @@ def find(name: str | Path) -> list[Subject]:
 def find_all() -> tuple[list[Subject], dict[str, str]]:
     """All architectures and all models with weights, and the reason for each model that is left out."""
     subjects, left_out = [_of_architecture(name) for name in host.architectures()], {}
-    for name in registry.list_models():
+    for name in list_models():
         try:
-            if registry.show(name).source is not None:
+            if show(name).source is not None:
                 raise WeightsError(f"its weights are another package's. Fix: zoo check {name} checks it alone")
             subjects.append(_of_model(resolve(name)))
         except ZooError as error:

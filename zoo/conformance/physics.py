@@ -1,4 +1,7 @@
-"""Physics: derivatives against finite differences, smoothness, locality, periodic boundaries."""
+"""Physics: derivatives against finite differences, smoothness, locality, periodic boundaries.
+
+The file is long because one file holds one section of the report, and its checks share their measurements.
+"""
 
 from __future__ import annotations
 
@@ -271,7 +274,8 @@ def _radii(subject: Subject) -> list[tuple[str, float]]:
     if own not in [radius for _, radius in radii]:
         radii.insert(0, ("cutoff", own))
     first, traveller = torch.from_numpy(specimens.traveller(subject.model.elements, [1.0])[0].numbers[[0, -1]]).split(1)
-    return radii + [(name, float(prior.end(first, traveller))) for name, prior in subject.energy_model.priors.items()]
+    priors = subject.energy_model.priors
+    return radii + [(name, float(prior.pair_cutoff(first, traveller))) for name, prior in priors.items()]
 
 
 def _crossing(subject: Subject, radius: float, width: float = _CROSSING) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which structures each batch holds: planned for all processes together, then cut; results do not depend on them."""
+"""Batches of an epoch, planned for all processes together and then divided: results do not depend on their number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["cut", "plan", "seeded"]
 
 
 def seeded(*key: int) -> np.random.Generator:
-    """A fresh generator for (seed, epoch, …): nothing is drawn from a running one, so any step can be redone."""
+    """A new generator for (seed, epoch, …), so that every step can be reproduced on its own."""
     return np.random.default_rng(np.random.SeedSequence([k % (1 << 64) for k in key]))
 
 
@@ -21,7 +21,7 @@ def plan(rows: np.ndarray, sizes: Mapping[str, np.ndarray], limits: Mapping[str,
     Args:
         rows: (n,) rows of the store; every one appears exactly once.
         sizes: ``atoms`` and ``edges`` of every structure of the store, (M,) each.
-        limits: at most so many ``molecules``, ``atoms`` and ``edges``; absent or ``None`` is no limit.
+        limits: largest numbers of ``molecules``, ``atoms`` and ``edges``; absent or ``None`` is no limit.
         seed: order of this epoch is drawn from (seed, epoch); ``None`` keeps the order given.
     """
     order = np.arange(len(rows)) if seed is None else seeded(seed, epoch).permutation(len(rows))
@@ -39,11 +39,11 @@ def plan(rows: np.ndarray, sizes: Mapping[str, np.ndarray], limits: Mapping[str,
 
 
 def _even(sums: list[np.ndarray], caps: list[int]) -> list[int]:
-    """Ends of as many batches as the caps force, with the caps lowered until the last batch is as full as the rest."""
+    """Ends of the fewest batches within the limits, which are then lowered until all batches are about equally full."""
     best = _greedy(sums, caps)
     if len(best) <= 1:
         return best
-    # No share below the mean of the limit that binds can hold everything in as many batches.
+    # Limits below the mean size of a batch would need more batches.
     low, high = max(s[-1] / (len(best) * cap) for s, cap in zip(sums, caps)), 1.0
     for _ in range(8):
         middle = 0.5 * (low + high)

@@ -1,4 +1,4 @@
-"""Edges of a whole store, made once, in batches."""
+"""Edges of a whole store, computed once, in batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["given_edges", "with_edges"]
 
 ATOMS_PER_BATCH = 30_000
-"""Bounds the padded distance matrices: about 100 MB for molecules the size of QM9's."""
+"""Limits the padded distance matrices to about 100 MB for molecules like those of QM9."""
 
 
 def with_edges(store: Store, cutoff: float, *, progress: bool = False) -> Store:

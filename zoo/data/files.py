@@ -23,12 +23,12 @@ FORMAT = 1
 HEADER = "store.json"
 TENSORS = "store.safetensors"
 ALWAYS_VERIFIED = 16_000_000
-"""Bytes up to which the hash is checked on every opening: below a tenth of a second."""
+"""Files up to this many bytes are hashed at every opening, which takes less than a tenth of a second."""
 
 
 def write_columns(folder: Path, columns: Mapping[str, Tensor | None], description: Mapping[str, Any], *,
                   overwrite: bool = False) -> Path:
-    """Write a store's columns and what its header says of them; the folder appears complete or not at all.
+    """Write a store's columns and its header into a folder, which appears by rename.
 
     Raises:
         DataError: the folder exists and ``overwrite`` is not set.
@@ -46,7 +46,7 @@ def write_columns(folder: Path, columns: Mapping[str, Tensor | None], descriptio
             **description,
         }
         (staging / HEADER).write_text(json.dumps(header, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        # Both were made readable by their owner alone; a data set is for everyone whom the folder above lets in.
+        # Temporary files are readable by their owner only; give a data set the permissions of other files.
         staging.chmod(0o755)
         (staging / TENSORS).chmod(0o644)
         replace_folder(staging, folder, overwrite=overwrite)
@@ -69,12 +69,12 @@ def read_columns(folder: Path, *, verify: bool | None = None) -> tuple[dict[str,
                         "Fix: make it again.")
     size = path.stat().st_size
     if size != promised["bytes"]:
-        raise DataError(f"{path} has {size} bytes; its header promises {promised['bytes']}: truncated or altered. "
+        raise DataError(f"{path} has {size} bytes; its header says {promised['bytes']}: truncated or altered. "
                         "Fix: make the store again.")
     if verify or (verify is None and size <= ALWAYS_VERIFIED):
         found = sha256_of(path)
         if found != promised["sha256"]:
-            raise DataError(f"{path} has sha256 {found}; its header promises {promised['sha256']}: altered. "
+            raise DataError(f"{path} has sha256 {found}; its header says {promised['sha256']}: altered. "
                             "Fix: make the store again.")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -84,7 +84,7 @@ def read_columns(folder: Path, *, verify: bool | None = None) -> tuple[dict[str,
 
 
 def replace_folder(staging: Path, folder: Path, *, overwrite: bool) -> None:
-    """Rename a finished folder into place; an older one is set aside first, and comes back if that fails."""
+    """Rename a finished folder into place; an older one is moved aside first, and restored if that fails."""
     if not folder.exists():
         os.rename(staging, folder)
         return
@@ -118,7 +118,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
 
 
 def _own_memory(columns: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-    """The columns that are there, contiguous, on the CPU; copied where they share memory: safetensors refuses that."""
+    """The columns that exist, contiguous, on the CPU; copied if they share memory, which safetensors refuses."""
     seen: set[int] = set()
     out = {}
     for name, value in columns.items():

@@ -1,4 +1,4 @@
-"""ASE structures in and out of a store: property keys and units are named by the caller, nothing is guessed."""
+"""ASE structures to and from a store; the caller gives property keys and units."""
 
 from __future__ import annotations
 
@@ -36,16 +36,15 @@ def from_atoms(
     """A store of ASE structures with labels in the zoo's units: energies eV, forces eV/Å, stress eV/Å^3 (ASE's sign).
 
     Args:
-        properties: label → key in ``atoms.info``, ``atoms.arrays`` or the results of ``atoms.calc``; what stands in
-            ``arrays`` is per atom.
+        properties: label → key in ``atoms.info``, ``atoms.arrays`` or the results of ``atoms.calc``; ``arrays`` are
+            per atom.
         units: label → unit of the data.
         optional: labels that a frame may lack (kept as NaN).
         inputs: of ``charge``, ``spin``, ``node_attrs``, ``node_vectors``, read from ``info`` and ``arrays``.
-        ids: stable identities; by default the place in ``frames``.
+        ids: identities that survive reordering; by default the index in ``frames``.
 
     Raises:
-        DataError: a property, unit or input is missing, not finite, or of another shape than in the first frame; the
-            message names the frame and what it has.
+        DataError: a property, unit or input is missing, not finite, or has another shape than in the first frame.
     """
     frames = list(frames)
     if not frames:
@@ -84,7 +83,7 @@ def from_atoms(
 
 
 def to_atoms(store: Store, row: int) -> ase.Atoms:
-    """One structure; labels, optional inputs and the identity (``info["id"]``) stand in ``info`` and ``arrays``."""
+    """One structure, with labels, optional inputs and the identity (``info["id"]``) in ``info`` and ``arrays``."""
     from ase import Atoms
 
     row = range(len(store))[row]
@@ -109,7 +108,7 @@ def to_atoms(store: Store, row: int) -> ase.Atoms:
 
 
 def stored_unit(unit: str) -> str:
-    """The unit a label is kept in: eV, eV/Å or eV/Å^3 for what can be said in them, else the unit itself."""
+    """The unit in which a label is stored: eV, eV/Å or eV/Å^3 if it can be converted, else the unit itself."""
     return _CANONICAL.get(dimension(unit), canonical(unit))
 
 
@@ -151,7 +150,7 @@ def _column(frames: list[ase.Atoms], label: str, key: str, unit: str, optional: 
         if not optional and not np.isfinite(value).all():
             raise DataError(f"frame {index}: '{key}' is not finite. Fix: correct the frame or leave it out.")
         values.append(value)
-    assert shape is not None  # some frame has it
+    assert shape is not None  # at least one frame has it
     filled = [np.full((len(atoms), *shape) if atomic else shape, np.nan) if value is None else value
               for atoms, value in zip(frames, values)]
     return (np.concatenate(filled) if atomic else np.stack(filled)), atomic
@@ -170,7 +169,7 @@ def _lookup(atoms: ase.Atoms, key: str) -> tuple[Any, bool] | None:
 
 
 def available(atoms: ase.Atoms) -> str:
-    """What a structure carries, for messages."""
+    """Keys that a structure has, for messages."""
     results = getattr(atoms.calc, "results", None) or {}
     places = {"info": atoms.info, "arrays": atoms.arrays, "calculator results": results}
     return "; ".join(f"{place}: {', '.join(map(str, keys)) or 'nothing'}" for place, keys in places.items())

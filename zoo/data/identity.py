@@ -1,4 +1,4 @@
-"""Which structure is which: a fingerprint of its atoms, so that training data are recognised wherever they turn up."""
+"""Fingerprints of structures, by which training data are recognised in other files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from zoo.files.atomic_writes import replacing
 __all__ = ["SPLIT_FILE", "fingerprints", "read_split", "write_split"]
 
 SPLIT_FILE = "split.safetensors"
-_GRID = 1000.0  # 1/Å: files that print four decimals or more give the same fingerprint
+_GRID = 1000.0  # 1/Å: files with four or more decimals give the same fingerprint
 
 
 def fingerprints(store: Store) -> np.ndarray:
     """(M,) int64: equal for structures of the same elements at the same positions (and cell), in any order of atoms.
 
-    A sum over atoms of mixed bits, so that it is one pass over flat columns.
+    A sum over atoms of hashes, computed in one pass over flat columns.
     """
-    # Through float32, so that a copy in single precision is still the same structure.
+    # Rounded to float32, so that a copy in single precision has the same fingerprint.
     grid = np.rint(store.pos.cpu().float().double().numpy() * _GRID).astype(np.int64)
     bits = _mix(store.z.cpu().numpy().astype(np.uint64))
     for axis in range(3):
@@ -39,7 +39,7 @@ def fingerprints(store: Store) -> np.ndarray:
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea & Flood 2014): each bit in reaches each bit out."""
+    """The finaliser of splitmix64 (Steele, Lea & Flood 2014): each input bit affects each output bit."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -47,7 +47,7 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 def write_split(folder: Path, store: Store, rows: dict[str, Tensor]) -> Path:
-    """Keep the fingerprints of every split beside a card."""
+    """Write the fingerprints of every split next to a card."""
     from safetensors.torch import save_file
 
     prints = torch.from_numpy(fingerprints(store))

@@ -1,4 +1,4 @@
-"""The data a card speaks of: opened, in the card's units, with edges, and divided as the card says."""
+"""The data of a card: opened, converted to the card's units, with edges, and divided by the card's split."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class CardData:
         store: with edges at the model's cut-off and labels in the card's units.
         rows: of ``train``, ``val`` and ``test``; none is shared. Structures may belong to none of them.
         name: of the data set, or of the file.
-        own: these are the data that the card's split speaks of; for others nothing is known about the overlap.
-        split_file: the fingerprints that divided them, where it was these.
+        own: whether these are the data of the card's split; for other data the overlap with training data is unknown.
+        split_file: file of fingerprints, if these divided the data.
     """
 
     store: Store
@@ -48,13 +48,13 @@ class CardData:
 
 def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str | Path | None = None,
                   lenient: bool = False) -> CardData:
-    """Open what the card's ``data`` names.
+    """Open the data that the card's ``data`` names.
 
     Args:
         cutoff: Å, of the edges.
         labels: targets, ``forces`` and ``stress`` that are needed.
-        path: where the data set lies; or another file of structures.
-        lenient: labels may be missing: what is there is used.
+        path: of the data set; or another file of structures.
+        lenient: labels may be missing.
 
     Raises:
         DataError: nothing is named, a label is missing, or a unit cannot be converted.
@@ -63,7 +63,7 @@ def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str
     named = data.dataset if data.dataset in host.datasets() else None
     on_hub = data.dataset if data.dataset is not None and data.dataset.startswith("hf:") else None
     if data.dataset is not None and not (named or on_hub) and not Path(data.dataset).exists():
-        host.dataset(data.dataset)  # raises: nothing installed offers it
+        host.dataset(data.dataset)  # raises UnknownNameError
     split_file = card.folder / data.split.file if card.folder is not None and data.split and data.split.file else None
     if path is None and on_hub:
         folder, name = fetch_data(on_hub), on_hub
@@ -93,7 +93,7 @@ def check_elements(store: Store, rows: Tensor, elements: Sequence[int], where: s
     """Refuse data with elements outside the model's domain.
 
     Raises:
-        DataError: names the elements and what mends it.
+        DataError: there are such elements.
     """
     if not set(store.elements) <= set(elements):
         strange = sorted(set(store.subset(rows).elements) - set(elements))
@@ -107,7 +107,7 @@ def _open_file(card: Card, place: Path, labels: Sequence[str], *, lenient: bool)
         return open_dataset(place)
     keys, units = card.data.keys, card.data.units
     if lenient:
-        # Only what was mapped: a label of the same name in an unknown unit would be compared wrongly.
+        # Only labels with a known unit: others would be compared wrongly.
         labels = [label for label in labels if label in units]
     unknown = [label for label in labels if label not in units]
     if unknown or not labels:
@@ -123,7 +123,7 @@ def _open_file(card: Card, place: Path, labels: Sequence[str], *, lenient: bool)
 
 
 def _in_units(store: Store, card: Card, labels: Sequence[str]) -> Store:
-    """The store with the labels that are used converted to the card's units."""
+    """The store with the given labels converted to the card's units."""
     wanted = {name: DERIVATIVES[name] if name in DERIVATIVES else card.targets[name].unit for name in labels}
     changed = {name: factor(store.units[name], unit) for name, unit in wanted.items() if store.units[name] != unit}
     if not changed:
@@ -134,7 +134,7 @@ def _in_units(store: Store, card: Card, labels: Sequence[str]) -> Store:
 
 def _divide(card: Card, store: Store, split_file: Path | None, *, named: bool
             ) -> tuple[dict[str, Tensor], bool, Path | None]:
-    """QM9 by its own split, others by fingerprints beside a trained card or the data, else as the card counts."""
+    """QM9 by its own split; others by fingerprints next to a trained card or the data, else by the card's counts."""
     wanted = card.data.split
     if store.meta.get("split") == QM9_TEST_SHA256 or (named and wanted and wanted.sha256 == QM9_TEST_SHA256):
         return _divide_qm9(store), True, None
@@ -142,7 +142,7 @@ def _divide(card: Card, store: Store, split_file: Path | None, *, named: bool
         rows = read_split(split_file, store)
         return rows, any(len(part) for part in rows.values()), split_file
     if card.weights_sha256 is not None:
-        # Trained on something else: nothing here is known to belong to a split.
+        # Trained on other data: no structure is known to belong to a split.
         return {name: torch.zeros(0, dtype=torch.int64) for name in ("train", "val", "test")}, False, None
     salt = f"split-{wanted.seed or 0}" if wanted is not None else "split-0"
     val = wanted.val if wanted is not None and wanted.val is not None else _VAL
@@ -157,7 +157,7 @@ def _divide(card: Card, store: Store, split_file: Path | None, *, named: bool
 def _divide_qm9(store: Store) -> dict[str, Tensor]:
     rows = {name: split(store.ids, name) for name in ("train", "val", "test")}
     if len(rows["val"]) == 0 and len(rows["train"]) > 10:
-        # A part of QM9 without validation molecules: some of the training molecules take their place.
+        # A part of QM9 without validation molecules: use some of the training molecules.
         own = random_split(store.ids[rows["train"]].cpu(), val=_VAL, salt="val")
         rows |= {name: rows["train"][own[name]] for name in ("train", "val")}
     return rows

@@ -1,4 +1,4 @@
-"""A data set from its name, a folder, or any file that ASE reads."""
+"""Open a data set by its name, from a folder, or from any file that ASE reads."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def open_dataset(
     Args:
         what: name of a data set that a plugin offers, its spec, the folder of a saved store, a file of structures, or
             ``"hf:organisation/name@commit"``, a saved store on the Hub.
-            A name goes before a folder called the same: write ``./qm9`` for the folder.
-        path: where a named data set lies, for those that need to be told.
+            A name takes precedence over a folder of the same name: write ``./qm9`` for the folder.
+        path: folder or file of a named data set, if it is not in the default place.
         properties, units, optional, inputs: for a file of structures, as in :func:`zoo.data.frames.from_atoms`.
 
     Raises:
@@ -78,7 +78,7 @@ def open_frames(
     optional: Iterable[str] = (),
     inputs: Iterable[str] = (),
 ) -> Store:
-    """All structures of a file that ASE reads; identities are their places in it.
+    """All structures of a file that ASE reads; identities are their indices in it.
 
     Raises:
         DataError: a structure cannot be read, or properties or units are not given.

@@ -1,7 +1,7 @@
-"""Point clouds that are no molecules: scalars, vectors, weighted edges in; an invariant and a vector out.
+"""Point clouds with scalars, vectors and weighted edges as inputs, and an invariant and a vector as labels.
 
-A set made by formula, so that what can be learnt is known. It shows that the contracts hold for any geometric graph
-(A, S, X, V) and serves as the smallest example of a data set of one's own.
+The labels follow a formula, so that the best possible error is known. The set shows that the interfaces work for any
+geometric graph (A, S, X, V), and is the smallest example of a custom data set.
 """
 
 from __future__ import annotations

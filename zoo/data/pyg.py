@@ -33,10 +33,10 @@ def from_pyg(
         labels: label → field, or (field, column) such as ``("y", 7)``.
         units: label → unit of the data; converted as in :func:`zoo.data.frames.from_atoms`.
         inputs: of ``charge``, ``spin``, ``node_attrs``, ``node_vectors``, and ``edge_attrs`` with given edges.
-        edges: ``"given"`` keeps the data set's ``edge_index``; otherwise it is left behind, being a bond graph more
-            often than a neighbour list.
-        per_atom: the labels that are per atom. Told from sizes by default; to be said where those leave it open, as for
-            a dipole of three numbers and molecules of three atoms.
+        edges: ``"given"`` keeps the data set's ``edge_index``; otherwise it is dropped, since it is usually a bond
+            graph rather than a neighbour list.
+        per_atom: the labels that are per atom. By default they are recognised by their size; name them if that is
+            ambiguous, as for a dipole of three numbers and molecules of three atoms.
 
     Raises:
         DataError: a field, column or unit is missing, or a field is neither per structure nor per atom.
@@ -87,11 +87,11 @@ def from_pyg(
 
 
 def _collated(dataset: Any) -> tuple[Mapping[str, Any], Mapping[str, Tensor] | None, int]:
-    """Concatenated fields and where each structure begins in them."""
+    """Concatenated fields and the start of each structure in them."""
     from torch_geometric.data import Data, InMemoryDataset
 
     if isinstance(dataset, InMemoryDataset):
-        # A subset such as dataset[:100] shares the storage of the whole; a copy holds its own part only.
+        # A subset such as dataset[:100] shares the storage of the whole set; a copy has only its own part.
         dataset = dataset.copy() if dataset._indices is not None else dataset
         data, slices = dataset._data, dataset.slices
     else:

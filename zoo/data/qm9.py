@@ -1,4 +1,4 @@
-"""QM9: 130,831 molecules of H, C, N, O and F with twelve properties, from whichever form of it is at hand."""
+"""QM9: 130,831 molecules of H, C, N, O and F with twelve properties, from any of its published forms."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ __all__ = ["check_whole", "open_qm9", "to_store"]
 
 def open_qm9(path: str | Path | None = None, *, cutoff: float | None = 5.0, partial: bool = False,
              progress: bool = True) -> Store:
-    """The whole of QM9, converted once into a store under ``$ZOO_HOME/data`` and memory-mapped afterwards.
+    """QM9, converted once into a store under ``$ZOO_HOME/data`` and memory-mapped afterwards.
 
     Args:
-        path: any form of QM9 (see :func:`zoo.data.qm9_sources.read`) or a saved store; by default what an earlier call
-            converted, else the installed package ``qm9pack``.
-        cutoff: Å, of the edges kept with it; ``None`` for none.
+        path: any form of QM9 (see :func:`zoo.data.qm9_sources.read`) or a saved store; by default the store of an
+            earlier call, else the installed package ``qm9pack``.
+        cutoff: Å, of the edges stored with it; ``None`` for no edges.
         partial: accept fewer than the 130,831 molecules; such a part is not cached.
 
     Raises:
@@ -102,7 +102,7 @@ def check_whole(raw: RawQM9) -> None:
 
 
 def fingerprints(raw: RawQM9) -> dict[str, str]:
-    """A digest of every column but the positions."""
+    """A hash of every column but the positions."""
     columns = {"gdb": raw.gdb.astype("<i8"), "n_atoms": raw.n_atoms.astype("<i8"), "z": raw.z.astype("u1")}
     columns |= {name: raw.values[name].astype("<f8") for name in COLUMNS}
     return {name: hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]

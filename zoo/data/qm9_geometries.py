@@ -1,7 +1,7 @@
-"""Geometries of QM9's molecules other than B3LYP's: MMFF94 and GFN2-xTB minima, conformers from the SMILES alone.
+"""Other geometries of QM9's molecules than those of B3LYP: MMFF94 and GFN2-xTB minima, conformers from SMILES.
 
-A folder of shards, ``KIND/SPLIT/NNNNN``: each a :class:`~zoo.data.store.Store` of up to 1,000 molecules, written whole
-once, so that a run can be cut short and goes on. Within a split, molecules come in the order of
+A folder of shards, ``KIND/SPLIT/NNNNN``: each a :class:`~zoo.data.store.Store` of up to 1,000 molecules, so that an
+interrupted run continues with the missing ones. Within a split, molecules come in the order of
 ``by_hash(ids, "qm9-geometries")``: the first shards are a random part of it. Atoms are in QM9's order in every kind.
 ``ids`` are gdb indices; a molecule has one structure, or up to three of kind ``smiles``, lowest energy first.
 """
@@ -53,11 +53,11 @@ XTB_SUBSET = {"test": 1000, "val": 1000, "train": 5000}
 
 def make(qm9: Store, folder: str | Path, *, kinds: Sequence[str] | None = None, splits: Sequence[str] = SPLITS,
          limit: int | None = None, workers: int = 1, quiet: bool = True) -> dict[str, Any]:
-    """Write what is missing of the geometries of ``qm9``'s molecules, then ``geometries.json`` and ``failures.csv``.
+    """Write the missing geometries of ``qm9``'s molecules, then ``geometries.json`` and ``failures.csv``.
 
     Args:
         qm9: QM9 or a part of it, with gdb indices as ids.
-        folder: where the shards are, or will be.
+        folder: of the shards.
         kinds: of :data:`KINDS`; by default all, ``xtb`` only where tblite is installed.
         splits: of :data:`SPLITS`.
         limit: molecules of each split and kind; by default all, and :data:`XTB_SUBSET` of kind ``xtb``.
@@ -65,7 +65,7 @@ def make(qm9: Store, folder: str | Path, *, kinds: Sequence[str] | None = None, 
         quiet: no progress on standard error.
 
     Returns:
-        What ``geometries.json`` holds: structures, failures by reason and hashes, for each kind and split.
+        The content of ``geometries.json``: structures, failures by reason and hashes, for each kind and split.
 
     Raises:
         MissingExtraError: RDKit is not installed, or tblite and kind ``xtb`` was asked for.
@@ -88,7 +88,7 @@ def make(qm9: Store, folder: str | Path, *, kinds: Sequence[str] | None = None, 
             plan += [(kind, split, number, ids[:most][number * SHARD : (number + 1) * SHARD])
                      for number in range(-(-len(ids[:most]) // SHARD))]
     todo = [shard for shard in plan if not _is_made(_shard(folder, *shard[:3]), shard[0], shard[3])]
-    with _mapper(workers) as mapped, progress("geometries", "molecules", quiet=quiet) as tell:
+    with _mapper(workers) as mapped, progress("geometries", "molecules", quiet=quiet) as report:
         done, of = 0, sum(len(shard[3]) for shard in todo)
         for kind, split, number, ids in todo:
             rows = [row_of[gdb] for gdb in ids]
@@ -99,8 +99,8 @@ def make(qm9: Store, folder: str | Path, *, kinds: Sequence[str] | None = None, 
             for one in mapped(partial(molecule_geometries, kind), ids, numbers, positions):
                 made.append(one)
                 done += 1
-                tell(done, of, f"{kind}, {split}")
-            # A shorter one, of an earlier limit, gives way.
+                report(done, of, f"{kind}, {split}")
+            # Replace a shorter one, of an earlier limit.
             _to_store(kind, split, made, numbers).save(_shard(folder, kind, split, number), overwrite=True)
     return _list(folder)
 
@@ -110,7 +110,7 @@ def _shard(folder: Path, kind: str, split: str, number: int) -> Path:
 
 
 def _is_made(shard: Path, kind: str, ids: Sequence[int]) -> bool:
-    """Whether a shard with all of ``ids`` is there; refuses one made by other versions."""
+    """Whether a shard with all of ``ids`` exists; refuses one made by other versions."""
     if not (shard / HEADER).is_file():
         return False
     meta = json.loads((shard / HEADER).read_text(encoding="utf-8"))["meta"]
@@ -138,7 +138,7 @@ class _mapper:
 
 
 def _one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"  # read by tblite when it is first imported
+    os.environ["OMP_NUM_THREADS"] = "1"  # tblite reads it when it is imported
 
 
 def _to_store(kind: str, split: str, made: Sequence[Made], numbers: Sequence[np.ndarray]) -> Store:
@@ -193,7 +193,7 @@ def _headers(folder: Path, kind: str, split: str) -> Iterator[tuple[Path, dict[s
 
 
 def _list(folder: Path) -> dict[str, Any]:
-    """Count what is there, and write it and the failures down."""
+    """Count structures and failures, and write both files."""
     listed: dict[str, Any] = {}
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -219,19 +219,19 @@ def _list(folder: Path) -> dict[str, Any]:
 
 
 def _category(reason: str) -> str:
-    """A reason without what it says of the one molecule."""
+    """A reason without the details of the molecule."""
     return reason.split(" for '")[0].split(":")[0].rstrip(".")
 
 
 def open_geometries(folder: str | Path, kind: str, *, splits: Iterable[str] = SPLITS,
                     qm9: Store | None = None) -> Store:
-    """All geometries of one kind that are made so far, as one store.
+    """All geometries of one kind that exist so far, as one store.
 
     Args:
-        folder: what :func:`make` wrote into.
+        folder: of :func:`make`.
         kind: of :data:`KINDS`.
         splits: of :data:`SPLITS`.
-        qm9: where the labels at the B3LYP minimum are taken from, joined by gdb index; none by default.
+        qm9: source of labels at the B3LYP minimum, joined by gdb index; by default there are no labels.
 
     Raises:
         DataError: there are none, or ``qm9`` lacks a molecule.

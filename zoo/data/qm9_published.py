@@ -1,4 +1,4 @@
-"""QM9 as it was published: columns, units, free atoms, citations, and fingerprints that every source has to give."""
+"""QM9 as published: columns, units, free atoms, citations, and hashes of the columns, equal for every source."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["ATOM_REFERENCES", "CITATION", "COLUMNS", "FINGERPRINTS", "IN_HARTREE
            "UNITS"]
 
 COLUMNS = ("mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv")
-"""The twelve targets, in the order of the original files (which put A, B and C before them)."""
+"""The twelve targets, in the order of the original files (where A, B and C come first)."""
 
 UNITS = {
     "mu": "D", "alpha": "a0^3", "homo": "eV", "lumo": "eV", "gap": "eV", "r2": "a0^2", "zpve": "eV",
@@ -40,7 +40,7 @@ FINGERPRINTS = {
     "gap": "6fa98eabebe6eff7", "r2": "2c4c424cfa74bc3a", "zpve": "9abf72784af552c3", "U0": "aa865085a2ae491e",
     "U": "0c7d0659549a302a", "H": "9d7958cda1d6ef07", "G": "ff2858f56eb925e8", "Cv": "b48da0d149bd2fba",
 }
-"""First 16 hexadecimal digits of the sha256 of each column of the whole set: every source has to give these. Columns
+"""First 16 hexadecimal digits of the sha256 of each column of the whole set, equal for every source. Columns
 are little-endian int64 and uint8, targets float64 in the units of the original."""
 
 MEAN_POSITION = 1.31350168

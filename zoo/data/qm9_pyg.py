@@ -1,8 +1,9 @@
-"""torch-geometric's processed QM9. It keeps float32, so the written decimals are restored from what is precise enough.
+"""torch-geometric's processed QM9, which is float32: the published decimals are restored where that is possible.
 
-U0, U, H and G are about −11,000 eV, where float32 steps by 1 meV. The atomization energies beside them are a hundred
-times smaller and resolve the sixth decimal of a Hartree, the last one published; so energies are restored from those.
-Only ⟨r²⟩ cannot be: near 1,200 a0² float32 steps by 1.2e-4, and the published values have four decimals.
+U0, U, H and G are about −11,000 eV, where float32 numbers are 1 meV apart. The atomization energies in the same file
+are a hundred times smaller and resolve the sixth decimal of a Hartree, the last one published; so energies are
+restored from those. Only ⟨r²⟩ cannot be restored: near 1,200 a0² float32 numbers are 1.2e-4 apart, and the published
+values have four decimals.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ __all__ = ["read_processed"]
 
 _EV = np.float64(np.float32(27.211386246))
 _KCAL_IN_EV = np.float64(np.float32(0.04336414))
-"""The conversions of torch-geometric, as the float32 numbers it multiplies by."""
+"""The conversion factors of torch-geometric, as float32 numbers."""
 _HARTREE_IN_KCAL = 627.509
-"""The conversion that MoleculeNet made atomization energies with."""
+"""The conversion factor of MoleculeNet's atomization energies."""
 _DECIMALS = {"mu": 4, "alpha": 2, "homo": 4, "lumo": 4, "gap": 4, "r2": 4, "zpve": 6, "Cv": 3}
 _ATOMIZATION = {"U0": 12, "U": 13, "H": 14, "G": 15}
 

@@ -1,4 +1,4 @@
-"""Readers of QM9 in the forms it is found in. All give the same molecules and values, joined on the gdb index.
+"""Readers of the forms in which QM9 is distributed. All give the same molecules and values, joined on the gdb index.
 
 Values come in the units of the original (Hartree, D, a0³, a0², cal/mol/K) as the decimals were written, positions in Å.
 """
@@ -27,10 +27,10 @@ _ATOMIC_NUMBER[[ord(symbol) for symbol in "HCNOF"]] = [1, 6, 7, 8, 9]
 
 
 def read(path: Path, *, progress: bool = False) -> RawQM9:
-    """Read whatever form of QM9 ``path`` is, told by its name.
+    """Read QM9 from ``path``, whose form is recognised by its name.
 
     Raises:
-        DataError: nothing there, or none of the known forms.
+        DataError: there is no such file, or its form is unknown.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist. Fix: check the path.")
@@ -54,7 +54,7 @@ def read(path: Path, *, progress: bool = False) -> RawQM9:
     return _characterised(raw)
 
 
-_FORMS = ("dsgdb9nsd.xyz.tar.bz2 or a folder of its .xyz files; gdb9.sdf beside gdb9.sdf.csv; torch-geometric's QM9 "
+_FORMS = ("dsgdb9nsd.xyz.tar.bz2 or a folder of its .xyz files; gdb9.sdf next to gdb9.sdf.csv; torch-geometric's QM9 "
           "folder or its .pt file; qm9.npz; or no path at all, with pip install 'geometric-zoo[qm9]'")
 
 
@@ -75,7 +75,7 @@ def _read_folder(folder: Path, progress: bool) -> RawQM9:
 
 
 def _characterised(raw: RawQM9) -> RawQM9:
-    """In gdb order, without the uncharacterised molecules; refuses repeated or foreign indices."""
+    """In gdb order, without the uncharacterised molecules; refuses repeated or unknown indices."""
     if not len(raw.gdb):
         raise DataError(f"no molecule found in the {raw.source}. Fix: download the data set again.")
     if len(np.unique(raw.gdb)) != len(raw.gdb):

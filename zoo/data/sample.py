@@ -12,10 +12,10 @@ __all__ = ["open_sample"]
 
 
 def open_sample(path: str | Path | None = None, *, cutoff: float | None = 5.0) -> Store:
-    """400 training and 100 test molecules of QM9 with the twelve targets; which is which, ``meta["subsets"]`` says.
+    """400 training and 100 test molecules of QM9 with the twelve targets; ``meta["subsets"]`` has the ids of both.
 
     Args:
-        path: not used; a data set's factory is called with one.
+        path: not used; the interface of data sets requires it.
         cutoff: Å, of the edges made on opening; ``None`` for none.
     """
     store = Store.load(Path(str(files("zoo.data").joinpath("samples", "qm9"))))

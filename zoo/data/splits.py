@@ -1,7 +1,7 @@
-"""Which structure belongs to which split, by stable identity: the same for every reader, library version and machine.
+"""Splits by stable identity of structures: the same for every reader, library version and machine.
 
-The QM9 test set is a file of gdb indices, one a line, ascending; ``sha256sum`` of it is :data:`QM9_TEST_SHA256`. It
-holds the 10,831 characterised molecules whose sha256 of ``"qm9-test:<gdb>"`` is smallest. Of the others, the 10,000
+The QM9 test set is a file of gdb indices, one per line, ascending, with the sha256 :data:`QM9_TEST_SHA256`. It holds
+the 10,831 characterised molecules whose sha256 of ``"qm9-test:<gdb>"`` is smallest. Of the others, the 10,000
 with the smallest sha256 of ``"qm9-val:<gdb>"`` are the validation set and the remaining 110,000 the training set. No
 random generator takes part. Importing this module imports neither torch nor numpy.
 """
@@ -45,7 +45,7 @@ QM9_UNCHARACTERIZED_SHA256 = "c9e981ed67315c6abed91451baecb3cadd1d6970f48dbf6443
 
 
 def by_hash(ids: Iterable[int], salt: str) -> list[int]:
-    """``ids`` in the order of sha256("salt:id"): a shuffle that no library version changes."""
+    """``ids`` in the order of sha256("salt:id"): a shuffle that does not depend on library versions."""
     return sorted(ids, key=lambda identity: hashlib.sha256(f"{salt}:{identity}".encode()).digest())
 
 
@@ -100,7 +100,7 @@ def named_rows(store: Store, name: str) -> Tensor:
 
     subsets = store.meta.get("subsets")
     if subsets is None and store.meta.get("split") == QM9_TEST_SHA256:
-        return split(store.ids, cast(SplitName, name))  # refused there if it is none
+        return split(store.ids, cast(SplitName, name))  # raises DataError for other splits
     if not subsets or name not in subsets:
         raise DataError(f"{store!r} defines no split '{name}'; it has: {', '.join(subsets or ()) or 'none'}. "
                         "Fix: name one of these, or split at random.")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zoo.data.edge_table import EdgeTable
 from zoo.data.files import read_columns, write_columns
+from zoo.data.ragged import Gather, as_rows, select
 from zoo.errors import DataError
 from zoo.graph.graph import Graph
 
@@ -111,15 +112,15 @@ class Store:
         Index gathers on the store's device; with ``rows`` on the CPU a CUDA store is read without a
         synchronisation. ``rows`` may repeat.
         """
-        rows = _as_rows(rows)
-        take = _Gather(self.ptr, self._host_ptr, rows)
+        rows = as_rows(rows)
+        take = Gather(self.ptr, self._host_ptr, rows)
         batch, atom = take.owner, take.index
         here = rows.to(self.device, non_blocking=True)
         optional: dict[str, Any] = {}
         for name in _PER_ATOM_INPUTS:
-            optional[name] = _select(getattr(self, name), atom, dtype)
+            optional[name] = select(getattr(self, name), atom, dtype)
         for name in _PER_STRUCTURE_INPUTS:
-            optional[name] = _select(getattr(self, name), here, None if name == "pbc" else dtype)
+            optional[name] = select(getattr(self, name), here, None if name == "pbc" else dtype)
         if self.edges is not None:
             optional |= _edges_of(self.edges, rows, take.start, dtype)
         return Graph(
@@ -132,11 +133,11 @@ class Store:
 
     def labels_of(self, rows: Tensor | Sequence[int], names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """float64 labels of the structures ``rows``: (B, ...) each, or (N, ...) in atom order for per-atom labels."""
-        rows = _as_rows(rows)
+        rows = as_rows(rows)
         names = list(self.labels) if names is None else list(names)
         index = dict.fromkeys(names, rows.to(self.device, non_blocking=True))
         if per_atom := self.per_atom & set(names):
-            index |= dict.fromkeys(per_atom, _Gather(self.ptr, self._host_ptr, rows).index)
+            index |= dict.fromkeys(per_atom, Gather(self.ptr, self._host_ptr, rows).index)
         return {n: self._label(n).index_select(0, index[n]) for n in names}
 
     def _label(self, name: str) -> Tensor:
@@ -157,20 +158,20 @@ class Store:
 
     def subset(self, rows: Tensor | Sequence[int]) -> Store:
         """The structures ``rows``, in that order, as a store of their own."""
-        rows = _as_rows(rows)
+        rows = as_rows(rows)
         here = rows.to(self.device)
-        take = _Gather(self.ptr, self._host_ptr, rows)
+        take = Gather(self.ptr, self._host_ptr, rows)
         atom_wise = set(_PER_ATOM_INPUTS)
         inputs: dict[str, Any] = {
-            n: _select(getattr(self, n), take.index if n in atom_wise else here)
+            n: select(getattr(self, n), take.index if n in atom_wise else here)
             for n in (*_PER_ATOM_INPUTS, *_PER_STRUCTURE_INPUTS)
         }
         edges = None
         if self.edges is not None:
-            cut = _Gather(self.edges.ptr, self.edges.host_ptr, rows)
+            cut = Gather(self.edges.ptr, self.edges.host_ptr, rows)
             edges = replace(
                 self.edges, ptr=cut.ptr, index=self.edges.index.index_select(1, cut.index),
-                shift=_select(self.edges.shift, cut.index), attrs=_select(self.edges.attrs, cut.index),
+                shift=select(self.edges.shift, cut.index), attrs=select(self.edges.attrs, cut.index),
             )
         return replace(self, z=self.z[take.index], pos=self.pos[take.index], ptr=take.ptr, ids=self.ids[here],
                        labels=self.labels_of(rows), edges=edges, **inputs)
@@ -220,7 +221,7 @@ class Store:
         labels = header["labels"]
         missing = [n for n in ("z", "pos", "ptr", "ids", *(f"labels.{n}" for n in labels)) if n not in columns]
         if missing:
-            raise DataError(f"the store in {folder} lacks the columns {', '.join(missing)} that its header promises. "
+            raise DataError(f"the store in {folder} lacks the columns {', '.join(missing)} that its header lists. "
                             "Fix: make the store again")
         edges = None
         if header["edges"] is not None:
@@ -247,48 +248,16 @@ class Store:
         return cls(z=z.to(torch.uint8), pos=pos, ptr=ptr, ids=ids, **columns)
 
 
-
-class _Gather:
-    """Positions in a ragged column of the pieces ``rows``: ``index`` (n,), and ``owner`` (n,) the place in ``rows``."""
-
-    def __init__(self, ptr: Tensor, host_ptr: Tensor, rows: Tensor) -> None:
-        # Sizes are summed where `rows` lives, so that a CPU plan never waits for the device.
-        at = host_ptr if rows.device.type == "cpu" else ptr
-        first = at.index_select(0, rows)
-        counts = at.index_select(0, rows + 1) - first
-        own_ptr = torch.zeros(len(rows) + 1, dtype=torch.int64, device=rows.device)
-        torch.cumsum(counts, 0, out=own_ptr[1:])
-        total = int(own_ptr[-1])
-        place = torch.arange(len(rows), device=ptr.device)
-        shift = (first - own_ptr[:-1]).to(ptr.device, non_blocking=True)
-        self.ptr = own_ptr.to(ptr.device, non_blocking=True)
-        self.start = self.ptr[:-1]
-        self.owner = torch.repeat_interleave(place, counts.to(ptr.device, non_blocking=True), output_size=total)
-        self.index = torch.arange(total, device=ptr.device) + shift.index_select(0, self.owner)
-
-
 def _edges_of(edges: EdgeTable, rows: Tensor, first_atom: Tensor, dtype: torch.dtype) -> dict[str, Any]:
     """Fields of a graph of the structures ``rows``, whose atoms start at ``first_atom``."""
-    take = _Gather(edges.ptr, edges.host_ptr, rows)
+    take = Gather(edges.ptr, edges.host_ptr, rows)
     offset = first_atom.index_select(0, take.owner)
     return {
         "edge_index": edges.index.index_select(1, take.index).long() + offset,
-        "edge_shift": _select(edges.shift, take.index, dtype),
-        "edge_attrs": _select(edges.attrs, take.index, dtype),
+        "edge_shift": select(edges.shift, take.index, dtype),
+        "edge_attrs": select(edges.attrs, take.index, dtype),
         "cutoff": edges.cutoff,
     }
-
-
-def _as_rows(rows: Tensor | Sequence[int]) -> Tensor:
-    rows = torch.as_tensor(rows)
-    return rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows.long().reshape(-1)
-
-
-def _select(column: Tensor | None, index: Tensor, dtype: torch.dtype | None = None) -> Tensor | None:
-    if column is None:
-        return None
-    taken = column.index_select(0, index)
-    return taken if dtype is None else taken.to(dtype)
 
 
 def _check_shapes(store: Store) -> None:

@@ -13,7 +13,7 @@ __all__ = ["replacing", "write_text"]
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A place beside ``path`` to write to, with its ending; when the block ends well, the file there becomes ``path``.
+    """A temporary file next to ``path``, with its suffix; renamed to ``path`` if the block ends without an exception.
 
     An older file keeps its permissions. When the block fails, the older file stays and nothing else is left.
     """

@@ -1,7 +1,7 @@
 """Compressed files of structures, unpacked before they are read.
 
-Readers that jump to each frame make a compressed stream start over for every one: 500 frames of 15 atoms in an .xyz.xz
-cost ASE 10.7 s of processor time, unpacked 0.14 s.
+Readers that seek each frame read a compressed stream from its start every time: ASE needs 10.7 s for 500 frames of 15
+atoms in an .xyz.xz file, and 0.14 s after unpacking.
 """
 
 from __future__ import annotations

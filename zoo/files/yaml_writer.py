@@ -29,10 +29,10 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0
 
 
 def dump_yaml(data: Mapping[str, Any]) -> str:
-    """The document of a mapping; nested values short enough for a line are written in one.
+    """A mapping as YAML; nested values that fit are written on one line.
 
     Raises:
-        CardError: a value or key that plain YAML has no words for.
+        CardError: a value or key that plain YAML cannot express.
     """
     return "".join(f"{line}\n" for line in _block(data, 0))
 

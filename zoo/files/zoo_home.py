@@ -1,4 +1,4 @@
-"""Where the zoo keeps what belongs to a user: registry, data sets, locks, compiled libraries."""
+"""The folder of a user's files: registry, data sets, locks, compiled libraries."""
 
 from __future__ import annotations
 

@@ -20,12 +20,9 @@ if TYPE_CHECKING:
     import ase
     from torch_geometric.data import Data
 
-__all__ = ["OPTIONAL_INPUTS", "Graph"]
+__all__ = ["Graph"]
 
 T = TypeVar("T")
-
-OPTIONAL_INPUTS = ("charge", "spin", "node_attrs", "node_vectors", "edge_attrs")
-"""Fields that a card may list under ``inputs``."""
 
 _TOPOLOGY = frozenset(("z", "batch", "ptr", "edge_index", "edge_shift"))
 _PER_GRAPH = ("cell", "pbc", "charge", "spin")

@@ -1,6 +1,6 @@
 """The Hub: fetch, push, pin. Nothing here imports torch, and the client is imported when it is used.
 
-A card folder is a repository. ``pull`` and ``push`` are what people call; ``fetch`` is what loading calls.
+A card folder becomes a repository. Users call ``pull`` and ``push``; loading calls ``fetch``.
 
 Start with ``pulling.py`` and ``pushing.py``.
 """

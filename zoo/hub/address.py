@@ -1,4 +1,4 @@
-"""Where something is on the Hub: ``hf:organisation/name@revision``. Knows the syntax only, not the network."""
+"""Addresses on the Hub, ``hf:organisation/name@revision``: syntax only, no network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["UNSAFE", "Address", "is_commit", "safe_path"]
 
 PREFIX = "hf:"
 
-# Formats that run code when they are opened, or are code. None is downloaded, opened or pushed.
+# Formats that are code or may run code when they are opened. They are never downloaded, opened or pushed.
 UNSAFE = {
     ".pt": "a pickle", ".pth": "a pickle", ".bin": "a pickle", ".ckpt": "a pickle", ".pkl": "a pickle",
     ".pickle": "a pickle", ".joblib": "a pickle", ".npy": "possibly a pickle", ".npz": "possibly a pickle",
@@ -47,10 +47,10 @@ class Address:
 
     @classmethod
     def parse(cls, text: str, kind: str = "model") -> Address:
-        """Read ``hf:org/name[@revision]``; the prefix may be missing, as in a registry's pins.
+        """Read ``hf:org/name[@revision]``; the prefix is optional, as in the pins of a registry.
 
         Raises:
-            HubError: not of this form, with an example.
+            HubError: not of this form.
         """
         repo, _, revision = text.removeprefix(PREFIX).partition("@")
         parts = repo.split("/")
@@ -75,7 +75,7 @@ class Address:
 
     @property
     def pin(self) -> str:
-        """``org/name@commit``, as a registry holds it."""
+        """``org/name@commit``, as in a registry."""
         return f"{self.repo}@{self.revision}"
 
     def at(self, revision: str) -> Address:
@@ -86,10 +86,10 @@ class Address:
 
 
 def safe_path(name: str, owner: str) -> str:
-    """A file name from a card or a listing, once it is sure to stay inside its folder and to be data.
+    """Check a file name from a card or a listing: it must stay inside its folder and be data; returns it.
 
     Raises:
-        HubError: it is absolute, climbs out, is hidden, or is of a kind that is never opened.
+        HubError: it is absolute, leaves the folder, is hidden, or has a format that is never opened.
     """
     parts = name.split("/")
     if not parts or not all(_PART.fullmatch(part) and not part.endswith((".", " ")) for part in parts):

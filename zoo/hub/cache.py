@@ -1,6 +1,6 @@
-"""The Hub client's own cache, seen from outside: what lies there, whether it is intact, what a branch last meant.
+"""The cache of the Hub client: its files, their hashes, and the last known commit of a branch.
 
-Nothing is kept in a folder of ours except verdicts: which files were found intact, so that large ones are hashed once.
+The zoo itself stores only which files have been verified, so that large ones are hashed once.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class CachedRepository:
         return path if path.is_file() else None
 
     def commit_of(self, revision: str) -> str | None:
-        """What a branch or tag meant when it was last asked for."""
+        """The commit of a branch or tag when it was last requested."""
         try:
             commit = self.folder.joinpath("refs", *revision.split("/")).read_text().strip()
         except OSError:
@@ -64,14 +64,14 @@ class CachedRepository:
         return commit if re.fullmatch("[0-9a-f]{40}", commit) else None
 
     def remember(self, revision: str, commit: str) -> None:
-        """Note what a branch or tag means, as the client does; a cache that cannot be written is left as it is."""
+        """Store the commit of a branch or tag, as the client does; does nothing if the cache cannot be written."""
         if revision == commit or self.commit_of(revision) == commit:
             return
         with contextlib.suppress(OSError):
             write_text(self.folder.joinpath("refs", *revision.split("/")), commit)
 
     def unfinished(self) -> list[Path]:
-        """What downloads that were killed left behind."""
+        """Remains of interrupted downloads."""
         return sorted(self.folder.glob("blobs/*.incomplete"))
 
 
@@ -83,7 +83,7 @@ def repositories() -> Iterator[CachedRepository]:
 
 
 def etag_of(path: Path) -> str | None:
-    """The hash that the Hub gave for a cached file: the name of the blob behind it; None where links are not used."""
+    """The hash that the Hub gave for a cached file: the name of its blob; ``None`` where links are not used."""
     if not path.is_symlink():
         return None
     name = Path(os.readlink(path)).name  # one step only: the blob itself may be a link into a store shared by all
@@ -94,7 +94,7 @@ def check_etag(path: Path, etag: str, size: int | None = None) -> None:
     """Compare a file with the hash and the size that the Hub gave for it.
 
     Raises:
-        WeightsError: names the file, the expected and the found.
+        WeightsError: hash or size differ.
     """
     found_size = path.stat().st_size
     if size is not None and found_size != size:
@@ -113,7 +113,7 @@ def check_etag(path: Path, etag: str, size: int | None = None) -> None:
 
 
 def discard(path: Path) -> None:
-    """Take a damaged file out of the cache, with the blob behind it, so that the next download is a fresh one.
+    """Delete a damaged file and its blob from the cache, so that it is downloaded again.
 
     Raises:
         HubError: the cache cannot be written.
@@ -132,9 +132,9 @@ def discard(path: Path) -> None:
 
 
 class Verdicts:
-    """Remembers which files had which sha256, by size, times and inode; a touched file is hashed anew.
+    """Stores the sha256 of files by size, times and inode; a file that was touched is hashed again.
 
-    Where the file of verdicts cannot be read or written, everything is hashed every time.
+    If the file of verdicts cannot be read or written, everything is hashed every time.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -158,6 +158,6 @@ class Verdicts:
 
 
 def _stamp(file: Path) -> tuple[int, int, int, int]:
-    # The change time cannot be set by a program, so that wrong bytes under an old date are seen.
+    # A program cannot set the change time, so wrong bytes with an old modification time are noticed.
     status = os.stat(file)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

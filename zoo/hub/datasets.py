@@ -27,8 +27,8 @@ def fetch_data(text: str) -> Path:
     """The folder of a saved store at an address such as ``hf:org/name@commit``, verified.
 
     Raises:
-        HubError: it cannot be reached, or is not handed out.
-        DataError, WeightsError: it is no data set of the zoo, or the bytes are not those promised.
+        HubError: the Hub cannot be reached, or refuses access.
+        DataError, WeightsError: it is no data set of the zoo, or a hash is wrong.
     """
     address = pin(Address.parse(text, "dataset"), HEADER)
     path = fetch_file(address, HEADER, inside_cache)
@@ -64,7 +64,7 @@ def _read_header(path: Path) -> dict[str, Any]:
 
 def push_data(folder: Path, repo: str, *, license: str | None = None, private: bool = False, tag: str | None = None,
               replace: bool = False) -> Pushed:
-    """Push a saved store to ``organisation/name``; twice changes nothing.
+    """Push a saved store to ``organisation/name``; repeating it changes nothing.
 
     Raises:
         DataError: no store, altered, or without a licence.

@@ -1,4 +1,4 @@
-"""From an address to verified files: the cache at a commit without any request, else the Hub; nothing unverified."""
+"""From an address to verified files: from the cache, at a commit without any request, else from the Hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.cards.card import CARD_FILE, Card
 from zoo.errors import CardError, HubError, WeightsError
 from zoo.hub.address import UNSAFE, Address, is_commit, safe_path
 from zoo.hub.cache import CachedRepository, Verdicts, cache_folder, check_etag, discard, etag_of
-from zoo.hub.network import TRIES, Remote, api, head, is_offline, say, timeout, wait_before
+from zoo.hub.network import TRIES, Remote, api, head, is_offline, notify, timeout, wait_before
 from zoo.hub.trouble import AccessError, UnreachableError, explain, is_passing
 
 __all__ = ["CONFIG_FILE", "Fetched", "card_of", "fetch", "fetch_file", "locate", "pin"]
@@ -36,12 +36,12 @@ def fetch(text: str, expected: Card | None = None, *, thorough: bool = False) ->
     """The model at an address such as ``hf:org/name@v1.0``.
 
     Args:
-        expected: a card at hand, whose promise about the weights holds instead of the repository's own.
-        thorough: hash cached weights even if they have not been touched since they were hashed last.
+        expected: a local card, whose hash of the weights is used instead of that in the repository.
+        thorough: hash cached weights even if they have not been touched since the last check.
 
     Raises:
-        HubError: it cannot be reached, or is not handed out; says what to do.
-        WeightsError: the bytes are not those promised, after three downloads.
+        HubError: the Hub cannot be reached, or refuses access.
+        WeightsError: the hash is wrong after three downloads.
         CardError: the repository's card cannot be read.
     """
     address = pin(Address.parse(text), CARD_FILE)
@@ -73,7 +73,7 @@ def card_of(text: str) -> Card:
 
 
 def _fetch_split(address: Address, card: Card) -> None:
-    """The file that says which data trained the model, where there is one: ``zoo evaluate`` asks it."""
+    """The file with the training structures, if there is one; ``zoo evaluate`` needs it."""
     split = card.data.split
     if split is None or not (split.file or "").endswith(".safetensors"):
         return
@@ -87,7 +87,7 @@ def _fetch_split(address: Address, card: Card) -> None:
 
 
 def check_weights(path: Path, sha256: str, size: int, *, thorough: bool = False) -> None:
-    """Size and header every time; the hash once for a file not touched since, or every time if ``thorough``."""
+    """Check size and header; and the hash, unless the file was verified before and not touched since."""
     inside_cache(path)
     verdicts = Verdicts()
     if not thorough and path.stat().st_size == size and verdicts.knows(path, sha256):
@@ -99,10 +99,10 @@ def check_weights(path: Path, sha256: str, size: int, *, thorough: bool = False)
 
 
 def pin(address: Address, file: str) -> Address:
-    """The address at its commit. A branch or tag is asked for once, by its ``file``, and remembered for offline use.
+    """The address with its commit, which is requested once for a branch or tag, by its ``file``, and stored.
 
     Raises:
-        HubError: it cannot be asked for, and was never asked for before.
+        HubError: the request failed, and no commit is stored.
     """
     if address.pinned:
         return address
@@ -119,19 +119,19 @@ def pin(address: Address, file: str) -> Address:
         if known is None:
             raise
         reason = str(error).splitlines()[0]
-        say(f"zoo: {reason}; using {address.at(known)}, what {address.revision!r} meant last time")
+        notify(f"zoo: {reason}; using {address.at(known)}, what {address.revision!r} meant last time")
         return address.at(known)
     except AccessError as error:
         raise _refused(error, address, known, file) from error
     if not is_commit(commit):
         raise UnreachableError(f"{address}: the Hub names no commit for {address.revision!r} but {commit!r}")
     cached.remember(address.revision, commit)
-    say(f"zoo: {address} is {address.at(commit)}; write that to get the same bytes for ever")
+    notify(f"zoo: {address} is {address.at(commit)}; write that to get the same bytes for ever")
     return address.at(commit)
 
 
 def _refused(error: AccessError, address: Address, known: str | None, file: str) -> HubError:
-    """The same refusal, with what is still at hand, or with what the repository holds instead of a model."""
+    """The same error with a hint: a commit that is in the cache, or what the repository holds instead of a model."""
     if "no such file" in str(error):
         return HubError(f"{address}: not a repository of the zoo: it holds no {file}{_what_else(address)} "
                        "Fix: check the name of the repository.")
@@ -141,10 +141,10 @@ def _refused(error: AccessError, address: Address, known: str | None, file: str)
 
 
 def _what_else(address: Address) -> str:
-    """In an error: which weights in formats that are never opened the repository holds."""
+    """For an error: weights of the repository in formats that are never opened."""
     try:
         info = api().model_info(address.repo, revision=address.revision, timeout=timeout())
-    except Exception:  # this only adds to an error that is raised anyway
+    except Exception:  # only adds to an error that is raised anyway
         return ""
     found = [s.rfilename for s in info.siblings or [] if os.path.splitext(s.rfilename)[1].lower() in UNSAFE]
     if not found:
@@ -169,14 +169,14 @@ def _card(address: Address) -> Card:
 
 
 def _check_config(address: Address, sha256: str | None) -> None:
-    """Read ``config.json``, whose download the Hub counts, and compare its promise with the card's."""
+    """Read ``config.json``, whose downloads the Hub counts, and compare its hash of the weights with the card's."""
     try:
         path = fetch_file(address, CONFIG_FILE, inside_cache)
         promised = json.loads(path.read_text())["weights"]["sha256"]
     except UnreachableError:
         raise
     except (HubError, ValueError, KeyError, TypeError):
-        return  # a repository without it still loads, and offline the card alone is enough
+        return  # a repository without it still loads; offline the card is enough
     if sha256 is not None and promised != sha256:
         raise WeightsError(f"{address}: {CARD_FILE} promises weights of sha256 {sha256}, {CONFIG_FILE} of {promised}: "
                            "the repository contradicts itself\n"
@@ -188,7 +188,7 @@ def fetch_file(address: Address, name: str, check: Check, sha256: str | None = N
 
     Args:
         check: raises WeightsError for wrong bytes.
-        sha256: what a large file must have; another announced by the Hub is refused before any download.
+        sha256: of a large file; if the Hub announces another one, nothing is downloaded.
 
     Raises:
         HubError, WeightsError: as :func:`fetch`.
@@ -203,7 +203,7 @@ def fetch_file(address: Address, name: str, check: Check, sha256: str | None = N
         except WeightsError as error:
             if offline:
                 raise WeightsError(f"{error}\n  Fix: zoo pull {address}, with network") from None
-            say(f"zoo: {str(error).splitlines()[0]}; downloading it again")
+            notify(f"zoo: {str(error).splitlines()[0]}; downloading it again")
             discard(cached)
     if offline:
         raise HubError(f"{address}: offline, and {name} of it is not in {cache_folder()}\n"
@@ -213,7 +213,7 @@ def fetch_file(address: Address, name: str, check: Check, sha256: str | None = N
 
 def _check_cached(path: Path, check: Check) -> None:
     etag = etag_of(path)
-    if etag is not None and len(etag) == 40:  # small files: git's hash is cheap, and nothing else vouches for them
+    if etag is not None and len(etag) == 40:  # small files: git's hash is cheap, and their only check
         check_etag(path, etag)
     check(path)
 
@@ -224,7 +224,7 @@ def locate(address: Address, name: str) -> Path | None:
 
 
 def _download(address: Address, name: str, check: Check, sha256: str | None) -> Path:
-    """Ask, download, verify; wrong bytes and broken connections are tried again, three times in all."""
+    """Request, download and verify; wrong bytes and broken connections are tried again, three times in all."""
     error: Exception | None = None
     for attempt in range(1, TRIES + 1):
         remote = head(address, name)
@@ -232,7 +232,7 @@ def _download(address: Address, name: str, check: Check, sha256: str | None) -> 
         try:
             path = _client_download(address, name, force=attempt > 1)
         except Exception as failure:
-            # The client has waited out stalls itself, several times the time-out: another round would be a hang.
+            # The client has itself waited several time-outs; another try would take too long.
             stalled = "TimeoutException" in {kind.__name__ for kind in type(failure).__mro__}
             if attempt == TRIES or stalled or not is_passing(failure):
                 raise explain(failure, address, f"downloading {name} of") from failure

@@ -1,4 +1,4 @@
-"""What the zoo has in the Hub's cache: list it, verify it, take away what is broken or of no use."""
+"""Models and data sets of the zoo in the Hub's cache: list, verify and delete them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Kept", "kept", "prune", "verify"]
 
 STORE_FILE = "store.json"
 ABANDONED = 600.0
-"""Seconds without a byte after which a download is no longer under way: every wait of the client ends sooner."""
+"""Seconds without a byte after which a download counts as interrupted; all time-outs of the client are shorter."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Kept:
     Attributes:
         name: of the model; the repository's for a data set or an unreadable card.
         bytes: of its files.
-        whole: card and weights are both there.
+        whole: card and weights are both in the cache.
     """
 
     address: Address
@@ -39,7 +39,7 @@ class Kept:
 
 
 def kept() -> Iterator[Kept]:
-    """Every model and data set of the zoo in the cache; others' repositories are none of our business."""
+    """Every model and data set of the zoo in the cache; other repositories are ignored."""
     for repository in repositories():
         for commit in repository.commits():
             folder = repository.snapshot(commit)
@@ -61,7 +61,7 @@ def _describe(repository: CachedRepository, commit: str, folder: Path) -> Kept:
 
 
 def verify(one: Kept) -> list[str]:
-    """What is wrong with the files of a commit, in words; each is hashed, whatever was found before."""
+    """Problems of the files of a commit; each file is hashed again."""
     wrong = []
     for path in sorted(p for p in one.folder.rglob("*") if p.is_symlink() or p.is_file()):
         try:
@@ -83,9 +83,9 @@ def verify(one: Kept) -> list[str]:
 
 
 def prune(addresses: list[Address], *, dry_run: bool = False) -> tuple[int, list[str]]:
-    """Take away what is damaged, what killed downloads left, and the given commits; returns bytes freed and what went.
+    """Delete damaged files, remains of interrupted downloads and the given commits; returns bytes and names of these.
 
-    A blob that another commit uses stays.
+    A blob that another commit uses is kept.
     """
     freed, gone = 0, []
     for one in kept():

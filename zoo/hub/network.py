@@ -1,4 +1,4 @@
-"""Questions to the Hub: bounded in time and in number of tries. Every request but a file's download starts here."""
+"""Requests to the Hub, with limits on time and number of tries. All requests but downloads of files start here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zoo.hub.trouble import explain, is_passing, retry_after
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["TRIES", "Remote", "api", "ask", "head", "is_offline", "patience", "say", "wait_before"]
+__all__ = ["TRIES", "Remote", "api", "ask", "head", "is_offline", "notify", "patience", "wait_before"]
 
 TRIES = 3
 LIBRARY = "geometric-zoo"
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Remote:
-    """What the Hub says of a file: its commit, and the hash (git's sha1, or sha256 of a large file) and size."""
+    """A file on the Hub: its commit, hash (git's sha1, or sha256 of a large file) and size."""
 
     commit: str
     etag: str
@@ -37,7 +37,7 @@ class Remote:
 
 
 def is_offline() -> bool:
-    """Whether the user asked for no network at all: ``ZOO_OFFLINE`` or ``HF_HUB_OFFLINE``."""
+    """Whether ``ZOO_OFFLINE`` or ``HF_HUB_OFFLINE`` forbids the network."""
     if _is_true("ZOO_OFFLINE") or _is_true("HF_HUB_OFFLINE"):
         return True
     from huggingface_hub import constants
@@ -49,20 +49,20 @@ def _is_true(variable: str) -> bool:
     return os.environ.get(variable, "").strip().lower() in ("1", "true", "yes", "on")
 
 
-def say(message: str) -> None:
-    """Tell the person, beside the output."""
+def notify(message: str) -> None:
+    """Print a line on standard error."""
     print(message, file=sys.stderr, flush=True)
 
 
 def api() -> HfApi:
-    """The client, which takes endpoint and token from its own environment."""
+    """The client; it reads endpoint and token from its environment variables."""
     from huggingface_hub import HfApi
 
     return HfApi(library_name=LIBRARY)
 
 
 def timeout() -> float:
-    """Seconds that a single question may take (``HF_HUB_ETAG_TIMEOUT``)."""
+    """Time-out of a single request in seconds (``HF_HUB_ETAG_TIMEOUT``)."""
     from huggingface_hub import constants
 
     return float(constants.HF_HUB_ETAG_TIMEOUT)
@@ -84,17 +84,17 @@ def patience() -> Iterator[None]:
 
 
 def wait_before(attempt: int, error: BaseException | None = None) -> None:
-    """Pause before try number ``attempt`` (from 1): what the Hub asked for, else 1, 2, 4 … × ``ZOO_HUB_WAIT`` s."""
+    """Pause after try ``attempt`` (from 1): as long as the Hub asked for, else 1, 2, 4 … × ``ZOO_HUB_WAIT`` s."""
     asked = retry_after(error) if error is not None else None
     first = float(os.environ.get("ZOO_HUB_WAIT", "1"))
     time.sleep(asked if asked is not None else first * 2 ** (attempt - 1))
 
 
 def ask(question: Callable[[], _T], address: Address, doing: str) -> _T:
-    """The answer to a question that changes nothing, tried again while that may help.
+    """Result of a request that changes nothing, which is repeated while that may help.
 
     Raises:
-        HubError: says what is wrong; also when the Hub asks to wait longer than half a minute.
+        HubError: the request failed, or the Hub asks to wait longer than half a minute.
     """
     for attempt in range(1, TRIES + 1):
         try:
@@ -110,11 +110,11 @@ def ask(question: Callable[[], _T], address: Address, doing: str) -> _T:
 
 
 def head(address: Address, file: str) -> Remote:
-    """What the Hub says of a file, in one question.
+    """Commit, hash and size of a file, in one request.
 
     Raises:
-        UnreachableError: no usable answer within the time-out, thrice.
-        AccessError: there is no such file, or not for this visitor.
+        UnreachableError: no usable answer within the time-out, three times.
+        AccessError: there is no such file, or no access to it.
     """
     return ask(lambda: _head(address, file), address, f"asking for {file} of")
 
@@ -130,8 +130,8 @@ def _head(address: Address, file: str) -> Remote:
         response = get_session().head(url, headers=headers, timeout=timeout(), follow_redirects=False)
         hf_raise_for_status(response)
         target = urljoin(url, response.headers.get("Location", ""))
-        # The way to another host is the client's business: what is asked here stands in this answer, and the token
-        # in these headers must not leave the Hub.
+        # Redirects to another host are not followed: this answer has the metadata, and the token in these headers must
+        # # not leave the Hub.
         if not 300 <= response.status_code < 400 or _origin(target) != _origin(url):
             return _read(response, url)
         url = target
@@ -144,7 +144,7 @@ def _read(response: Any, url: str) -> Remote:
     commit = response.headers.get("X-Repo-Commit")
     etag = (response.headers.get("X-Linked-ETag") or response.headers.get("ETag") or "").removeprefix("W/").strip('"')
     if not commit or not etag:
-        raise FileMetadataError(f"what answers at {url} is not a Hub (a login page of the network, perhaps)")
+        raise FileMetadataError(f"the server at {url} is not a Hub (a login page of the network, perhaps)")
     redirected = 300 <= response.status_code < 400
     size = response.headers.get("X-Linked-Size") or (None if redirected else response.headers.get("Content-Length"))
     return Remote(commit, etag, int(size) if size and size.isdigit() else None)

@@ -1,4 +1,4 @@
-"""Bring a model to this machine: into the Hub's cache, or as a card folder of its own."""
+"""Download a model: into the Hub's cache, or as a card folder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from zoo.errors import HubError, ZooError
 from zoo.hub.address import PREFIX, Address, safe_path
 from zoo.hub.cache import CachedRepository
 from zoo.hub.fetching import CONFIG_FILE, Fetched, fetch, fetch_file, inside_cache
-from zoo.hub.network import api, ask, is_offline, say, timeout
+from zoo.hub.network import api, ask, is_offline, notify, timeout
 from zoo.hub.repository import EXTRA_NAMES, EXTRA_SUFFIXES
-from zoo.registry import names as registry
+from zoo.registry import names
 
 __all__ = ["Pulled", "place", "pull"]
 
@@ -26,10 +26,10 @@ class Pulled:
     """A model on this machine.
 
     Attributes:
-        card: what it is.
-        folder: where card and weights lie; ``zoo.load`` takes it.
-        address: where on the Hub it is from; ``None`` for one that was on this machine already.
-        left_out: files of the repository that were not taken, and why.
+        card: its card.
+        folder: with card and weights; ``zoo.load`` accepts it.
+        address: its address on the Hub; ``None`` for a model that was on this machine already.
+        left_out: files of the repository that were not downloaded, and why.
         origin: of converted weights: the file that they were converted from, in words.
     """
 
@@ -41,12 +41,12 @@ class Pulled:
 
 
 def pull(name: str, to: str | Path | None = None, *, force: bool = False) -> Pulled:
-    """Have a model on this machine, verified byte by byte, also what was in the cache already.
+    """Download a model and verify its hashes, also those of files that were in the cache already.
 
     Args:
         name: a name of ``zoo list``, or ``"hf:org/repo[@revision]"``.
-        to: make the card folder ``to/<model>`` there, whole or not at all; the Hub's cache alone if absent.
-        force: replace such a folder if it holds something else.
+        to: also write the card folder ``to/<model>``; by default the model is only in the Hub's cache.
+        force: replace a folder with other content.
 
     Raises:
         UnknownNameError: no such model.
@@ -55,8 +55,8 @@ def pull(name: str, to: str | Path | None = None, *, force: bool = False) -> Pul
     if name.startswith(PREFIX):
         found = fetch(name, thorough=True)
     else:
-        entry = registry.entry(name)
-        card = entry.card_at_hand()
+        entry = names.entry(name)
+        card = entry.local_card()
         here = _on_this_machine(card)
         if here is not None:
             folder = here if to is None else place(_files(here, Card.load(here)), Path(to) / entry.name, force)
@@ -74,7 +74,7 @@ def pull(name: str, to: str | Path | None = None, *, force: bool = False) -> Pul
 
 
 def _on_this_machine(card: Card | None) -> Path | None:
-    """The folder of a card whose weights lie beside it, once they are verified."""
+    """The folder of a card with its weights, after they are verified."""
     if card is None or card.weights is None or not card.weights_here()[0].is_file():
         return None
     return _verified(card).parent
@@ -124,7 +124,7 @@ def _extra_files(address: Address, taken: Iterable[str]) -> tuple[dict[str, Path
 
 
 def place(files: dict[str, Path], folder: Path, force: bool) -> Path:
-    """Copy files into a new folder that appears whole; one that holds the same model already is left as it is."""
+    """Copy files into a new folder, which appears by rename; a folder with the same model is left as it is."""
     if folder.exists():
         if _holds(folder, files):
             return folder
@@ -165,4 +165,4 @@ def _swap(new: Path, folder: Path) -> None:
     os.rename(new, folder)
     if old.is_dir():
         shutil.rmtree(old)
-        say(f"zoo: replaced {folder}")
+        notify(f"zoo: replaced {folder}")

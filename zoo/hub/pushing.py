@@ -1,4 +1,4 @@
-"""From a card folder to a repository of the Hub, in one commit, and back to a pin."""
+"""Push files to a repository of the Hub in one commit."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any, TypeVar
 from zoo.errors import HubError
 from zoo.hub.address import Address
 from zoo.hub.cache import check_etag
-from zoo.hub.network import TRIES, api, ask, is_offline, patience, say, timeout, wait_before
+from zoo.hub.network import TRIES, api, ask, is_offline, notify, patience, timeout, wait_before
 from zoo.hub.repository import Contents, is_handwritten
 from zoo.hub.trouble import AccessError, explain, is_passing, status_of
 
 __all__ = ["Pushed", "push_contents"]
 
-_ENOUGH = 60.0  # seconds after which a failing step is not begun again
+_ENOUGH = 60.0  # seconds after which a failing step is not tried again
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push came to.
+    """Result of a push.
 
     Attributes:
         address: the repository at its commit.
-        changed: files that were written; empty when the repository had them all.
-        kept: files of the repository that are somebody's own and were left as they are.
+        changed: files that were written; empty if the repository had them all.
+        kept: files of the repository that somebody wrote by hand, which were left as they are.
     """
 
     address: Address
@@ -38,7 +38,7 @@ class Pushed:
 
 @dataclass(frozen=True)
 class _Remote:
-    """A repository as it is now: its commit and the hash of every file."""
+    """A repository at present: its commit and the hash of every file."""
 
     commit: str
     hashes: Mapping[str, str]
@@ -57,11 +57,11 @@ def push_contents(
 ) -> Pushed:
     """Make the repository hold these files: one commit, or none if it holds them already; then the tag.
 
-    No answer, 429 and 5xx are tried again as a whole: what was written before is seen, and not written twice.
+    After no answer, 429 or 5xx the whole push is tried again; files already written are not written twice.
 
     Args:
-        pinned: the commit that is known here; other changes to our files since then are reported, not overwritten.
-        replace: overwrite them all the same.
+        pinned: the last known commit; changes to these files since then are reported, not overwritten.
+        replace: overwrite such changes.
 
     Raises:
         HubError: refused, unreachable, changed by somebody else, public where private was asked for, or a tag that
@@ -96,7 +96,7 @@ def push_contents(
 
 
 def _whole(action: Callable[[], _T], address: Address, doing: str) -> _T:
-    """Do something that may be done twice, again while that may help."""
+    """Repeat an action while that may help; doing it twice must be harmless."""
     started = time.monotonic()
     for attempt in range(1, TRIES + 1):
         try:
@@ -109,19 +109,19 @@ def _whole(action: Callable[[], _T], address: Address, doing: str) -> _T:
                 raise _stale(address, "the one seen", "another") from error
             if attempt == TRIES or not _may_pass(error) or time.monotonic() - started > _ENOUGH:
                 raise explain(error, address, doing) from error
-            say(f"zoo: {doing} {address.repo}: {type(error).__name__}; trying again")
+            notify(f"zoo: {doing} {address.repo}: {type(error).__name__}; trying again")
             wait_before(attempt, error)
     raise AssertionError("unreachable")
 
 
 def _may_pass(error: Exception) -> bool:
-    # The client wraps what stopped the upload of a large file: an answer of the store, or no answer.
+    # The client wraps the error of the upload of a large file.
     return is_passing(error) or (isinstance(error, RuntimeError) and (error.__cause__ is None
                                                                       or is_passing(error.__cause__)))
 
 
 def _state_or_new(address: Address, private: bool) -> _Remote:
-    # Asked first: creating needs rights to the organisation that writing to an existing repository does not.
+    # Looked up first: creating a repository needs rights that writing to an existing one does not.
     try:
         return _state(address)
     except AccessError as error:
@@ -154,7 +154,7 @@ def _same(data: bytes, hash: str | None) -> bool:
 
 
 def _handwritten(contents: Contents, address: Address, state: _Remote) -> list[str]:
-    """``README.md``, where the repository has one in somebody's own words."""
+    """``README.md``, if the repository has one that somebody wrote by hand."""
     if "README.md" not in state.hashes or _same(contents.read("README.md"), state.hashes["README.md"]):
         return []
     from zoo.hub.fetching import fetch_file
@@ -164,7 +164,7 @@ def _handwritten(contents: Contents, address: Address, state: _Remote) -> list[s
 
 
 def _check_not_moved(wanted: Mapping[str, bytes], address: Address, now: _Remote, pinned: str) -> None:
-    """Whether our files are on the Hub as they were at the known commit, or already as they are to be."""
+    """Refuse to overwrite files that have changed on the Hub since the known commit."""
     def question() -> Any:
         return api().repo_info(address.repo, repo_type=address.kind, revision=pinned, timeout=timeout(),
                                files_metadata=True)

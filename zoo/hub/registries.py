@@ -1,7 +1,7 @@
 """Other people's registries: a file on this machine, or a repository of the Hub at a commit.
 
-One from the Hub is copied, with the cards beside it, to ``$ZOO_HOME/registries``, so that listing needs no network.
-Weights are not part of it: each of its models has a pin of its own.
+A registry on the Hub is copied with its cards to ``$ZOO_HOME/registries``, so that listing needs no network. Weights
+are not copied: each model has its own pin.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoo.files.zoo_home import home
 from zoo.hub.address import PREFIX, Address, safe_path
 from zoo.hub.fetching import fetch_file, inside_cache, pin
 from zoo.hub.trouble import AccessError
-from zoo.registry import names as registry
+from zoo.registry import sources
 from zoo.registry.registry_file import REGISTRY_FILE, Include, RegistryFile, read_registry, write_include
 
 __all__ = ["Added", "add", "remove"]
@@ -28,7 +28,7 @@ class Added:
 
     Attributes:
         names: the models it lists.
-        conflicts: those whose name means another model already, with the reason; they are left out of ``zoo list``.
+        conflicts: names that mean another model already, with the reason; they are left out of ``zoo list``.
     """
 
     source: str
@@ -38,7 +38,7 @@ class Added:
 
 
 def add(source: str) -> Added:
-    """Count a registry as part of the user's own; the same one again replaces what was there.
+    """Add a registry to the user's own; adding it again replaces the earlier copy.
 
     Args:
         source: a ``registry.yaml``, a folder with one, or ``"hf:organisation/name[@revision]"``, which is pinned.
@@ -51,30 +51,30 @@ def add(source: str) -> Added:
         address = pin(Address.parse(source), REGISTRY_FILE)
         path = _copy(address)
         include = Include(path=path.relative_to(home()).as_posix(), hub=address.pin)
-        write_include(registry.user_registry(), include, lambda i: i.hub is not None and _repo(i) == address.repo)
+        write_include(sources.user_registry(), include, lambda i: i.hub is not None and _repo(i) == address.repo)
     else:
         path = _file(source)
         read_registry(path)
-        write_include(registry.user_registry(), Include(path=str(path)), lambda i: i.path == str(path))
+        write_include(sources.user_registry(), Include(path=str(path)), lambda i: i.path == str(path))
     names = tuple(read_registry(path).models)
-    conflicts = registry.registry().conflicts()
+    conflicts = sources.read_all().conflicts()
     return Added(source, path, names, {name: conflicts[name] for name in names if name in conflicts})
 
 
 def remove(source: str) -> None:
-    """Take a registry out of the user's.
+    """Remove a registry from the user's own.
 
     Raises:
-        UnknownNameError: it was not there; names those that are.
+        UnknownNameError: it was not added.
     """
     repo = Address.parse(source).repo if source.startswith(PREFIX) else None
     path = str(_file(source, missing_ok=True))
-    known = [origin for _, origin in registry.included()]
+    known = [origin for _, origin in sources.included()]
 
     def matches(include: Include) -> bool:
         return _repo(include) == repo if repo is not None else include.path == path
 
-    user = registry.user_registry()
+    user = sources.user_registry()
     gone = [i for i in read_registry(user).include if matches(i)] if user.is_file() else []
     if not gone:
         raise UnknownNameError(f"no registry '{source}' was added; there are: {', '.join(known) or 'none'}. "
@@ -99,7 +99,7 @@ def _file(source: str, missing_ok: bool = False) -> Path:
 
 
 def _copy(address: Address) -> Path:
-    """The registry of a repository and the cards it names, as a folder that appears whole."""
+    """Copy the registry of a repository and its cards into a folder, which appears by rename."""
     text = fetch_file(address, REGISTRY_FILE, inside_cache)
     listed = read_registry(text)
     _check_pins(listed, address)
@@ -128,7 +128,7 @@ def _check_pins(listed: RegistryFile, address: Address) -> None:
 
 
 def _copy_card(address: Address, text: Path, card: Path, folder: Path) -> None:
-    """A card beside the registry; one that is not in the repository is on its model's own page."""
+    """Copy a card of the registry; one that is not in this repository is in its model's own repository."""
     try:
         name = card.relative_to(text.parent).as_posix()
     except ValueError:

@@ -1,4 +1,4 @@
-"""What people call to publish: one model, or every model of a source tree; and where their pins are written."""
+"""Publish one model, or every model of a source tree, and record their pins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoo.errors import HubError, UnknownNameError
 from zoo.hub.address import Address
 from zoo.hub.pushing import Pushed, push_contents
 from zoo.hub.repository import Contents, contents_of
-from zoo.registry import names as registry
+from zoo.registry import names, pins
 from zoo.registry.registry_file import parse_pin, read_registry, write_pins
 
 __all__ = ["Release", "prepare", "publish", "push"]
@@ -22,9 +22,9 @@ class Release:
 
     Attributes:
         contents: its files.
-        registry: where its pin is recorded.
+        registry: the registry that records its pin.
         before: its pin until now.
-        pushed: what the push came to; ``None`` in a dry run.
+        pushed: result of the push; ``None`` in a dry run.
     """
 
     card: Card
@@ -36,7 +36,7 @@ class Release:
 
     @property
     def pin(self) -> str:
-        """What is recorded; until it is pushed, what was."""
+        """The new pin; before the push, the old one."""
         return self.pushed.address.pin if self.pushed is not None else self.before or ""
 
 
@@ -49,25 +49,25 @@ def push(
     dry_run: bool = False,
     replace: bool = False,
 ) -> Release:
-    """Push a model to ``organisation/name`` on the Hub and record its pin; doing it twice changes nothing.
+    """Push a model to ``organisation/name`` on the Hub and record its pin; repeating it changes nothing.
 
     Args:
         model: a name of ``zoo list``, or a card folder.
         private: make the repository private when it is created.
-        tag: give the commit a name, such as ``"v1.0"``.
-        dry_run: check everything on this side, and push nothing.
-        replace: overwrite what others changed there since the recorded pin.
+        tag: of the commit, such as ``"v1.0"``.
+        dry_run: check everything on this machine, but push nothing.
+        replace: overwrite changes of others since the recorded pin.
 
     Raises:
         HubError: refused, unreachable, changed by somebody else; or a file holds a token or a path of this machine.
-        WeightsError, CardError: the weights are not what the card promises, or the card cannot be read.
+        WeightsError, CardError: the hash of the weights is not that of the card, or the card cannot be read.
     """
     folder = _folder(model)
     ready = prepare(folder, repo)
     if dry_run:
         return ready
     done = _push(ready, private=private, tag=tag, replace=replace)
-    registry.record_pin(folder, done.card.name, done.pin)
+    pins.record_pin(folder, done.card.name, done.pin)
     return done
 
 
@@ -83,7 +83,7 @@ def publish(
 ) -> list[Release]:
     """Push every model of a registry to ``organisation/<name>``, then write all pins at once.
 
-    All are checked before the first is pushed. A run that was cut short is simply repeated.
+    All are checked before the first is pushed. After an interruption, call it again.
 
     Raises: as :func:`push`.
     """
@@ -104,11 +104,11 @@ def publish(
 
 
 def prepare(folder: Path, repo: str, path: Path | None = None) -> Release:
-    """Check a card folder, and where its pin will go, before anything is sent."""
+    """Check a card folder and the registry of its pin, before anything is pushed."""
     card = Card.load(folder)
     address = Address.parse(repo)
     contents = contents_of(folder, card, address.repo)
-    path = registry.registry_of(folder, card.name)[0] if path is None else path
+    path = pins.registry_of(folder, card.name)[0] if path is None else path
     before = read_registry(path).models.get(card.name, (None, None))[1] if path.is_file() else None
     return Release(card, address.repo, contents, path, before)
 
@@ -137,7 +137,7 @@ def _folder(model: str | Path) -> Path:
     path = Path(model).expanduser()
     if path.is_dir():
         return path
-    entry = registry.entry(str(model))
+    entry = names.entry(str(model))
     if entry.card_path is None:
         raise HubError(f"'{model}' is on the Hub only, as {entry.hub}: there is nothing here to push. "
                        "Fix: zoo pull it first.")

@@ -1,4 +1,4 @@
-"""A card folder as a repository of the Hub: which files go along, and the two that are made from the card."""
+"""A card folder as a repository of the Hub: the files that are pushed, and two that are made from the card."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zoo.hub.address import UNSAFE
 __all__ = ["EXTRA_NAMES", "EXTRA_SUFFIXES", "Contents", "contents_of", "is_handwritten", "refuse_secrets",
            "render_config", "render_readme", "sign"]
 
-# What may lie beside card and weights: results of an evaluation and a licence, never code, pickles or checkpoints.
+# Files pushed besides card and weights: results of an evaluation and a licence, never code, pickles or checkpoints.
 EXTRA_SUFFIXES = (".png", ".svg", ".jsonl", ".csv")
 EXTRA_NAMES = ("evaluation.yaml", "LICENSE", "README.md", "split.safetensors", "uncertainty.safetensors")
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{20,}|(?:gh[pousr]|github_pat)_\w{20,}|-----BEGIN [A-Z ]*PRIVATE KEY")
@@ -32,7 +32,7 @@ _MARK = re.compile(r"<!-- made from card\.yaml by zoo; sha256 of the rest: ([0-9
 
 @dataclass
 class Contents:
-    """What a push would put into a repository: path there → bytes, or the file to read; and what stays behind, why."""
+    """Content of a push: path in the repository → bytes, or the file to read; and files left out, with the reason."""
 
     files: dict[str, bytes | Path]
     left_out: dict[str, str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ def contents_of(folder: Path, card: Card, repo: str) -> Contents:
     """The files to push to ``organisation/name`` for a card folder, all checked.
 
     Raises:
-        WeightsError: the card describes no weights, or the file is not the one it promises.
+        WeightsError: the card describes no weights, or the hash of the file is another one.
         HubError: a text among them holds a token or a path of this machine.
     """
     if card.weights is None and card.source is not None:
@@ -63,7 +63,7 @@ def contents_of(folder: Path, card: Card, repo: str) -> Contents:
     if file.suffix != ".safetensors":
         raise WeightsError(f"{file}: only safetensors are pushed. Fix: save the weights with zoo.save.")
     check_hash(file, sha256=card.weights.sha256, size=card.weights.bytes,
-               mend=f"save the model again with zoo.save, which writes {CARD_FILE} too")
+               fix=f"save the model again with zoo.save, which writes {CARD_FILE} too")
     _, metadata = read_header(file)
     refuse_secrets(json.dumps(metadata), f"{file} (metadata)")
     contents = Contents({CARD_FILE: folder / CARD_FILE, file.name: file})
@@ -102,7 +102,7 @@ def _regular(file: Path) -> None:
 
 
 def refuse_secrets(text: str, where: str) -> None:
-    """Refuse what should not leave this machine."""
+    """Refuse texts that hold a token or a path of this machine."""
     for number, line in enumerate(text.splitlines(), 1):
         if _TOKEN.search(line):
             raise HubError(f"{where}:{number}: holds what looks like a token or a key. "
@@ -115,7 +115,7 @@ def refuse_secrets(text: str, where: str) -> None:
 
 
 def render_config(card: Card) -> str:
-    """``config.json``: what a program needs to know; names an architecture, never a module to import."""
+    """``config.json`` for programs; it names an architecture, never a module to import."""
     data = card.to_dict()
     split = data.get("data", {}).get("split")
     config: dict[str, Any] = {
@@ -140,7 +140,7 @@ def render_config(card: Card) -> str:
 
 
 def is_handwritten(text: str) -> bool:
-    """Whether a README is anyone's own words: not ours, or ours and changed since."""
+    """Whether somebody wrote or changed this README by hand."""
     mark = _MARK.search(text)
     return mark is None or _digest(_MARK.sub("", text)) != mark[1]
 
@@ -155,7 +155,7 @@ def render_readme(card: Card, plots: list[str], repo: str) -> str:
 
 
 def sign(front: str, body: str) -> str:
-    """A README with a mark by which :func:`is_handwritten` sees whether anybody has changed it since."""
+    """A README with a hash of itself, by which :func:`is_handwritten` notices changes."""
     mark = f"<!-- made from card.yaml by zoo; sha256 of the rest: {_digest(front + body)} -->\n"
     return front + mark + body
 
@@ -174,7 +174,7 @@ def _front_matter(card: Card) -> dict[str, Any]:
 
 
 def _results(card: Card) -> list[dict[str, Any]]:
-    """The measured metrics as the Hub reads them, one result a split."""
+    """The measured metrics in the Hub's format, one result per split."""
     name = card.data.dataset or "unnamed"
     results = []
     for split in dict.fromkeys(m.split for m in card.metrics):

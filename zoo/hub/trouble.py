@@ -1,4 +1,4 @@
-"""What went wrong between here and the Hub, in words that say what to do."""
+"""Errors of the Hub and of the connection to it, explained with what to do."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class UnreachableError(HubError):
-    """No usable answer: no connection, time-out, 429 or 5xx, a web page in place of the Hub."""
+    """No usable answer: no connection, time-out, 429 or 5xx, or a web page instead of the Hub."""
 
 
 class AccessError(HubError):
-    """The Hub answered, and does not hand it out: not there, private, gated, wrong token."""
+    """The Hub refused: not found, private, gated, or a wrong token."""
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it was raised from."""
+    """An error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__
@@ -50,7 +50,7 @@ def retry_after(error: BaseException) -> float | None:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether trying again may help: no answer, a broken one, 408, 429 or 5xx. A full disk does not pass."""
+    """Whether another try may help: no answer, a broken one, 408, 429 or 5xx; not a full disk."""
     status = status_of(error)
     if status is not None:
         return status in (408, 429) or status >= 500
@@ -92,7 +92,7 @@ def disk_error(error: BaseException, what: str, folder: str, variable: str) -> H
 
 
 def _answer(error: BaseException, address: Address, what: str, endpoint: str) -> HubError | None:
-    """Errors in which the Hub itself said no."""
+    """Errors that are answers of the Hub."""
     names, status = _names(error), status_of(error)
     login = "log in with `hf auth login`, or set HF_TOKEN"
     page = f"{endpoint}/{'datasets/' if address.kind == 'dataset' else ''}{address.repo}"

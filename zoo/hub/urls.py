@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from zoo.cards.weights import check_hash
 from zoo.errors import HubError, WeightsError
 from zoo.files.zoo_home import home
-from zoo.hub.network import LIBRARY, TRIES, is_offline, say, wait_before
+from zoo.hub.network import LIBRARY, TRIES, is_offline, notify, wait_before
 from zoo.hub.trouble import AccessError, UnreachableError, disk_error, is_passing, short, status_of
 
 __all__ = ["fetch_url"]
@@ -45,7 +45,7 @@ def fetch_url(url: str, target: Path, *, sha256: str, size: int, command: str) -
         target.parent.mkdir(parents=True, exist_ok=True)
         with _alone(target):
             if not _is_whole(target, sha256, size):  # another process may have brought it meanwhile
-                say(f"zoo: downloading {target.name}, {size / 1e6:.1f} MB, from {urlsplit(url).hostname}")
+                notify(f"zoo: downloading {target.name}, {size / 1e6:.1f} MB, from {urlsplit(url).hostname}")
                 _download(url, partial, sha256, size, command)
                 os.replace(partial, target)
     except OSError as error:

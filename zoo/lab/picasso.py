@@ -1,8 +1,8 @@
 """The Picasso problem: classes that consist of the same parts in different arrangements.
 
-Three rigid parts of three atoms each, bonded to each other at their first atoms. The two classes differ in how the last
-part stands to the others: by the angle at the joint (``bend``), or, with all angles the same, by a turn around it
-(``twist``). The atoms within the cut-off of each other are the bonded ones, at the same distances in both classes: a
+Three rigid parts of three atoms each, bonded to each other at their first atoms. The two classes differ in the
+orientation of the last part: by the angle at the joint (``bend``) or, with all angles the same, by a rotation around
+it (``twist``). The atoms within the cut-off of each other are the bonded ones, at the same distances in both classes: a
 network that reads distances has nothing to learn from, one that reads angles too learns to bend but not to twist.
 Small networks are trained on structures that are turned at random and jittered, and tested on others.
 """

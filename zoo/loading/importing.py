@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.cards.card import SCHEMA, Card
+from zoo.cards.card import Card
+from zoo.cards.schema import SCHEMA
 from zoo.elements import SYMBOLS, numbers
 from zoo.errors import WeightsError
 from zoo.files.hashing import sha256_of

@@ -66,8 +66,8 @@ def load(
     found = resolve(name, download=download)
     card = found.card
     if not found.verified:
-        mend = f"copy {found.folder} again from where it came, or take the model from the Hub with zoo pull"
-        weights.check_hash(found.weights, sha256=found.promised.sha256, size=found.promised.bytes, mend=mend)
+        fix = f"copy {found.folder} again from where it came, or take the model from the Hub with zoo pull"
+        weights.check_hash(found.weights, sha256=found.promised.sha256, size=found.promised.bytes, fix=fix)
     with torch.random.fork_rng(devices=[]):
         model = build(card)
     weights.load_into(model, found.weights, upgrade=_upgrade(card))

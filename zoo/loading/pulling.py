@@ -9,7 +9,7 @@ from zoo.hub.address import PREFIX
 from zoo.hub.pulling import Pulled, place
 from zoo.hub.pulling import pull as pull_from_hub
 from zoo.loading.sources import from_source, source_of
-from zoo.registry import names as registry
+from zoo.registry import names
 
 __all__ = ["pull"]
 
@@ -45,8 +45,8 @@ def _card(name: str) -> Card | None:
     if name.startswith(PREFIX):
         return None
     if (Path(name).expanduser() / CARD_FILE).is_file():
-        return registry.show(name)
-    entry = registry.entry(name)
-    card = entry.card_at_hand()
+        return names.show(name)
+    entry = names.entry(name)
+    card = entry.local_card()
     # What somebody put on the Hub needs no conversion.
     return None if entry.hub is not None and card is not None and card.source is not None else card

@@ -16,8 +16,9 @@ from zoo.cards.sections import Weights
 from zoo.errors import HubError, PluginError, UnknownNameError, WeightsError, ZooError
 from zoo.files.zoo_home import home
 from zoo.loading.sources import from_source
-from zoo.registry import host
-from zoo.registry import names as registry
+from zoo.registry import host, names
+from zoo.registry.entries import Entry
+from zoo.registry.sources import search_path
 
 __all__ = ["CardFolder", "resolve"]
 
@@ -88,7 +89,7 @@ def resolve(name: str | Path, *, download: bool = False) -> CardFolder:
     if re.fullmatch(r"[\w.-]+/[\w.@+-]+", text):
         raise UnknownNameError(f"'{text}' is neither a folder nor a name of the zoo. Fix: write 'hf:{text}' for a "
                                f"repository of the Hub, or 'dir:{text}' for a folder, and check that it exists.")
-    return _from_registry(registry.entry(text), download=download)
+    return _from_registry(names.entry(text), download=download)
 
 
 def _from_fetcher(scheme: str, rest: str) -> CardFolder:
@@ -126,10 +127,10 @@ def _from_source(card: Card, *, download: bool) -> CardFolder:
     return CardFolder(found.card, found.weights, found.origin, verified=True)
 
 
-def _from_registry(entry: registry.Entry, *, download: bool) -> CardFolder:
+def _from_registry(entry: Entry, *, download: bool) -> CardFolder:
     chain = _Chain(entry.name)
-    card = entry.card_at_hand()
-    found = _beside(entry, card, chain) or _in_search_path(entry, card, chain)
+    card = entry.local_card()
+    found = _next_to_card(entry, card, chain) or _in_search_path(entry, card, chain)
     if found is not None:
         return found
     if card is not None and card.source is not None:
@@ -150,7 +151,7 @@ def _from_registry(entry: registry.Entry, *, download: bool) -> CardFolder:
         raise type(error)(f"'{entry.name}' cannot be had:\n{chain.text()}") from error
 
 
-def _beside(entry: registry.Entry, card: Card | None, chain: _Chain) -> CardFolder | None:
+def _next_to_card(entry: Entry, card: Card | None, chain: _Chain) -> CardFolder | None:
     if card is None:
         chain.missed(entry.origin, f"{entry.registry} knows its weights by their pin only")
     elif card.weights is None:
@@ -162,9 +163,9 @@ def _beside(entry: registry.Entry, card: Card | None, chain: _Chain) -> CardFold
     return None
 
 
-def _in_search_path(entry: registry.Entry, card: Card | None, chain: _Chain) -> CardFolder | None:
+def _in_search_path(entry: Entry, card: Card | None, chain: _Chain) -> CardFolder | None:
     """A folder of ``ZOO_PATH`` that holds the weights which the registered card promises."""
-    folders = registry.search_path()
+    folders = search_path()
     if not folders:
         chain.missed("ZOO_PATH", "not set")
     for folder in folders:

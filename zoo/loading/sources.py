@@ -199,11 +199,11 @@ def _whose(file: Path) -> str | None:
 
 
 def _convert(card: Card, file: Path, target: Path) -> Converted:
-    from zoo.hub.network import say
+    from zoo.hub.network import notify
     from zoo.loading.converting import convert
 
     if not (target.is_file() and _has(target, source_of(card).converted_sha256)):
-        say(f"zoo: converting {file.name} to {card.name}")
+        notify(f"zoo: converting {file.name} to {card.name}")
         convert(card, file, target)
     return _promised(card, target, f"converted from {file}")
 
@@ -229,10 +229,10 @@ def _promised(card: Card, file: Path, origin: str) -> Converted:
 
 def _called(card: Card) -> str:
     """What commands call the card: its name, if that is registered as this card, else its folder."""
-    from zoo.registry import names
+    from zoo.registry.sources import read_all
 
     try:
-        known = names.registry().entries.get(card.name, [])
+        known = read_all().entries.get(card.name, [])
     except ZooError:
         known = []
     here = card.path is None or any(e.card_path is not None and e.card_path.resolve() == card.path.resolve()

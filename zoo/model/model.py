@@ -208,7 +208,7 @@ class Model(nn.Module):
     def _backbone(self, graph: Graph) -> Tensor:
         """Features from the backbone, whose input edges the priors may modify (:meth:`Prior.shown`)."""
         for prior in self.priors.values():
-            graph = prior.shown(graph)
+            graph = prior.network_graph(graph)
         return self.backbone(graph)
 
     def _network(self, h: Tensor, graph: Graph) -> dict[str, Tensor]:

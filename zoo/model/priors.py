@@ -25,11 +25,11 @@ class Prior(nn.Module):
         """Energy of each atom (N,) in eV, in the dtype of ``graph.edge_len``; forces and stress are its derivatives."""
         raise NotImplementedError
 
-    def end(self, i: Tensor, j: Tensor) -> Tensor:
+    def pair_cutoff(self, i: Tensor, j: Tensor) -> Tensor:
         """Distance in Å beyond which the prior is zero for atoms of atomic numbers ``i`` and ``j``."""
         raise NotImplementedError
 
-    def shown(self, graph: Graph) -> Graph:
+    def network_graph(self, graph: Graph) -> Graph:
         """The graph as the network receives it: unchanged, unless a prior modifies short edges."""
         return graph
 
@@ -85,10 +85,10 @@ class ZBL(Prior):
         screening = gather(self.screening, i) + gather(self.screening, j)
         x = r * screening / self.LENGTH
         screened = sum(a * torch.exp(-b * x) for a, b in zip(self.AMPLITUDES, self.DECAYS))
-        pair = self.COULOMB * charge / r * screened * self.envelope(r / self.end(i, j))
+        pair = self.COULOMB * charge / r * screened * self.envelope(r / self.pair_cutoff(i, j))
         return sum_by(pair / 2, graph.target, graph.num_nodes)
 
-    def shown(self, graph: Graph) -> Graph:
+    def network_graph(self, graph: Graph) -> Graph:
         if self.core is None:
             return graph
         d, i, j = graph.edge_len, gather(graph.z, graph.target), gather(graph.z, graph.source)
@@ -100,7 +100,7 @@ class ZBL(Prior):
         length = torch.where(d < core, core - width / 2 + width * t**4 * (t * t - 3 * t + 2.5), d)
         return graph.replace(edge_vec=graph.edge_vec * (length / d)[:, None], edge_len=length)
 
-    def end(self, i: Tensor, j: Tensor) -> Tensor:
+    def pair_cutoff(self, i: Tensor, j: Tensor) -> Tensor:
         return self._touching(i, j).clamp(max=self.cutoff)
 
     def _touching(self, i: Tensor, j: Tensor) -> Tensor:

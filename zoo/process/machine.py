@@ -19,12 +19,12 @@ _KEEP = (1 << 31) - 1
 def prepare() -> dict[str, bool]:
     """Keep freed memory in the process and flush denormals to zero; call before the first tensor operation.
 
-    Large temporaries otherwise go back to the kernel after every operation and are paged in again, and products of
-    small activations fall into denormal numbers, which the hardware treats a hundred times slower.
+    Otherwise large temporaries are returned to the kernel after every operation, and products of small activations
+    become denormal numbers, which are a hundred times slower.
 
     Returns which of ``malloc`` and ``flush_denormal`` took effect. Worker threads that have started already may keep
-    their denormals (it depends on the version of torch), and results would depend on the thread that made them: the
-    setting is then left off, and said.
+    denormals, depending on the version of torch. Results would then depend on the thread, so the setting is left off,
+    with a warning.
     """
     return {"malloc": keep_memory(), "flush_denormal": _flush_denormals()}
 
@@ -37,7 +37,7 @@ def describe(settings: dict[str, bool]) -> dict[str, str | int | bool]:
 def keep_memory() -> bool:
     """Keep freed memory in the process, with no effect on any number. Whether it took effect: only with glibc.
 
-    For a process that belongs to a command: a library must not choose for the program that imports it.
+    For commands only: a library must not change the process of the program that imports it.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -62,6 +62,6 @@ def _flush_denormals() -> bool:
 
 
 def _every_thread_flushes() -> bool:
-    """Threads that the setting does not reach show up as denormals that survive."""
+    """Whether every worker thread flushes denormals; tested by a computation."""
     tiny = torch.full((1 << 20,), 1e-40)
     return not bool((tiny * 1.0).count_nonzero())

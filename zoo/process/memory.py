@@ -1,4 +1,4 @@
-"""Running out of memory: how a device reports it, and going on with smaller batches."""
+"""Running out of memory: recognise the error, and continue with smaller batches."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Result = TypeVar("Result")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch may do; torch's allocator for the CPU has no error class of its own."""
+    """Whether an error means out of memory; torch's allocator for the CPU has no own error class."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 def halved_on_out_of_memory(run: Callable[[Items], Result], items: Items) -> Iterator[tuple[Items, Result]]:
-    """Compute a batch, in halves of halves where memory does not hold more; the order is kept.
+    """Compute a batch; if memory runs out, in halves, quarters and so on. The order is kept.
 
     Yields each part of ``items`` that was computed at once, with what ``run`` returned for it.
 

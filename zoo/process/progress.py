@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, a line a minute in a file or a queue's log."""
+"""Progress of a long command: a bar on a terminal, a line per minute in a file or a queue's log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LINE_S = 60.0
 
 
 class ProgressCallback(Protocol):
-    """Called with what is done and what there is in all; the note says more, such as the present temperature."""
+    """Called with the number of finished items, the number of all, and a note such as the present temperature."""
 
     def __call__(self, done: int, of: int, note: str = ...) -> None: ...
 

@@ -1,4 +1,4 @@
-"""A scheduler's warning ends the run at the next step, with a checkpoint."""
+"""Signals, such as a scheduler's warning, that end a run at the next step with a checkpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Notice:
 
 @contextmanager
 def watched(*names: str) -> Iterator[Notice]:
-    """Take note of signals inside this block, SIGTERM and SIGUSR1 if none is named; the former handlers come back."""
+    """Record signals inside this block, by default SIGTERM and SIGUSR1; the previous handlers are restored after it."""
     notice = Notice()
 
     def note(number: int, frame: Any) -> None:
@@ -28,7 +28,7 @@ def watched(*names: str) -> Iterator[Notice]:
     wanted = [getattr(signal, name) for name in names or ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
     try:
         before = {number: signal.signal(number, note) for number in wanted}
-    except ValueError:  # not in the main thread: whoever runs us takes care of signals
+    except ValueError:  # not in the main thread, where signal handlers cannot be set
         before = {}
     try:
         yield notice

@@ -32,7 +32,7 @@ class Bonds:
         shift: (M, 3) Å, lattice translation added to the position of atom j.
         kinds: ``"C-H"`` and the like, symbols in alphabetical order.
         equilibrium: (M,) Å, lengths in the structure that the bonds were determined in.
-        rivals: (M, r) atoms to which a hydrogen i may move, including j; padded with j.
+        partners: (M, r) atoms that a hydrogen i may be bonded to, including j; padded with j.
     """
 
     first: Tensor
@@ -40,7 +40,7 @@ class Bonds:
     shift: Tensor
     kinds: tuple[str, ...]
     equilibrium: Tensor
-    rivals: Tensor
+    partners: Tensor
 
     @classmethod
     def of(cls, atoms: ase.Atoms, *, stretch: float = STRETCH) -> Bonds:
@@ -60,12 +60,12 @@ class Bonds:
         i, j, vec, length = i[keep], j[keep], vec[keep], length[keep]
         shift = vec - (graph.pos[j] - graph.pos[i])
         kinds = tuple(kind_of(z[a], z[b]) for a, b in zip(i.tolist(), j.tolist()))
-        return cls(i, j, shift, kinds, length, _rivals(z, i, j, molecule=not atoms.pbc.any()))
+        return cls(i, j, shift, kinds, length, _partners(z, i, j, molecule=not atoms.pbc.any()))
 
     def lengths(self, pos: Tensor) -> Tensor:
         """(R, M) Å of R copies of the structure, from their positions (R, N, 3)."""
         start = pos[:, self.first]
-        to = pos[:, self.rivals] + self.shift[:, None]
+        to = pos[:, self.partners] + self.shift[:, None]
         return (to - start[:, :, None]).norm(dim=3).min(dim=2).values
 
     def by_kind(self, lengths: np.ndarray) -> dict[str, np.ndarray]:
@@ -74,9 +74,9 @@ class Bonds:
         return {kind: lengths[..., kinds == kind].reshape(-1) for kind in sorted(set(self.kinds))}
 
     def to(self, device: torch.device) -> Bonds:
-        moved = (x.to(device) for x in (self.first, self.second, self.shift, self.equilibrium, self.rivals))
-        first, second, shift, equilibrium, rivals = moved
-        return Bonds(first, second, shift, self.kinds, equilibrium, rivals)
+        moved = (x.to(device) for x in (self.first, self.second, self.shift, self.equilibrium, self.partners))
+        first, second, shift, equilibrium, partners = moved
+        return Bonds(first, second, shift, self.kinds, equilibrium, partners)
 
 
 def kind_of(a: int, b: int) -> str:
@@ -84,7 +84,7 @@ def kind_of(a: int, b: int) -> str:
     return "-".join(sorted((chemical_symbols[a], chemical_symbols[b])))
 
 
-def _rivals(z: np.ndarray, first: Tensor, second: Tensor, *, molecule: bool) -> Tensor:
+def _partners(z: np.ndarray, first: Tensor, second: Tensor, *, molecule: bool) -> Tensor:
     lists: list[Sequence[int]] = []
     for i, j in zip(first.tolist(), second.tolist()):
         swaps = molecule and z[i] == 1 and z[j] != 1

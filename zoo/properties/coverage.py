@@ -87,7 +87,7 @@ class CoverageMonitor:
             return []
         return sorted({kind for bonds in self._bonds for kind in bonds.kinds} - set(self._spans))
 
-    def look(self, dynamics: Dynamics) -> list[str]:
+    def check(self, dynamics: Dynamics) -> list[str]:
         """New warnings for the current step."""
         new = []
         for key, message in [*self._lengths(dynamics), *self._forces(dynamics), *self._flags(dynamics)]:

@@ -50,7 +50,7 @@ def energy_drift(
                         compile=compile)
         while bath.steps_done < warm:
             bath.step(min(every, warm - bath.steps_done))
-            _tell(progress, bath.steps_done, warm + steps)
+            _report(progress, bath.steps_done, warm + steps)
         copies = bath.atoms()
     dynamics = Dynamics(model, copies, timestep=timestep, temperature=None if warm else temperature, skin=skin,
                         compile=compile)
@@ -60,7 +60,7 @@ def energy_drift(
         dynamics.step(min(every, steps - dynamics.steps_done))
         energies.append(dynamics.total.cpu())
         temperatures.append(dynamics.temperature.cpu())
-        _tell(progress, warm + dynamics.steps_done, warm + steps)
+        _report(progress, warm + dynamics.steps_done, warm + steps)
     seconds, worked = time.perf_counter() - began, time.process_time() - worked
     energy = torch.stack(energies).numpy() * 1000 / len(atoms)
     moment = np.linspace(0.0, 1.0, len(energy))
@@ -80,6 +80,6 @@ def energy_drift(
     }
 
 
-def _tell(progress: Callable[[int, int], None] | None, done: int, of: int) -> None:
+def _report(progress: Callable[[int, int], None] | None, done: int, of: int) -> None:
     if progress is not None:
         progress(done, of)

@@ -77,13 +77,13 @@ class Scan:
     Attributes:
         structure: relaxed with the model.
         bonds: one curve per bond, in units of its relaxed length.
-        turns: one curve per rotatable bond, in degrees.
+        rotations: one curve per rotatable bond, in degrees.
         in_rings: number of bonds in rings, which are skipped.
     """
 
     structure: ase.Atoms
     bonds: list[Curve]
-    turns: list[Curve]
+    rotations: list[Curve]
     in_rings: int
 
     def report(self) -> dict[str, Any]:
@@ -101,9 +101,9 @@ class Scan:
             "start_relaxed": bool(self.structure.info["relax_converged"]),
             "bonds": {kind: _worst([c for c in self.bonds if c.kind == kind]) for kind in kinds},
             "turns": [{"bond": c.kind, "atoms": list(c.atoms), "length_A": round(c.length, 3),
-                       "rises": [round(x) for x in c.rises()], **_extremes([c])} for c in self.turns],
+                       "rises": [round(x) for x in c.rises()], **_extremes([c])} for c in self.rotations],
             "in_rings": self.in_rings,
-            "not_finite": int(sum((~np.isfinite(c.energy)).sum() for c in [*self.bonds, *self.turns])),
+            "not_finite": int(sum((~np.isfinite(c.energy)).sum() for c in [*self.bonds, *self.rotations])),
         }
 
 

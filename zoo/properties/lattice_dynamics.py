@@ -107,8 +107,8 @@ class Phonons:
 
     def fits(self, q: Sequence[float] | np.ndarray) -> bool:
         """Whether a wave vector is commensurate with the supercell."""
-        turns = np.asarray(q) * self.supercell
-        return bool(abs(turns - turns.round()).max() < 1e-6)
+        phase = np.asarray(q) * self.supercell
+        return bool(abs(phase - phase.round()).max() < 1e-6)
 
     def grid(self) -> np.ndarray:
         """(Q, 3) all wave vectors commensurate with the supercell."""

@@ -30,7 +30,7 @@ def draw_bands(phonons: Phonons, picture: Path, *, title: str = "") -> Path:
 
 def draw_scan(scan: Scan, picture: Path, *, title: str = "") -> Path:
     """Energies of compressed and stretched bonds and of rotations about bonds, colored by kind of bond."""
-    parts = [("length / relaxed length", scan.bonds), ("turned by / degrees", scan.turns)]
+    parts = [("length / relaxed length", scan.bonds), ("rotation / degrees", scan.rotations)]
     figure, axes = grid(len(parts))
     for axis, (label, curves) in zip(axes, parts):
         colours = {kind: f"C{k}" for k, kind in enumerate(sorted({c.kind for c in curves}))}

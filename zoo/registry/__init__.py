@@ -1,6 +1,6 @@
 """Which plugins and models exist: plugins found and isolated, hooks, model names, ``registry.yaml``. Torch-free.
 
-Start with ``names.py`` for models and ``host.py`` for plugins.
+Start with ``names.py`` for models, ``sources.py`` for where their names come from, and ``host.py`` for plugins.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Which model a prediction uses when none is named. Torch-free."""
+"""The model of a prediction that names none. Imports no torch."""
 
 from __future__ import annotations
 
 from zoo.errors import UnknownNameError
-from zoo.registry.names import registry
+from zoo.registry.sources import read_all
 
 __all__ = ["default_model"]
 
@@ -20,7 +20,7 @@ def default_model(*, periodic: bool) -> str:
     Raises:
         UnknownNameError: none of them is.
     """
-    found = registry()
+    found = read_all()
     names = CRYSTALS if periodic else MOLECULES
     for name in names:
         if name in found.entries or name in found.aliases:

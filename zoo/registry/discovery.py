@@ -1,4 +1,4 @@
-"""One plugin: import its hook module, check its hooks, collect and check what they offer. Failures are data."""
+"""Load one plugin: import its hook module, check its hooks and what they offer. Failures are recorded, not raised."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 @dataclass(frozen=True)
 class PluginRecord:
-    """What is known of one plugin.
+    """Information about one plugin.
 
     Attributes:
         name: of the entry point.
-        dist, version: the distribution that holds it.
+        dist, version: its distribution.
         module: the entry point's value.
         hooks: hooks it implements.
         offers: names it offers, by kind.
-        error: why all or part of it cannot be used; lines.
-        warnings: what it does that a hook module should not.
+        error: why all or part of it cannot be used; may have several lines.
+        warnings: things that a hook module should not do.
         seconds: time to import it and to call its hooks.
     """
 
@@ -74,7 +74,7 @@ class PluginRecord:
 
 @dataclass(frozen=True)
 class Offer:
-    """A named thing and the plugin it comes from."""
+    """An architecture, data set or the like, and the plugin that offers it."""
 
     name: str
     value: Any
@@ -83,7 +83,7 @@ class Offer:
 
 @dataclass
 class LoadedPlugin:
-    """A plugin after loading: its record and what of it can be used."""
+    """A plugin after loading: its record and its usable offers."""
 
     record: PluginRecord
     offers: dict[str, list[Offer]] = field(default_factory=dict)
@@ -97,13 +97,13 @@ class LoadedPlugin:
 
 
 class _Rejected(Exception):
-    """A hook's answer is not what its contract says."""
+    """The result of a hook violates its contract."""
 
 
 def load_plugin(point: EntryPoint, *, strict: bool = False) -> LoadedPlugin:
-    """Import, register and question one plugin.
+    """Import and register one plugin, and call its hooks.
 
-    Every exception but ``KeyboardInterrupt`` ends up in the record; with ``strict`` it is raised instead.
+    Every exception but ``KeyboardInterrupt`` is put into the record; with ``strict`` it is raised instead.
     """
     dist = point.dist
     record = PluginRecord(name=point.name, module=point.value, dist=dist.name if dist else "",
@@ -141,9 +141,9 @@ def load_plugin(point: EntryPoint, *, strict: bool = False) -> LoadedPlugin:
 
 
 def _register(point: EntryPoint, loaded: LoadedPlugin) -> list[str]:
-    """Import the hook module and hand it to a plugin manager of its own."""
+    """Import the hook module and register it with its own plugin manager."""
     module = point.load()
-    # One manager a plugin: a failed registration leaves nothing behind, and every answer has a known author.
+    # One manager per plugin: a failed registration has no side effects, and the source of every result is known.
     manager = pluggy.PluginManager("zoo")
     manager.add_hookspecs(hookspecs)
     manager.register(module, name=point.name)
@@ -159,11 +159,11 @@ def _register(point: EntryPoint, loaded: LoadedPlugin) -> list[str]:
 
 
 def _question(loaded: LoadedPlugin, kind: str, values: dict[str, Any]) -> list[str]:
-    """Call one hook and keep what it answers correctly; returns what is wrong with the rest."""
+    """Call one hook and keep its valid results; returns the problems of the others."""
     assert loaded.manager is not None
     caller = getattr(loaded.manager.hook, f"zoo_{kind}")
     answers = caller()
-    # pluggy leaves out None, which is what a function without `return` answers.
+    # pluggy leaves out None, the result of a function without `return`.
     errors = [f"hook zoo_{kind} returned nothing"] if caller.get_hookimpls() and not answers else []
     for answer in answers:
         try:
@@ -246,7 +246,7 @@ _CHECKS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "importers": _importers,
     "registries": _paths,
 }
-"""What each offering hook, without its prefix ``zoo_``, must answer."""
+"""Required result of each hook that offers something, by its name without ``zoo_``."""
 
 
 # -- observation ------------------------------------------------------------------------------------------------

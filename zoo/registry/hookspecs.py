@@ -29,7 +29,7 @@ def zoo_architectures() -> Sequence[Architecture]:
 
 @_hookspec
 def zoo_registries() -> Sequence[Path]:
-    """Files ``registry.yaml``; the cards they name lie at paths relative to them."""
+    """Files ``registry.yaml``; paths of cards in them are relative to the file."""
 
 
 @_hookspec

@@ -1,7 +1,7 @@
-"""The plugin host: finds plugins through the entry-point group ``zoo``, keeps each apart, and reports on them.
+"""The plugin host: finds plugins through the entry-point group ``zoo``, isolates each, and reports on them.
 
-A plugin that fails in any way becomes a :class:`PluginRecord` with its error; what it offered correctly stays usable
-and nothing else suffers. Two environment variables: ``ZOO_PLUGINS=a,b`` loads only the plugins named (by entry point
+A plugin that fails in any way becomes a :class:`PluginRecord` with its error; its valid offers stay usable, and other
+plugins are not affected. Two environment variables: ``ZOO_PLUGINS=a,b`` loads only the plugins named (by entry point
 or distribution; empty for none), ``ZOO_STRICT_PLUGINS=1`` raises what a plugin raised.
 """
 
@@ -36,8 +36,8 @@ class Host:
     """The plugins of one set of entry points and what they offer.
 
     Args:
-        found: entry points; those installed in the group ``zoo`` when absent.
-        environ: where ``ZOO_PLUGINS`` and ``ZOO_STRICT_PLUGINS`` are read from; ``os.environ`` when absent.
+        found: entry points; by default those installed in the group ``zoo``.
+        environ: variables ``ZOO_PLUGINS`` and ``ZOO_STRICT_PLUGINS``; ``os.environ`` by default.
     """
 
     def __init__(self, found: Iterable[EntryPoint] | None = None, environ: Mapping[str, str] | None = None) -> None:
@@ -60,7 +60,7 @@ class Host:
     # -- what there is ------------------------------------------------------------------------------------------
 
     def plugins(self) -> list[PluginRecord]:
-        """One record a plugin, failures and name collisions included, sorted by name."""
+        """One record per plugin, with failures and name collisions, sorted by name."""
         records = [loaded.record for loaded in self._loaded]
         for kind, names in self._offers.items():
             for name, offers in names.items():
@@ -71,14 +71,14 @@ class Host:
         return sorted(records + self._missing, key=lambda r: (r.name, r.dist))
 
     def offers(self, kind: str) -> dict[str, Any]:
-        """What is offered under ``kind``, by name; a name that two plugins offer is left out."""
+        """Offers of a ``kind``, by name; a name that two plugins offer is left out."""
         return {name: offers[0].value for name, offers in sorted(self._offers[kind].items()) if len(offers) == 1}
 
     def offer(self, kind: str, name: str, *, package: str | None = None) -> Offer:
         """The one offer of this name.
 
         Raises:
-            UnknownNameError: nothing offers it; names the nearest, and the plugin or package that could.
+            UnknownNameError: nothing offers it; the error suggests similar names, and a package to install.
             PluginError: two plugins offer it.
         """
         offers = self._offers[kind].get(name, [])
@@ -114,7 +114,7 @@ class Host:
         """Build a backbone from a card's ``config``.
 
         Args:
-            where: says where a key of ``config`` stands, such as ``"card.yaml:12: config.cuttof"``.
+            where: gives the place of a key of ``config`` for errors, such as ``"card.yaml:12: config.cuttof"``.
 
         Raises:
             PluginError: the class cannot be imported.
@@ -137,7 +137,7 @@ class Host:
         return cls(**config)
 
     def emit(self, event: str, state: Mapping[str, Any]) -> None:
-        """Tell every listener; one that fails is reported as a warning and the others are still told."""
+        """Call every listener; one that fails is reported as a warning, and the others are still called."""
         for loaded in self._loaded:
             try:
                 loaded.emit(event, state)
@@ -164,7 +164,7 @@ class Host:
 
 
 def resolve(reference: str, what: str) -> Any:
-    """Import ``"package.module:attribute"``; ``what`` names the user of it in errors.
+    """Import ``"package.module:attribute"``; ``what`` describes it in errors.
 
     Raises:
         PluginError: malformed, not importable (any failure of the module, ``SystemExit`` included), or no such name.
@@ -192,7 +192,7 @@ def resolve(reference: str, what: str) -> Any:
 
 
 def _choose(found: Iterable[EntryPoint] | None, wanted: str | None) -> tuple[list[EntryPoint], list[str], list[str]]:
-    """Entry points to load, names that ``ZOO_PLUGINS`` leaves out, and names it holds that nothing bears."""
+    """Entry points to load, names that ``ZOO_PLUGINS`` leaves out, and names in it that match no plugin."""
     points = sorted(entry_points(group=GROUP) if found is None else found, key=lambda p: p.name)
     if wanted is None:
         return points, [], []
@@ -226,7 +226,7 @@ def architectures() -> dict[str, Architecture]:
 
 
 def architecture(name: str, *, package: str | None = None) -> Architecture:
-    """The architecture of this name; ``package`` is what a card says provides it. Raises as :meth:`Host.offer`."""
+    """The architecture of this name; ``package`` is the plugin that a card requires. Raises as :meth:`Host.offer`."""
     return current().offer("architectures", name, package=package).value
 
 

@@ -1,4 +1,4 @@
-"""One ``registry.yaml``: which model names exist, where their cards lie, at which commit their weights are pinned."""
+"""One ``registry.yaml``: model names, the paths of their cards, and the commits of their weights."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class _Listing(Section):
 
 
 class Include(Section):
-    """Another registry that counts as part of this one; ``hub`` says where on the Hub it was taken from."""
+    """Another registry that counts as part of this one."""
 
     path: str = Field(description="Path of the other registry.")
     hub: Annotated[str, AfterValidator(_checked_pin)] | None = Field(
@@ -88,7 +88,7 @@ class RegistryFile:
         models: (card file or None, pin or None) by name.
         aliases: other names of models.
         document: text and line numbers.
-        include: further registries; heeded in the user's registry only.
+        include: further registries; used in the user's registry only.
     """
 
     path: Path
@@ -131,13 +131,13 @@ def _card_file(folder: Path, card: str) -> Path:
 
 
 def write_pin(path: Path, name: str, pin: str, *, card: str | None = None) -> None:
-    """Record in a registry where a model's weights are pinned; the file is made when absent.
+    """Record the pin of a model's weights in a registry; creates the file if necessary.
 
-    Other entries and, where the text allows it, comments stay as they are. Writers wait for each other, and the file
+    Other entries stay as they are and, if possible, comments too. Writers wait for each other, and the file
     changes by rename.
 
     Args:
-        card: path of the card, relative to the registry; the present one is kept when absent.
+        card: path of the card, relative to the registry; by default the present one is kept.
 
     Raises:
         CardError: not a pin, or the registry is malformed.
@@ -159,7 +159,7 @@ def write_pins(path: Path, pins: Mapping[str, str], *, cards: Mapping[str, str] 
 
 
 def write_include(path: Path, add: Include | None, remove: Callable[[Include], bool]) -> None:
-    """Take includes out of a registry, and add one; the file is made when absent. Locks as :func:`write_pin`.
+    """Remove includes from a registry and add one; creates the file if necessary. Locks as :func:`write_pin`.
 
     Raises:
         CardError: the registry is malformed.
@@ -175,7 +175,7 @@ def write_include(path: Path, add: Include | None, remove: Callable[[Include], b
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a registry; it lies in ``$ZOO_HOME``, so that reading one leaves no trace beside it."""
+    """Hold the lock of a registry. The lock file is in ``$ZOO_HOME``, not next to the registry."""
     from filelock import FileLock, Timeout
 
     lock = home() / "locks" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.lock"
@@ -189,7 +189,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _with_pin(document: Document, path: Path, name: str, pin: str, card: str | None) -> str:
-    """Text of the registry with the entry changed: its lines alone if that can be done, else written anew."""
+    """Text of the registry with the entry changed: only its lines if possible, else all written again."""
     models = dict(document.data.get("models") or {})
     entry = {**models.get(name, {}), **({} if card is None else {"card": card}), "hub": pin}
     wanted = {**document.data, "models": {**models, name: entry}}

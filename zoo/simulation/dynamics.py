@@ -26,9 +26,9 @@ Ensemble = Literal["nve", "nvt"]
 class Dynamics:
     """Molecular dynamics of independent structures, computed in one batch.
 
-    NVE is velocity Verlet. NVT is Langevin dynamics, split as BAOAB (Leimkuhler & Matthews 2013, Appl. Math. Res.
-    Express 2013, 34), whose configurational averages are exact in a harmonic well and of second order in the time step
-    in general.
+    NVE is velocity Verlet. NVT is Langevin dynamics with the BAOAB splitting (Leimkuhler & Matthews 2013, Appl. Math.
+    Res. Express 2013, 34). Its averages over positions have an error of second order in the time step, and none in a
+    harmonic potential; those over velocities, such as the temperature, have one of second order.
 
     The random numbers of a structure depend only on its own seed and the step, not on the other structures of the batch
     or on restarts. A structure whose forces are no longer finite is marked in :attr:`failed` and stays fixed; the
@@ -52,7 +52,7 @@ class Dynamics:
 
     Attributes:
         steps_done: steps since the start.
-        pos: (N, 3) Å. velocity: (N, 3) Å/fs. now: energies and forces at ``pos``.
+        pos: (N, 3) Å. velocity: (N, 3) Å/fs. now: energies (eV) and forces (eV/Å) at ``pos``.
         failed: (B,) bool. heat: (B,) eV, energy added by the thermostat.
     """
 
@@ -124,7 +124,7 @@ class Dynamics:
 
     @property
     def conserved(self) -> Tensor:
-        """(B,) eV: total energy minus the heat from the thermostat, constant up to the error of the integrator."""
+        """(B,) eV: total energy minus the heat from the thermostat; constant in the limit of a small time step."""
         return self.total - self.heat
 
     @property
@@ -210,13 +210,13 @@ class Dynamics:
     def _thermalise(self) -> None:
         """The exact solution of the Ornstein–Uhlenbeck part over one time step."""
         assert self.target is not None
-        remember = float(np.exp(-self.friction * self.timestep))
-        spread = self._thermal_speed(self.target) * float(np.sqrt(1 - remember**2))
-        fresh = spread * self._noise.at(self.steps_done)
+        damping = float(np.exp(-self.friction * self.timestep))
+        spread = self._thermal_speed(self.target) * float(np.sqrt(1 - damping**2))
+        random = spread * self._noise.at(self.steps_done)
         # Failed structures and fixed atoms stay at rest: the thermostat adds no heat to them.
         moves = self._mobile & ~self.failed[self.graph.batch][:, None]
         before = self.kinetic
-        self.velocity = torch.where(moves, remember * self.velocity + fresh, 0.0)
+        self.velocity = torch.where(moves, damping * self.velocity + random, 0.0)
         self.heat = self.heat + self.kinetic - before
 
     def _thermal_speed(self, temperature: Tensor) -> Tensor:

@@ -113,23 +113,23 @@ def _relax_batch(model: Model, potential: Potential, frames: list[ase.Atoms], fm
     for step in range(steps + 1):
         now = potential(graph, stress=cell)
         force = torch.where(free, now.forces, 0.0)
-        force, pull = _generalised(force, now, graph, state) if cell else (force, torch.zeros_like(state.strain))
+        force, cell_force = _generalised(force, now, graph, state) if cell else (force, torch.zeros_like(state.strain))
         largest = _largest(force, graph)
         if cell:
-            largest = torch.maximum(largest, pull.norm(dim=2).max(1).values)
+            largest = torch.maximum(largest, cell_force.norm(dim=2).max(1).values)
         # A structure with non-finite forces cannot converge: it leaves the batch and is marked as not converged.
         leave = (largest < fmax) | ~largest.isfinite() | ~now.energy.isfinite() | (step == steps)
         computed, places, rows = graph, state.which.tolist(), torch.nonzero(~leave)[:, 0]
         gone = torch.nonzero(leave)[:, 0].tolist()
         if gone:
-            graph, state, free, force, pull = _stay(graph, state, free, force, pull, ~leave)
+            graph, state, free, force, cell_force = _remaining(graph, state, free, force, cell_force, ~leave)
         if len(rows):
-            graph = _fire(graph, state, force, pull, cell)
+            graph = _fire(graph, state, force, cell_force, cell)
             lost = _lost(graph, state)
             if bool(lost.any()):
                 gone += rows[lost].tolist()
                 rows = rows[~lost]
-                graph, state, free, force, pull = _stay(graph, state, free, force, pull, ~lost)
+                graph, state, free, force, cell_force = _remaining(graph, state, free, force, cell_force, ~lost)
         for b in gone:
             place = places[b]
             results[place] = _result(frames[place], computed, now, b, step, float(largest[b]), fmax, cell)
@@ -168,9 +168,9 @@ def _generalised(force: Tensor, now: PotentialResult, graph: Graph, state: _Fire
     """Forces on the undeformed positions, and on n·F with n the number of atoms (Tadmor et al. 1999, as in ASE)."""
     n_atoms = graph.ptr.diff().to(graph.dtype)[:, None, None]
     virial = -torch.linalg.det(graph.cell).abs()[:, None, None] * now.stress
-    pull = torch.linalg.solve(state.strain, virial.transpose(1, 2)).transpose(1, 2) / n_atoms
-    pull = state.plane @ pull @ state.plane
-    return torch.einsum("nd,ndk->nk", force, state.strain[graph.batch]), pull
+    cell_force = torch.linalg.solve(state.strain, virial.transpose(1, 2)).transpose(1, 2) / n_atoms
+    cell_force = state.plane @ cell_force @ state.plane
+    return torch.einsum("nd,ndk->nk", force, state.strain[graph.batch]), cell_force
 
 
 def _lost(graph: Graph, state: _FireState) -> Tensor:
@@ -187,7 +187,7 @@ def _largest(force: Tensor, graph: Graph) -> Tensor:
     return norms.new_zeros(graph.num_graphs).scatter_reduce_(0, graph.batch, norms, "amax")
 
 
-def _fire(graph: Graph, state: _FireState, force: Tensor, pull: Tensor, cell: bool) -> Graph:
+def _fire(graph: Graph, state: _FireState, force: Tensor, cell_force: Tensor, cell: bool) -> Graph:
     """One step of FIRE: updates ``state`` in place and returns the moved graph."""
     batch = graph.batch
 
@@ -195,16 +195,16 @@ def _fire(graph: Graph, state: _FireState, force: Tensor, pull: Tensor, cell: bo
         atoms = a.new_zeros(graph.num_graphs).index_add_(0, batch, (a * b).sum(1))
         return atoms + (a_cell * b_cell).sum((1, 2))
 
-    power = dot(force, state.velocity, pull, state.cell_velocity)
+    power = dot(force, state.velocity, cell_force, state.cell_velocity)
     downhill = power > 0
     # In the first step all velocities are zero: time step and alpha stay as they are.
     rested = dot(state.velocity, state.velocity, state.cell_velocity, state.cell_velocity) == 0
     mix = torch.where(downhill, state.alpha, 0.0)
     speed = dot(state.velocity, state.velocity, state.cell_velocity, state.cell_velocity).sqrt()
-    along = mix * speed / dot(force, force, pull, pull).sqrt()
+    along = mix * speed / dot(force, force, cell_force, cell_force).sqrt()
     keep = torch.where(downhill, 1 - mix, 0.0)
     state.velocity = keep[batch, None] * state.velocity + along[batch, None] * force
-    state.cell_velocity = keep[:, None, None] * state.cell_velocity + along[:, None, None] * pull
+    state.cell_velocity = keep[:, None, None] * state.cell_velocity + along[:, None, None] * cell_force
     quicker = downhill & (state.uphill_free > _N_MIN)
     slower = ~downhill & ~rested
     state.dt = torch.where(quicker, (state.dt * _GROW).clamp(max=_DT_MAX), torch.where(slower, state.dt * _SHRINK,
@@ -212,7 +212,7 @@ def _fire(graph: Graph, state: _FireState, force: Tensor, pull: Tensor, cell: bo
     state.alpha = torch.where(quicker, state.alpha * _FADE, torch.where(slower, _ALPHA, state.alpha))
     state.uphill_free = torch.where(downhill, state.uphill_free + 1, 0)
     state.velocity = state.velocity + state.dt[batch, None] * force
-    state.cell_velocity = state.cell_velocity + state.dt[:, None, None] * pull
+    state.cell_velocity = state.cell_velocity + state.dt[:, None, None] * cell_force
     move = state.dt[batch, None] * state.velocity
     move_cell = state.dt[:, None, None] * state.cell_velocity
     length = dot(move, move, move_cell, move_cell).sqrt()
@@ -227,12 +227,12 @@ def _fire(graph: Graph, state: _FireState, force: Tensor, pull: Tensor, cell: bo
     return graph.replace(pos=pos, cell=state.reference @ state.strain.transpose(1, 2))
 
 
-def _stay(graph: Graph, state: _FireState, free: Tensor, force: Tensor, pull: Tensor, stay: Tensor
-          ) -> tuple[Graph, _FireState, Tensor, Tensor, Tensor]:
+def _remaining(graph: Graph, state: _FireState, free: Tensor, force: Tensor, cell_force: Tensor, remains: Tensor
+               ) -> tuple[Graph, _FireState, Tensor, Tensor, Tensor]:
     """Graph and FIRE variables of the structures that remain in the batch."""
-    atoms = stay[graph.batch]
-    kept = {f.name: getattr(state, f.name)[atoms if f.name == "velocity" else stay] for f in fields(state)}
-    return select(graph, stay), replace(state, **kept), free[atoms], force[atoms], pull[stay]
+    atoms = remains[graph.batch]
+    kept = {f.name: getattr(state, f.name)[atoms if f.name == "velocity" else remains] for f in fields(state)}
+    return select(graph, remains), replace(state, **kept), free[atoms], force[atoms], cell_force[remains]
 
 
 def _result(given: ase.Atoms, graph: Graph, now: PotentialResult, b: int, step: int, largest: float, fmax: float,

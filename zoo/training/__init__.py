@@ -37,11 +37,11 @@ def train(
         overrides: ``"recipe.lr=3e-4"``-like changes of the card, see :func:`zoo.training.recipe.apply_overrides`.
         data: folder or file of the card's data set, if it is not in the default place.
         device: ``cpu``, ``cuda``, …; CUDA by default where there is one.
-        resume: go on from the last checkpoint in ``out``, if there is one.
+        resume: continue from the last checkpoint in ``out``, if there is one.
         fast_dev_run: two steps of everything, then stop.
-        force: train although the reference energies leave implausibly large residuals.
+        force: train even if the reference energies leave implausibly large residuals.
         quiet: no progress on the screen.
-        measure: put the metrics of the test split into the card at the end, and draw pictures.
+        measure: at the end, write the metrics of the test split into the card and draw pictures.
 
     Returns the folder.
 

@@ -1,4 +1,4 @@
-"""Checkpoints: folders that appear by rename, hold everything a run needs to go on bitwise, and are never pickles."""
+"""Checkpoints: folders that appear by rename and hold everything that a bitwise resume needs; no pickles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAME = re.compile(r"step-(\d{9})")
 
 
 class DiskFullError(TrainingError):
-    """There was no room for a checkpoint; those already written are untouched."""
+    """The disk is full; checkpoints already written are untouched."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Checkpoints:
     """The checkpoints of one run: ``<folder>/step-000001000/{model,ema}.safetensors, state.pt``.
 
     Attributes:
-        folder: holds one folder a checkpoint.
-        keep: how many of the last stay, beside the best.
+        folder: has one subfolder per checkpoint.
+        keep: number of latest checkpoints that are kept, besides the best.
     """
 
     folder: Path
@@ -50,14 +50,14 @@ class Checkpoints:
 
     def write(self, step: int, model: Mapping[str, Tensor], average: Mapping[str, Tensor] | None,
               state: Mapping[str, Any], *, best: int | None) -> Path:
-        """Write one, then remove those that need not stay.
+        """Write a checkpoint, then remove those that are not kept.
 
         Args:
             model: raw weights and constants. average: averaged weights. state: counters and optimiser state.
             best: step of the best checkpoint so far, which is never removed.
 
         Raises:
-            DiskFullError: no room; older checkpoints are left alone.
+            DiskFullError: the disk is full; older checkpoints are untouched.
         """
         final = self.path(step)
         if final.is_dir():

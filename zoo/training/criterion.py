@@ -71,7 +71,7 @@ class Criterion:
                 part = self.losses[name].weight / counts[name] * penalty.sum()
                 total = part if total is None else total + part
         if total is None:
-            # A batch without any label teaches nothing, and is still gone back through.
+            # A batch without any label adds 0, but still needs a backward pass.
             total = 0 * torch.cat([value.flatten() for value in outputs.values()]).sum()
         return total
 

@@ -21,11 +21,11 @@ _MOST = 40
 def write_curve(run: Path, folder: Path | None = None) -> Path | None:
     """Write ``curve.csv``: step, hours, validation loss and the MAE of every target in the card's unit.
 
-    Of a long run, at most forty of its validations, evenly spread, with the first and the last.
+    For a long run, at most forty validations at even intervals, with the first and the last.
 
     Args:
         run: folder with ``metrics.jsonl``.
-        folder: where to write; beside it if absent.
+        folder: where to write; default: ``run``.
 
     Returns the file; ``None`` when nothing was validated.
     """

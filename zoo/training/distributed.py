@@ -23,7 +23,7 @@ _LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer"
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among ``world`` equal ones, and the device it computes on."""
+    """This process, one of ``world``, and its device."""
 
     rank: int
     world: int
@@ -54,7 +54,7 @@ class Ranks:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Communication inside this block that fails because another rank has gone ends in a message.
+        """Communication inside this block that fails because another rank has ended raises a clear error.
 
         Raises:
             TrainingError: another rank has ended.
@@ -87,7 +87,7 @@ def freeze_unused(model: nn.Module, loss: Tensor) -> None:
 
 @contextmanager
 def ranks(device: str | None = None) -> Iterator[Ranks]:
-    """Join the job that ``torchrun`` describes in the environment, or stand alone; leaves the job at the end.
+    """Join the job that ``torchrun`` describes in the environment, if there is one; leave it at the end.
 
     Args:
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default CUDA where there is one.
@@ -108,10 +108,10 @@ def ranks(device: str | None = None) -> Iterator[Ranks]:
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         with warnings.catch_warnings():
-            # A weight of one row has two right answers for its strides; DDP remarks on it and is none the slower.
+            # The strides of a weight with one row are ambiguous; DDP warns of it without being slower.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             yield Ranks(dist.get_rank(), world, chosen)
-        # All leave together: a rank that tears down while another has gone already may wait for it for ever.
+        # All ranks leave together: one that shuts down after another has ended may wait for it for ever.
         dist.barrier()
     finally:
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""`--fast-dev-run`: two steps of everything, and what they show about shapes, units, references, gradients, memory."""
+"""`--fast-dev-run`: two steps, an evaluation and a checkpoint; reports shapes, units, references, gradients, memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["DryRun", "dry_run"]
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a dry run found; ``lines`` describe it."""
+    """Result of a dry run; ``lines`` describe it."""
 
     lines: list[str]
     without_gradient: list[str]
@@ -31,8 +31,8 @@ def dry_run(trainer: Trainer, spread: Mapping[str, float]) -> DryRun:
     """Two steps on the largest batch of the first epoch, an evaluation, a checkpoint written and read back.
 
     Args:
-        trainer: of a run in a folder that will be thrown away.
-        spread: of what the references leave, per target.
+        trainer: of a run in a temporary folder.
+        spread: standard deviation of each target without references.
 
     Raises:
         TrainingError: outputs have another shape than the labels, or a step fails.
@@ -92,7 +92,7 @@ def _shapes(trainer: Trainer, rows: np.ndarray) -> list[str]:
 
 
 class _SavedBytes:
-    """Counts the bytes that autograd keeps for the backward pass of one step, each piece of memory once."""
+    """Counts the bytes that autograd keeps for the backward pass of one step, each storage once."""
 
     def __init__(self) -> None:
         self.bytes = 0

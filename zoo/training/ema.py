@@ -12,7 +12,7 @@ __all__ = ["Average"]
 
 
 class Average:
-    """Averaged copies of a model's trained parameters, kept apart from the raw ones.
+    """Averaged copies of a model's trained parameters.
 
     The decay warms up as min(decay, (1 + n) / (10 + n)) over updates n, so that the random start is forgotten. Copies
     are float64: in float32 a step of (1 − decay) times a small difference is rounded away, and the average stays where

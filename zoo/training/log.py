@@ -1,7 +1,8 @@
-"""What a run reports: JSON lines, a progress bar with the time left, TensorBoard, and events for plugins.
+"""Reports of a run: JSON lines, a progress bar with the time left, TensorBoard, and events for plugins.
 
-The bar is not that of :mod:`zoo.process.progress`: a run may be limited by hours, so it counts a fraction; the
-time left comes from the run's clock, which knows of evaluations and of a resumed run; and lines are printed above it.
+It does not use :mod:`zoo.process.progress`: its bar shows a fraction, since a run may be limited by hours; the time
+left comes from the run's clock, which includes evaluations and earlier parts of a resumed run; and lines are printed
+above the bar.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ __all__ = ["Log"]
 
 
 class Log:
-    """Writes ``metrics.jsonl`` in the run's folder and keeps people informed; silent on ranks other than the first.
+    """Writes ``metrics.jsonl`` in the run's folder and messages on the screen; silent on ranks other than the first.
 
     Args:
         folder: of the run.
         active: false on ranks that do not write.
-        resumed_step: lines of later steps, left by a run that was killed, are taken away; ``None`` starts anew.
+        resumed_step: lines of later steps, left by a run that was killed, are removed; ``None`` for a new file.
         units: unit of each target, for the screen.
     """
 
@@ -52,7 +53,7 @@ class Log:
     def record(self, event: str, **values: Any) -> None:
         """One line of JSON, TensorBoard scalars and the hook ``zoo_train_event``.
 
-        ``processor`` is the time of all threads of this process, in s, from an origin that only differences know.
+        ``processor`` is the processor time of this process, all threads, in s; only differences are meaningful.
         """
         if not self.active:
             return
@@ -66,7 +67,7 @@ class Log:
         emit(event, line)
 
     def message(self, text: str) -> None:
-        """One line for people, above the bar."""
+        """Print one line, above the bar."""
         if self._quiet:
             return
         if self._bar is not None:
@@ -113,7 +114,7 @@ class Log:
 
 
 def _show(value: float, unit: str) -> str:
-    """Errors of energies are read in meV."""
+    """A value with its unit; energies in meV."""
     if unit.startswith("eV"):
         return f"{1000 * value:.1f} m{unit}"
     return f"{value:.4g} {unit}".rstrip()

@@ -1,7 +1,8 @@
 """The training loop, one for every family: plan a batch, forward, backward, step, average, evaluate, checkpoint.
 
-All randomness is a function of (seed, epoch); all state that decides what comes next is in the checkpoint. A run that
-is killed and resumed therefore computes bitwise what an uninterrupted one does (same machine, threads and torch).
+Random numbers depend only on (seed, epoch), and all other state is in the checkpoint. So a run that is killed and
+resumed gives bitwise the same results as an uninterrupted one (on the same machine, with the same threads and torch).
+The file is long because :class:`Trainer` is one object: its attributes are the state that a checkpoint stores.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Outcome:
 
 
 class Trainer:
-    """Everything one run needs, and the loop over it.
+    """The state of one run, and the loop.
 
     Args:
         model: with its constants fitted; trained in place.
@@ -65,7 +66,7 @@ class Trainer:
         recipe: the checked recipe.
         folder: of the run; checkpoints and ``metrics.jsonl`` go there.
         ranks: this process among those of the job.
-        machine: what bitwise resume depends on; kept in the checkpoint.
+        machine: properties that bitwise resume depends on; stored in the checkpoint.
         identity: of model and data (JSON-able); a checkpoint of another one is refused.
         where: the command that resumes this run, named in the message when it is interrupted.
     """
@@ -118,7 +119,7 @@ class Trainer:
                 self.log.record("end", step=self.progress.step, seconds=self.clock.seconds)
                 self.log.close()
                 self.prefetcher.close()
-                # The wrapper belongs to a process group that ends before this object does.
+                # The DDP wrapper must not outlive its process group.
                 self.net = self.model
         return Outcome(reason, self.progress, self.clock.seconds)
 
@@ -160,8 +161,8 @@ class Trainer:
     def _step(self, batch: np.ndarray, following: list[np.ndarray] | None = None) -> tuple[float, float, bool]:
         """One optimiser step on a global batch: its loss, the mean seconds of the ranks, and whether to stop.
 
-        The seconds are those since the last step or evaluation reported its own. The ranks average them together with
-        the loss, before the optimiser moves: its time, and that of a checkpoint, counts in the next step.
+        The seconds are those since the last step or evaluation was timed. The ranks average them together with the
+        loss, before the optimiser's step: its time, and that of a checkpoint, count in the next step.
         """
         state = self.progress
         self._set_rate()
@@ -208,11 +209,11 @@ class Trainer:
         return plan(self.train_rows, self.sizes, self.recipe.batch.model_dump(), seed=self.recipe.seed, epoch=epoch)
 
     def cost(self, rows: np.ndarray) -> np.ndarray:
-        """(n,) edges + atoms of each row: what its share of the work is measured by."""
+        """(n,) edges + atoms of each row, a measure of its cost."""
         return self.sizes["edges"][rows] + self.sizes["atoms"][rows]
 
     def _shares(self, batch: np.ndarray) -> list[tuple[np.ndarray, float]]:
-        """This rank's micro-batches with their weight; where there is none, one molecule that counts 0."""
+        """This rank's micro-batches with their weights; if it has none, one molecule with weight 0."""
         count = self.recipe.accumulate
         parts = cut(batch, self.cost(batch), self.ranks.world * count)
         own = parts[self.ranks.rank * count:(self.ranks.rank + 1) * count]
@@ -292,7 +293,7 @@ class Trainer:
         return round(self.progress.epoch + self.progress.place / self.batches_per_epoch, 3)
 
     def message(self, text: str) -> None:
-        """One line for people, from the first rank."""
+        """Print one line, on the first rank only."""
         if self.ranks.first and not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
@@ -319,7 +320,7 @@ class Trainer:
             self.log.record("disk full", step=self.progress.step)
 
     def _resume(self) -> int:
-        """Go on from the last checkpoint; returns its step."""
+        """Continue from the last checkpoint; returns its step."""
         steps = self.checkpoints.steps()
         if not steps:
             raise TrainingError(f"nothing to resume: there is no checkpoint in {self.checkpoints.folder}. Fix: leave "
@@ -329,6 +330,6 @@ class Trainer:
 
     def load_best(self) -> None:
         """Put the averaged weights of the best evaluated step into the model."""
-        assert self.progress.best_step is not None  # a run ends with an evaluation, and the first is the best so far
+        assert self.progress.best_step is not None  # every run has an evaluation
         model, average, _ = self.checkpoints.read(self.progress.best_step)
         self.model.load_state_dict(model | (average or {}), strict=True)

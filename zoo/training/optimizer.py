@@ -1,4 +1,4 @@
-"""Which parameters are trained, how fast, and by what rule."""
+"""The optimiser: which parameters are trained, and with which learning rate and weight decay."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["make_optimizer"]
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the parameters that are trained; matrices decay, biases and other vectors do not.
+    """The recipe's optimiser for the trained parameters; weight decay applies to matrices only, not to biases.
 
-    Tables of embeddings are kept apart, for optimisers that treat other matrices as linear maps.
+    Embedding tables are a separate group, for optimisers that treat other matrices as linear maps.
 
     Parameters that match ``recipe.freeze`` stop requiring gradients.
 

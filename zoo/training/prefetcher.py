@@ -1,4 +1,4 @@
-"""Graphs for the loop: gathered where the data are, or, where they do not fit into memory, made ahead by a thread."""
+"""Graphs for the loop: gathered on the device of the data or, if these exceed the memory, prepared by a thread."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def fits(store: Store, device: torch.device) -> bool:
 class Prefetcher:
     """Makes the graph of given rows on ``device``.
 
-    With the store in the memory of the same device it is an index gather, and nothing is done ahead. A store that is
-    larger than half of it stays mapped from disk: one thread then gathers the rows announced by :meth:`ahead`, which
-    reads their pages while the step before is computed.
+    If the store is in the memory of the same device, this is an index gather, and nothing is prepared ahead. A store
+    larger than half of the memory stays mapped from disk: a thread then gathers the rows given to :meth:`ahead` during
+    the step before.
     """
 
     def __init__(self, store: Store, dtype: torch.dtype, device: torch.device, *, threaded: bool | None = None) -> None:
@@ -40,7 +40,7 @@ class Prefetcher:
         self._waiting: dict[bytes, Future[Graph]] = {}
 
     def ahead(self, rows: np.ndarray) -> None:
-        """Start on rows that will be asked for next."""
+        """Start to gather the rows of the next call."""
         if self._pool is not None:
             self._waiting[rows.tobytes()] = self._pool.submit(self._gather, rows)
 

@@ -1,4 +1,4 @@
-"""From a card to a model that is ready for step 0: random or given weights, fitted constants."""
+"""From a card to a model ready for the first step: random or given weights, fitted constants."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RESULTS = ("source", "weights", "metrics", "breakdown", "training", "golden")
 
 
 def read_card(card: str | Path | Card, overrides: tuple[str, ...] | list[str] = ()) -> Card:
-    """A card with overrides applied, checked; without what an earlier training has written into it.
+    """A checked card with overrides applied, without results of an earlier training.
 
     Raises:
         UnknownNameError: neither a file, a folder nor a name of the zoo.
@@ -38,25 +38,25 @@ def read_card(card: str | Path | Card, overrides: tuple[str, ...] | list[str] = 
     elif Path(card).suffix in (".yaml", ".yml") or len(Path(card).parts) > 1:
         raise UnknownNameError(f"there is no card {card}. Fix: give the path of a card, or a name from zoo list")
     else:
-        from zoo.registry import names as registry
+        from zoo.registry.names import show
 
-        found = registry.show(str(card))
+        found = show(str(card))
     data = apply_overrides(found.to_dict(), overrides)
-    # Fitted references belong to the data that they were fitted on; given ones stay.
+    # Fitted references hold only for the data of that fit; given ones stay.
     given = {name: r for name, r in (data.get("references") or {}).items() if r["kind"] != "fitted"}
     sections = {key: data.get(key) for key in ("recipe", "config", "targets", "data")}
-    said = found.uncertainty if isinstance(found.uncertainty, str) else None
-    return found.replace(**sections, references=given or None, uncertainty=said, **dict.fromkeys(_RESULTS))
+    remark = found.uncertainty if isinstance(found.uncertainty, str) else None
+    return found.replace(**sections, references=given or None, uncertainty=remark, **dict.fromkeys(_RESULTS))
 
 
 def begun(card: Card, run: Path | None) -> Card:
-    """The card with what a run began with: ``recipe.from``, and the hours that went into those weights.
+    """The card with the initial weights of a run (``recipe.from``) and the hours that went into them.
 
     Args:
-        run: folder of a run that goes on; its ``run.yaml`` says what it began with, whatever has become of that since.
+        run: folder of a resumed run; its ``run.yaml`` names the initial weights, even if these have changed since.
 
     Raises:
-        TrainingError: the card names other weights than those that the run began with.
+        TrainingError: the card names other initial weights than the run.
     """
     source = card.recipe.get("from")
     if run is None:
@@ -75,7 +75,7 @@ def begun(card: Card, run: Path | None) -> Card:
 
 
 def complete(recipe: Recipe, targets: Mapping[str, Any]) -> Recipe:
-    """The recipe with a loss for every target of the card: those not named get ``Loss()``, weight 0 takes one out."""
+    """The recipe with a loss for every target of the card: ``Loss()`` by default; weight 0 leaves a target out."""
     losses = {name: recipe.losses.get(name, Loss()) for name in targets}
     losses |= {name: loss for name, loss in recipe.losses.items() if name not in losses}
     return recipe.model_copy(update={"losses": {n: loss for n, loss in losses.items() if loss.weight > 0}})
@@ -91,13 +91,12 @@ def untrained(card: Card, *, seed: int, dtype: torch.dtype) -> Model:
 def copy_weights(model: Model, source: str | Path | Model) -> dict[str, list[str]]:
     """Start from a trained model: its backbone, and the readouts of targets that both have.
 
-    Constants that are fitted on data (references) are not copied; the scale of a copied readout is, since its network
-    was trained to it.
+    Fitted references are not copied, but the scale of a copied readout is: its network was trained with it.
 
     Returns the targets that were ``copied`` and those that start ``new``.
 
     Raises:
-        TrainingError: the backbones are not alike.
+        TrainingError: the backbones differ.
     """
     trained = source if isinstance(source, Model) else load(source)
     own, given = model.state_dict(), trained.state_dict()
@@ -128,18 +127,18 @@ def _alike(model: Model, trained: Model, name: str) -> bool:
 
 def fit_constants(model: Model, store: Store, train: Tensor, recipe: Recipe, *, copied: list[str] | None = None,
                   force: bool = False) -> dict[str, float]:
-    """Fit references and scales of the readouts, and what the backbone wants to fit, on training data.
+    """Fit references and scales of the readouts, and constants of the backbone, on training data.
 
     Args:
-        copied: targets whose network is trained already: references are fitted to what it leaves.
+        copied: targets whose network is trained already: references are fitted to its residuals.
 
-    Returns the spread of what is left to learn, per target in its unit.
+    Returns the standard deviation of what remains to be learned, by target, in its unit.
 
     Raises:
         TrainingError: references leave more than :data:`ABSURD` eV an atom, and ``force`` is not set.
     """
     names = [name for name in recipe.losses if name in model.readouts]
-    # A new backbone first: its constants decide what the network gives.
+    # The backbone first: the outputs of the network depend on its constants.
     fit_backbone = getattr(model.backbone, "fit_constants", None)
     if not copied and fit_backbone is not None:
         some = train[:: max(1, len(train) // _FIT_MOLECULES)][:_FIT_MOLECULES]
@@ -163,7 +162,7 @@ def _given(model: Model, names: list[str]) -> dict[str, Tensor]:
     """Coefficients that are not fitted: those of the card, zeros for extensive targets without references.
 
     Raises:
-        TrainingError: the card announces references and does not hold them.
+        TrainingError: a target has a ``reference``, but the card has no values for it.
     """
     given, card = {}, model.required_card
     for name in names:

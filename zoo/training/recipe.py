@@ -17,7 +17,7 @@ __all__ = ["Batch", "Budget", "EarlyStop", "Loss", "Recipe", "Schedule", "Spike"
 class Loss(Section):
     """Loss of one target, of ``forces`` or of ``stress``: weight · mean over labels of kind(residual).
 
-    Targets are compared after references, mean and scale are taken away; forces and stress in eV/Å and eV/Å³.
+    Targets are compared without references, mean and scale; forces and stress in eV/Å and eV/Å³.
     """
 
     kind: Literal["l1", "l2", "huber"] = "l1"
@@ -27,7 +27,7 @@ class Loss(Section):
 
 
 class Batch(Section):
-    """What one optimiser step sees over all ranks: at most so many molecules, atoms and directed edges."""
+    """Largest numbers of molecules, atoms and directed edges in one optimiser step, over all ranks."""
 
     molecules: int | None = Field(None, ge=1)
     atoms: int | None = Field(None, ge=1)
@@ -55,7 +55,7 @@ class Schedule(Section):
 
 
 class Budget(Section):
-    """When training ends: whatever comes first."""
+    """When training ends: at the first of these limits."""
 
     epochs: float | None = Field(None, gt=0)
     steps: int | None = Field(None, ge=1)
@@ -75,7 +75,7 @@ class EarlyStop(Section):
 
 
 class Spike(Section):
-    """A step whose loss exceeds ``factor`` times its running mean is left out; ``limit`` in a row end the run."""
+    """Steps with a loss above ``factor`` times the running mean are left out; ``limit`` in a row end the run."""
 
     factor: float = Field(10.0, gt=1)
     limit: int = Field(20, ge=1)
@@ -91,17 +91,17 @@ class Recipe(Section):
             Betas are (0.9, 0.999) if not given, (0.95, 0.95) for soap.
         ema: decay of the averaged weights that are evaluated and shipped; ``None`` for none.
         clip_norm: largest global gradient norm; ``None`` for no clipping.
-        accumulate: micro-batches a step: the batch is cut into so many parts, one after the other.
+        accumulate: micro-batches per step: the batch is computed in so many parts, one after the other.
         eval_every: steps between evaluations on the validation set; ``None`` for once an epoch.
         eval_molecules: how many validation molecules are used during training; ``None`` for all.
-        keep: how many of the last checkpoints are kept beside the best.
+        keep: number of latest checkpoints that are kept, besides the best.
         precision: ``float32`` | ``float64``: dtype of parameters and activations.
         autocast: ``bf16`` runs the network under autocast; forces are refused with it.
         tf32: lets CUDA matrix products round to TF32.
         compile: passes the backbone through ``torch.compile``.
         freeze: patterns of parameter names that are not trained, e.g. ``backbone.*``.
         warm_start: name or path of the model whose weights training starts from (key ``from``).
-        seed: of initial weights, order of molecules and everything else that is drawn.
+        seed: of initial weights, order of molecules and all other random numbers.
     """
 
     losses: dict[str, Loss] = {}
@@ -154,11 +154,11 @@ def read_recipe(data: Mapping[str, Any], *, targets: Sequence[str], derivatives:
     """Check a card's recipe against the schema and the card's targets.
 
     Args:
-        document: the card that the recipe stands in, for file and line in errors.
+        document: the card with the recipe, for file and line in errors.
 
     Raises:
-        TrainingError: an unknown key (with the nearest known one), a wrong type, or a loss for something not a target;
-            every problem with its line.
+        TrainingError: an unknown key (with the nearest known one), a wrong type, or a loss for no target; each problem
+            with its line.
     """
     document = Document({"recipe": dict(data)}, source="<card>") if document is None else document
     try:

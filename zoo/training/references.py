@@ -1,4 +1,4 @@
-"""Constants that are fitted on the training split before the first step: references and scales of every target."""
+"""References and scales of targets, fitted on the training split before the first step."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _CHUNK = 8192
 _NOTHING: Mapping[str, Tensor] = {}
 _ENOUGH = 1_000_000
 ABSURD = 10.0
-"""eV per atom of mean residual beyond which given references cannot belong to the data."""
+"""Mean residual in eV per atom above which given references cannot belong to the data."""
 
 
 def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str], *,
                  given: Mapping[str, Tensor] = _NOTHING, network: Mapping[str, Tensor] = _NOTHING) -> dict[str, float]:
-    """Least squares of each target on its readout's linear basis, and the spread of what is left, over ``rows``.
+    """Fit each target to its readout's linear basis by least squares over ``rows``, and its scale to the residuals.
 
-    Coefficients and scale go into the readouts. Molecules without the label are left out.
+    Coefficients and scale are stored in the readouts. Molecules without the label are left out.
 
     Args:
         given: coefficients (K,) that are used as they are.
-        network: (n, ...) what a trained network gives already, taken away first; its scale is kept.
+        network: (n, ...) outputs of a trained network, which are subtracted first; its scale is kept.
 
     Returns the spread (root mean square) of the residuals of each target, in its unit.
 
@@ -67,7 +67,7 @@ def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str],
 
 
 def fit_force_scale(model: Model, store: Store, rows: Tensor) -> float:
-    """The scale of the energy that forces derive from becomes the root mean square of a force component (eV/Å) · 1 Å.
+    """Set the scale of the energy to the root mean square of a force component (eV/Å) times 1 Å.
 
     A network whose output is of order one then has forces of the right size from the start. The spread of energies
     says nothing about them: it is the binding energy where references are isolated atoms, and a tenth of an eV where
@@ -93,7 +93,7 @@ def fit_force_scale(model: Model, store: Store, rows: Tensor) -> float:
 
 
 def solve(basis: Tensor, y: Tensor) -> Tensor:
-    """(K, D) least-squares coefficients, those of smallest norm when the data leave a choice.
+    """(K, D) least-squares coefficients, of smallest norm if they are not unique.
 
     Args:
         basis: (n, K). y: (n, D).

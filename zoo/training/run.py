@@ -1,4 +1,4 @@
-"""A whole run: card → model, data and recipe, checked first; the loop; at the end a card with weights and metrics."""
+"""A training run: check card, data and recipe; run the loop; write a card with weights and metrics."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ __all__ = ["Options", "Run", "run"]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to run, apart from what the card says; see :func:`zoo.training.train`.
+    """Options of a run that the card does not hold; see :func:`zoo.training.train`.
 
-    ``found``: data that are open already, with edges at the model's cut-off, instead of what the card names.
-    ``pictures``: drawn at the end, if ``measure``.
+    ``found``: data to use instead of those of the card, with edges at the model's cut-off.
+    ``pictures``: draw them at the end, if ``measure``.
     """
 
     overrides: Sequence[str] = ()
@@ -58,7 +58,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run leaves: ``outcome`` is ``None`` after a dry run."""
+    """Result of a run: ``outcome`` is ``None`` after a dry run."""
 
     folder: Path
     outcome: Outcome | None
@@ -76,7 +76,7 @@ def run(card: str | Path | Card, out: Path, options: Options) -> Run:
     with ranks(options.device) as here:
         model = untrained(description, seed=recipe.seed, dtype=getattr(torch, recipe.precision))
         found = _open(description, recipe, model, options, here)
-        # Data that do not fit on the device stay where they are, mapped from disk, and are gathered ahead.
+        # Data that do not fit on the device stay mapped from disk, and a thread gathers the next rows.
         store = found.store.to(here.device) if fits(found.store, here.device) else found.store
         model = model.to(here.device)
         spread: dict[str, float] = {}
@@ -121,7 +121,7 @@ def _check_folder(out: Path, options: Options) -> bool:
 
 
 def _open(card: Card, recipe: Recipe, model: Model, options: Options, here: Ranks) -> CardData:
-    # The first rank converts the data; the others find it converted.
+    # The first rank converts the data; the others read the result.
     for turn in range(2):
         if options.found is not None:
             found = options.found
@@ -144,7 +144,7 @@ def _print_start(started: Mapping[str, Sequence[str]], recipe: Recipe, here: Ran
 
 
 class _folder:
-    """The folder of the run; of a dry run, one that is thrown away."""
+    """The folder of the run; for a dry run, a temporary one."""
 
     def __init__(self, out: Path, options: Options) -> None:
         self.out, self.throw_away = out, options.fast_dev_run
@@ -184,7 +184,7 @@ def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ra
     changes: dict[str, Any] = {"training": _training(trainer, here, model.required_card.training.earlier_hours)}
     given, data = found.split_file, model.required_card.data
     if given is not None and data.split is not None:
-        # As it is: it may know structures that were not in the file trained on.
+        # Kept as it is: the domain may include structures that are not in this training file.
         shutil.copyfile(given, out / given.name)
     elif found.store.meta.get("split") is None:
         path = write_split(out, found.store, found.rows)
@@ -200,7 +200,7 @@ def _finish(out: Path, model: Model, found: CardData, trainer: Trainer, here: Ra
 
 
 def _measure(out: Path, model: Model, found: CardData, trainer: Trainer, *, pictures: bool) -> None:
-    """The test split (of the validation split, where there is none) into the card, and the pictures."""
+    """Write metrics of the test split (the validation split, if there is none) into the card, and draw pictures."""
     from zoo.evaluation.evaluation import predict_rows
     from zoo.evaluation.metrics import summarise
     from zoo.evaluation.pictures import draw_parity

@@ -25,9 +25,9 @@ def learning_rate(schedule: Schedule, base: float, *, step: int, progress: float
 class Clock:
     """Progress of a run from 0 to 1.
 
-    With steps or epochs it is step / total. With hours, progress runs on at a rate per step that is set anew from
-    the time left and the speed measured, at the end of the first steps and at every evaluation; the rate is stored,
-    so that a resumed run goes on from where it was. Runs with a budget in hours are as repeatable as the machine.
+    With steps or epochs it is step / total. With hours, each step adds a rate, which is computed from the time left
+    and the measured speed after the first steps and at every evaluation. The rate is stored, so that a resumed run
+    continues with it. Runs with a budget in hours are only as reproducible as the speed of the machine.
     """
 
     total_steps: int | None
@@ -61,7 +61,7 @@ class Clock:
         return self.hours is not None and (self.progress(step) >= 1.0 or self.seconds >= 3600 * self.hours)
 
     def tick(self, step: int, seconds: float, *, evaluated: bool) -> None:
-        """Count the seconds of a finished step (or evaluation); set the rate anew when it is time."""
+        """Count the seconds of a finished step (or evaluation); update the rate when it is due."""
         self.seconds += seconds
         early = step in (1, 2, 4, 8, 16, 32, 64)
         if self.hours is None or not (evaluated or early):
@@ -70,7 +70,7 @@ class Clock:
         speed = (step - self.measured_step) / max(self.seconds - self.measured_seconds, 1e-9)
         self.anchor, self.anchor_step = self.progress(step), step
         self.measured_step, self.measured_seconds = step, self.seconds
-        # The rate never falls to nothing, and with no time left the run ends at the next step.
+        # The rate stays positive; with no time left the run ends at the next step.
         self.rate = (1 - self.anchor) / max(1.0, left * speed)
 
     def remaining_seconds(self, step: int) -> float | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 __all__ = ["Soap"]
 
 _LARGEST = 512
-"""A side longer than this is not rotated: its basis would cost more than the rest of the step."""
+"""A dimension larger than this is not rotated: its basis would cost more than the rest of the step."""
 
 
 class Soap(torch.optim.Optimizer):
@@ -22,12 +22,12 @@ class Soap(torch.optim.Optimizer):
     steps by one step of orthogonal iteration. Weights of more than two dimensions are stacks of matrices; biases and
     tables of embeddings (``diagonal`` groups), of which a step sees only some rows, are left to Adam.
 
-    Matrices of one shape are worked on together. Everything is a function of the gradients alone: ranks that see the
-    same gradients stay together, and a resumed run repeats itself.
+    Matrices of equal shape are batched. The state depends on the gradients only: ranks with equal gradients stay
+    equal, and a resumed run is reproducible.
 
     Args:
         params: parameters or groups; a group with ``diagonal=True`` is left to Adam.
-        lr: step size; the published runs take about three times Adam's.
+        lr: learning rate; published runs use about three times that of Adam.
         betas: decay of the mean and of the second moments, the latter also of L and R.
         every: steps between refreshed bases.
     """
@@ -47,8 +47,8 @@ class Soap(torch.optim.Optimizer):
             group["steps"] = 0
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closures: gradients are there
-        """One update of every parameter; one without a gradient counts as one with a gradient of zero."""
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # closures are not used
+        """Update every parameter; a missing gradient counts as zero."""
         for group in self.param_groups:
             group["steps"] += 1
             for alike in _stacks(group):
@@ -89,7 +89,7 @@ class Soap(torch.optim.Optimizer):
 
 
 class _Side:
-    """Rows or columns of a matrix: the names of its state, and how it is multiplied."""
+    """Rows or columns of a matrix: names of its state, and products with its basis."""
 
     def __init__(self, name: str, axis: int) -> None:
         self.moments, self.basis, self.axis = f"{name}_moments", f"{name}_basis", axis
@@ -106,7 +106,7 @@ _SIDES = (_Side("row", -2), _Side("column", -1))
 
 
 def _refresh(state: dict[str, Any], side: _Side) -> None:
-    """One orthogonal iteration, largest eigenvalue first; the second moments follow the order of their axes."""
+    """One orthogonal iteration, largest eigenvalue first; the second moments are permuted with the axes."""
     moments, basis = state[side.moments], state[side.basis]
     product = moments @ basis
     order = (basis * product).sum(-2).argsort(dim=-1, descending=True, stable=True)
@@ -116,7 +116,7 @@ def _refresh(state: dict[str, Any], side: _Side) -> None:
 
 
 def _stacks(group: dict[str, Any]) -> Iterator[list[nn.Parameter]]:
-    """The group's parameters of one shape together, in the order of their first."""
+    """The group's parameters, grouped by shape in the order of first appearance."""
     stacks: dict[torch.Size, list[nn.Parameter]] = {}
     for p in group["params"]:
         stacks.setdefault(p.shape, []).append(p)

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a trainer, and how a trainer takes it up again."""
+"""State of a trainer that a checkpoint stores, and restoring it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["capture", "restore"]
 
 
 def capture(trainer: Trainer) -> dict[str, Any]:
-    """Everything beside the weights that decides what comes next: plain data and tensors."""
+    """All state besides the weights that later steps depend on: plain data and tensors."""
     return {
         "optimizer": trainer.optimizer.state_dict(),
         "progress": asdict(trainer.progress),
@@ -30,7 +30,7 @@ def capture(trainer: Trainer) -> dict[str, Any]:
 
 
 def restore(trainer: Trainer, step: int) -> None:
-    """Put a trainer where the checkpoint of ``step`` was written.
+    """Restore the state of a trainer from the checkpoint of ``step``.
 
     Raises:
         TrainingError: the checkpoint is damaged, or of another model or other data.
@@ -41,11 +41,11 @@ def restore(trainer: Trainer, step: int) -> None:
     trainer.optimizer.load_state_dict(saved["optimizer"])
     if trainer.average is not None and average is not None:
         trainer.average.load(average, saved["average_updates"])
-    # The constants of the readouts came with the weights; the labels follow them.
+    # The readouts' constants came with the weights; standardise the labels with them.
     trainer.criterion.refresh(trainer.model)
     trainer.progress = type(trainer.progress)(**saved["progress"])
     trainer.plateau = Plateau(**saved["plateau"])
-    # The end may be another one than before; how far the run has come may not.
+    # The limits may have changed, but not the progress made so far.
     ends = {"total_steps": trainer.clock.total_steps, "hours": trainer.clock.hours}
     trainer.clock = Clock(**(saved["clock"] | ends))
 

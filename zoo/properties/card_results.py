@@ -1,20 +1,50 @@
-"""What a card's `stability` says, a line a measurement. Torch-free."""
+"""Results of measurements in a card's `stability`: written into it, merged, and described in one line each.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-__all__ = ["holes", "in_words"]
+from zoo.cards.card import Card
+from zoo.errors import CardError
+
+__all__ = ["describe", "holes", "merged", "write_result"]
 
 
-def in_words(measured: Mapping[str, Any]) -> str:
-    """One line for each block that a command of ``zoo lab`` wrote; what it does not know stays JSON."""
+def write_result(card: Card, key: str, result: Mapping[str, Any]) -> Path:
+    """Write a result into ``stability`` of a card on disk; returns the card's file.
+
+    Raises:
+        CardError: the card belongs to no folder.
+    """
+    card = card.reread()
+    if card.folder is None:
+        raise CardError(f"the card of {card.name} is in no folder. Fix: save the model first")
+    known = card.stability if isinstance(card.stability, dict) else {}
+    return card.replace(stability={**known, key: merged(known.get(key), result)}).save(card.folder)
+
+
+def merged(known: Any, result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``result``, with the runs at other temperatures that are ``known`` if all settings are the same."""
+    def settings(block: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in block.items() if name != "at"}
+
+    if "at" not in result or not isinstance(known, dict) or settings(known) != settings(result):
+        return result
+    return {**result, "at": {**known["at"], **result["at"]}}
+
+
+def describe(measured: Mapping[str, Any]) -> str:
+    """One line for each result of ``zoo lab``; an unknown one is shown as JSON."""
     lines = []
     for name, block in measured.items():
         try:
-            lines.append(_WORDS[name](block))
+            lines.append(_DESCRIBED[name](block))
         except (KeyError, TypeError, IndexError, ValueError):
             lines.append(f"{name}: {json.dumps(block, ensure_ascii=False)}")
     return "\n".join(lines)
@@ -53,9 +83,9 @@ def _scan(block: Mapping[str, Any]) -> str:
 
 
 def holes(block: Mapping[str, Any]) -> list[str]:
-    """Kinds of bonds whose scan found a hole, then those about which a turn did."""
+    """Kinds of bonds with a hole in the energy when they are pressed or stretched, then those with one when turned."""
     pressed = sorted(kind for kind, bond in block["bonds"].items() if bond["hole"])
     return pressed + sorted({f"turned {turn['bond']}" for turn in block["turns"] if turn["hole"]})
 
 
-_WORDS = {"nve": _nve, "nvt": _nvt, "equation_of_state": _equation_of_state, "phonons": _phonons, "scan": _scan}
+_DESCRIBED = {"nve": _nve, "nvt": _nvt, "equation_of_state": _equation_of_state, "phonons": _phonons, "scan": _scan}
