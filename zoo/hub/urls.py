@@ -84,7 +84,7 @@ def _download(url: str, partial: Path, sha256: str, size: int, command: str) -> 
         error: Exception
         try:
             _continue(url, partial, size)
-            check_hash(partial, sha256=sha256, size=size, mend=f"{command} over another network")
+            check_hash(partial, sha256=sha256, size=size, fix=f"{command} over another network")
             return
         except WeightsError as failure:
             partial.unlink(missing_ok=True)

@@ -148,7 +148,7 @@ def _from_package(source: Source) -> Path | None:
         return None
     found = file_of_package(source.requirement, source.path, source.install)
     again = source.install.replace("pip install", "pip install --force-reinstall", 1)
-    check_hash(found, sha256=source.sha256, size=source.bytes, mend=again)
+    check_hash(found, sha256=source.sha256, size=source.bytes, fix=again)
     return found
 
 
@@ -174,8 +174,8 @@ def _given(card: Card, file: Path) -> Path:
     source, file = source_of(card), file.expanduser()
     where = source.url or source.homepage or source.install
     other = _whose(file) if file.is_file() else None
-    mend = f"zoo pull {other} --file {file}, whose file this is" if other else f"give {source.file} as it is at {where}"
-    check_hash(file, sha256=source.sha256, size=source.bytes, mend=mend)
+    fix = f"zoo pull {other} --file {file}, whose file this is" if other else f"give {source.file} as it is at {where}"
+    check_hash(file, sha256=source.sha256, size=source.bytes, fix=fix)
     return file
 
 
