@@ -15,7 +15,7 @@ ERRORS = {name for name, value in vars(zoo.errors).items() if isinstance(value, 
 # It writes its own sentence: pip install with the extra's name.
 ERRORS -= {"MissingExtraError"}
 # Reasons that stand inside a longer message, which says how to fix it.
-INNER = ("zoo/hub/cache.py", "zoo/hub/housekeeping.py")
+INNER = ("zoo/hub/cache.py", "zoo/hub/housekeeping.py", "zoo/hub/urls.py")
 
 
 def trees():
