@@ -67,16 +67,25 @@ def test_open_stereochemistry_is_settled_and_named(smiles, places):
     found = embed(smiles)
     assert f"open at {places} place" in found.notes[0]
     assert found.smiles in found.notes[0]
+    assert embed(smiles, count=1).notes  # one embedding shows one isomer only
     named = embed(found.smiles)  # giving the isomer that was named changes nothing
     assert not named.notes
     assert named.smiles == found.smiles
     assert [one.energy for one in named.minima] == [one.energy for one in found.minima]
 
 
-@pytest.mark.parametrize("smiles", ["CC(N)O", "CCO", "C[C@H](O)N", "C1CC1", "O", "[NH3+]CC(=O)[O-]"])
-def test_one_open_centre_alone_is_no_choice(smiles):
-    # Its two isomers are mirror images, with the same properties.
+@pytest.mark.parametrize("smiles", [
+    "CC(N)O", "CCO", "C[C@H](O)N", "O", "[NH3+]CC(=O)[O-]", "CN1C[C@H]1C", "C1CN2CCC1CC2"])
+def test_where_isomers_are_mirror_images_there_is_no_choice(smiles):
     assert not embed(smiles).notes
+
+
+def test_the_isomer_that_is_taken_keeps_the_centres_that_are_given():
+    for smiles in ("C[C@H](O)C(F)N", "C[C@@H](O)C(F)N"):
+        taken = embed(smiles).smiles
+        from rdkit import Chem
+
+        assert Chem.MolFromSmiles(taken).HasSubstructMatch(Chem.MolFromSmiles(smiles), useChirality=True)
 
 
 def test_what_mmff94_has_no_parameters_for_is_relaxed_with_uff():

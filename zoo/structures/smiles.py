@@ -17,7 +17,7 @@ from zoo.errors import MissingExtraError, StructureError
 from zoo.structures.conformers import Minimum, conformers, mmff_minimum, uff_minimum
 
 if TYPE_CHECKING:
-    from rdkit.Chem import Mol
+    from rdkit.Chem import Atom, Mol, StereoInfo
 
 __all__ = ["CONFORMERS", "EmbeddedMolecule", "Species", "embed", "from_smiles", "parse"]
 
@@ -105,7 +105,8 @@ def embed(smiles: str, *, count: int = CONFORMERS, seed: int = SEED, species: Sp
     if any(atom.GetIsotope() for atom in molecule.GetAtoms()):
         notes.append("isotopes are not distinguished: values are those of the natural mixture")
     with_hydrogens, minima, relaxed = _minima(smiles, count, seed)
-    if (places := _open_places(molecule)) and not _only_mirror_images(molecule):
+    places = _open_places(molecule)
+    if places and not _only_mirror_images(molecule):
         isomer = _isomer(with_hydrogens, minima[0])
         notes.append(f"the SMILES leaves the stereochemistry open at {places} place{'s' if places > 1 else ''}: taken "
                      f"was {isomer}, the isomer of the lowest conformer found")
@@ -212,15 +213,28 @@ def _open_places(molecule: Mol) -> int:
     """Number of stereocentres and double bonds whose configuration the SMILES leaves open."""
     from rdkit import Chem
 
-    return sum(place.specified == Chem.StereoSpecified.Unspecified for place in Chem.FindPotentialStereo(molecule))
+    return sum(place.specified == Chem.StereoSpecified.Unspecified for place in _stereo_places(molecule))
 
 
 def _only_mirror_images(molecule: Mol) -> bool:
     """Whether the isomers are mirror images of each other, which have the same properties: one centre, nothing else."""
     from rdkit import Chem
 
-    places = list(Chem.FindPotentialStereo(molecule))
+    places = _stereo_places(molecule)
     return len(places) == 1 and places[0].type == Chem.StereoType.Atom_Tetrahedral
+
+
+def _stereo_places(molecule: Mol) -> list[StereoInfo]:
+    from rdkit import Chem
+
+    return [place for place in Chem.FindPotentialStereo(molecule)
+            if place.type != Chem.StereoType.Atom_Tetrahedral
+            or not _inverts(molecule.GetAtomWithIdx(place.centeredOn))]
+
+
+def _inverts(atom: Atom) -> bool:
+    """Whether an atom is no stereocentre though RDKit counts it: amines invert, or a ring holds them without choice."""
+    return atom.GetAtomicNum() == 7 and not atom.GetFormalCharge()
 
 
 def _isomer(molecule: Mol, minimum: Minimum) -> str:
@@ -229,6 +243,9 @@ def _isomer(molecule: Mol, minimum: Minimum) -> str:
 
     there = _placed(molecule, minimum)
     Chem.AssignStereochemistryFrom3D(there)
+    for atom in there.GetAtoms():
+        if _inverts(atom):
+            atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
     return str(Chem.MolToSmiles(Chem.RemoveHs(there)))
 
 
