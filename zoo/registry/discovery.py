@@ -27,7 +27,7 @@ HOOKS = tuple(hookspecs.__all__)
 BUILTIN_READOUTS = ("energy", "intensive", "dipole", "polarizability", "spatial_extent", "vector")
 """Keys of :data:`zoo.model.readouts.READOUTS`, which needs torch."""
 BUILTIN_SCHEMES = ("hf", "dir")
-BUILTIN_IMPORTERS = ("pyg-schnet", "pyg-dimenet", "schnetpack-painn", "nequip", "fairchem-gemnet")
+BUILTIN_IMPORTERS = ("pyg-schnet", "pyg-dimenet", "schnetpack-painn", "nequip", "fairchem-gemnet", "nequix", "sevennet")
 """Keys of :data:`zoo.foreign.IMPORTERS`, which is above this package."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
