@@ -49,7 +49,8 @@ def test_a_card_says_what_its_user_must_know_before_anything_is_fetched(name):
 
 def test_a_pinned_commit_and_a_range_of_versions_say_which_file_it_is():
     for name in NEQUIX:
-        assert re.fullmatch(rf"https://github.com/.*/raw/[0-9a-f]{{40}}/models/{name}.nqx", registry.show(name).source.url)
+        url = registry.show(name).source.url
+        assert re.fullmatch(rf"https://github.com/.*/raw/[0-9a-f]{{40}}/models/{name}.nqx", url)
     assert {registry.show(name).source.package for name in SEVENNET} == {"sevenn>=0.13,<0.14"}
     modalities = {registry.show(name).source.arguments.get("modality") for name in SEVENNET}
     assert modalities == {None, "PBE", "R2SCAN"}
