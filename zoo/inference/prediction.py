@@ -74,7 +74,7 @@ def predict(
     error_model = find(model) if uncertainty else None
     scope = Scope.of(model)
     single, found = graphs_or_errors(scope, structures)
-    no_stress = _without_stress(structures, found) if "stress" in derivatives else {}
+    stress_reasons = _without_stress(structures, found) if "stress" in derivatives else {}
     results: list[Any] = [None] * len(found)
     graphs: dict[int, Graph] = {}
     names = [f"structure {index}" for index in range(len(found))] if len(found) > 1 else ["the structure"]
@@ -83,8 +83,8 @@ def predict(
             if isinstance(graph, ZooError):
                 raise graph
             check_structure(scope, graph, names[index])
-            if index in no_stress:
-                raise StructureError(f"{names[index]}: {no_stress[index]}")
+            if index in stress_reasons:
+                raise StructureError(f"{names[index]}: {stress_reasons[index]}")
             graphs[index] = graph
         except ZooError as error:
             if on_error == "raise":
