@@ -27,7 +27,7 @@ class Section(BaseModel):
     """Base of a card and of its parts. Values are not converted (``"1"`` is no number); unknown keys are errors."""
 
     model_config = ConfigDict(
-        strict=True, frozen=True, extra="allow", validate_by_name=True, validate_by_alias=True,
+        strict=True, frozen=True, extra="allow", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True,
         json_schema_extra=_schema_extra, protected_namespaces=(), defer_build=True,
     )
 
@@ -83,6 +83,8 @@ def _message(item: Any, place: tuple[Any, ...]) -> str:
         return str(item["ctx"]["error"])
     if kind == "literal_error":
         return f"found {found!r}, expected {item['ctx']['expected']}"
+    if kind == "finite_number":
+        return f"{found} is not finite"
     if kind in _WORDS:
         hint = ": write it in quotes" if kind == "string_type" and isinstance(found, (int, float, bool)) else ""
         return f"{_WORDS[kind]}, found {_short(found)}{hint}"

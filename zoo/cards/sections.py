@@ -111,7 +111,7 @@ class Domain(Section):
 class Split(Section):
     """Structures for training, validation and testing: a file of their fingerprints with its hash, and the counts."""
 
-    file: str | None = Field(None, description="File next to the card that lists the structures of each part.")
+    file: FileName | None = Field(None, description="File next to the card that lists the structures of each part.")
     sha256: Sha256 | None = Field(None, description="Hash of that file.")
     train: int | None = Field(None, ge=0, description="Number of structures for training.")
     val: int | None = Field(None, ge=0, description="Number of structures for validation.")

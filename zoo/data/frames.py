@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,15 @@ import torch
 from zoo.data.store import Store
 from zoo.errors import DataError
 from zoo.graph.cells import cells_and_pbc
+from zoo.model.stress import why_no_stress
 from zoo.units import canonical, dimension, factor
 
 if TYPE_CHECKING:
     import ase
 
 __all__ = ["available", "from_atoms", "stored_unit", "to_atoms"]
+
+log = logging.getLogger(__name__)
 
 _CANONICAL = {dimension(unit): unit for unit in ("eV", "eV/Å", "eV/Å^3")}
 _PER_ATOM_RESULTS = ("forces", "energies", "stresses", "charges", "magmoms")
@@ -39,7 +43,8 @@ def from_atoms(
         properties: label → key in ``atoms.info``, ``atoms.arrays`` or the results of ``atoms.calc``; ``arrays`` are
             per atom.
         units: label → unit of the data.
-        optional: labels that a frame may lack (kept as NaN).
+        optional: labels that a frame may lack (kept as NaN). A frame that is not periodic in three dimensions may
+            always lack its ``stress``.
         inputs: of ``charge``, ``spin``, ``node_attrs``, ``node_vectors``, read from ``info`` and ``arrays``.
         ids: identities that survive reordering; by default the index in ``frames``.
 
@@ -127,15 +132,22 @@ def _column(frames: list[ase.Atoms], label: str, key: str, unit: str, optional: 
     """float64 values of one property over all frames, and whether it is per atom."""
     found = [_lookup(atoms, key) for atoms in frames]
     first, atomic = next(((index, entry[1]) for index, entry in enumerate(found) if entry is not None), (None, False))
-    missing = next((index for index, entry in enumerate(found) if entry is None), None)
-    if missing is not None and (first is None or not optional):
+    needed = [not (label == "stress" and not atoms.pbc.all()) for atoms in frames]
+    lacking = [index for index, entry in enumerate(found) if entry is None]
+    missing = next((index for index in lacking if needed[index]), lacking[0] if lacking else None)
+    if missing is not None and (first is None or (needed[missing] and not optional)):
         raise DataError(f"frame {missing} has no '{key}' for the label '{label}'; it has {available(frames[missing])}. "
                         f"Fix: give its key in the file, properties={{'{label}': KEY}}, or leave the frame out.")
     stress = stored_unit(unit) == "eV/Å^3"
     values: list[np.ndarray | None] = []
+    left_out: list[int] = []
     shape: tuple[int, ...] | None = None
     for index, (atoms, entry) in enumerate(zip(frames, found)):
         if entry is None:
+            values.append(None)
+            continue
+        if label == "stress" and why_no_stress(atoms):
+            left_out.append(index)
             values.append(None)
             continue
         value = _as_array(entry[0], index, key)
@@ -147,10 +159,14 @@ def _column(frames: list[ase.Atoms], label: str, key: str, unit: str, optional: 
             raise DataError(f"frame {index}: '{key}' has shape {value.shape}; in frame {first} it is "
                             f"{'per atom' if atomic else 'per structure'} with {shape or 'one number'}. "
                         "Fix: give all frames the same shape.")
-        if not optional and not np.isfinite(value).all():
+        if np.isinf(value).any() or (np.isnan(value).any() and needed[index] and not optional):
             raise DataError(f"frame {index}: '{key}' is not finite. Fix: correct the frame or leave it out.")
         values.append(value)
-    assert shape is not None  # at least one frame has it
+    if left_out:
+        log.warning("warning: the stress of %d frames is left out, such as frame %d: %s", len(left_out), left_out[0],
+                    why_no_stress(frames[left_out[0]]))
+    if shape is None:
+        raise DataError(f"no frame has a stress: {why_no_stress(frames[left_out[0]])}")
     filled = [np.full((len(atoms), *shape) if atomic else shape, np.nan) if value is None else value
               for atoms, value in zip(frames, values)]
     return (np.concatenate(filled) if atomic else np.stack(filled)), atomic

@@ -61,7 +61,7 @@ def read_split(path: Path, store: Store) -> dict[str, Tensor]:
     """Rows of a store that belong to each split of a file made by :func:`write_split`.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or holds something else than a list of fingerprints for every split.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -69,6 +69,13 @@ def read_split(path: Path, store: Store) -> dict[str, Tensor]:
     try:
         known = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise DataError(f"{path} is no readable split file: {error}") from error
+        raise DataError(f"{path} is no readable split file: {error}. Fix: restore it, or remove it to divide the data "
+                        "anew") from error
+    odd = [f"'{name}' is {part.dtype} {tuple(part.shape)}" for name, part in known.items()
+           if part.dtype != torch.int64 or part.dim() != 1]
+    absent = [name for name in ("train", "val", "test") if name not in known]
+    if odd or absent:
+        raise DataError(f"{path} is no split file: {', '.join(odd) or 'it has no ' + ', '.join(absent)}. Fix: restore "
+                        "it, or remove it to divide the data anew")
     prints = torch.from_numpy(fingerprints(store))
     return {name: torch.isin(prints, part).nonzero()[:, 0] for name, part in known.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +18,14 @@ from zoo.data.splits import QM9_TEST_SHA256, random_split, split
 from zoo.data.store import Store
 from zoo.elements import SYMBOLS
 from zoo.errors import DataError
+from zoo.files.hashing import sha256_of
 from zoo.hub.datasets import fetch_data
 from zoo.registry import host
 from zoo.units import factor
 
 __all__ = ["CardData", "check_elements", "open_for_card"]
+
+log = logging.getLogger(__name__)
 
 _VAL = _TEST = 0.1
 _FRAMES = (".xyz", ".extxyz", ".traj", ".db", ".cif", ".vasp", ".cfg", ".gen", ".pdb", ".mol")
@@ -82,7 +86,7 @@ def open_for_card(card: Card, *, cutoff: float, labels: Iterable[str], path: str
     if lacking:
         raise DataError(f"{name} has no label {', '.join(lacking)}; it has: {', '.join(store.labels) or 'none'}. "
                         "Fix: name one of these labels under targets, or give data that have it.")
-    store = _in_units(store, card, labels)
+    store = _without_stress(_in_units(store, card, labels), name)
     if store.edges is None or store.edges.cutoff not in (None, cutoff):
         store = with_edges(store, cutoff, progress=True)
     rows, own, used = _divide(card, store, split_file, named=named is not None)
@@ -132,6 +136,21 @@ def _in_units(store: Store, card: Card, labels: Sequence[str]) -> Store:
                    units={**store.units, **{name: wanted[name] for name in changed}})
 
 
+def _without_stress(store: Store, name: str) -> Store:
+    """The store with stress for periodic structures only: others have no volume."""
+    if "stress" not in store.labels:
+        return store
+    given = store.labels["stress"].isfinite().reshape(len(store), -1).any(1)
+    flat = torch.ones_like(given) if store.pbc is None else ~store.pbc.any(1)
+    if not bool((given & flat).any()):
+        return store
+    log.warning("warning: %s: the stress of %s structures is left out, since they are not periodic", name,
+                f"{int((given & flat).sum()):,}")
+    stress = store.labels["stress"].clone()
+    stress[flat] = torch.nan
+    return replace(store, labels={**store.labels, "stress": stress})
+
+
 def _divide(card: Card, store: Store, split_file: Path | None, *, named: bool
             ) -> tuple[dict[str, Tensor], bool, Path | None]:
     """QM9 by its own split; others by fingerprints next to a trained card or the data, else by the card's counts."""
@@ -139,11 +158,17 @@ def _divide(card: Card, store: Store, split_file: Path | None, *, named: bool
     if store.meta.get("split") == QM9_TEST_SHA256 or (named and wanted and wanted.sha256 == QM9_TEST_SHA256):
         return _divide_qm9(store), True, None
     if split_file is not None and split_file.is_file():
+        if wanted is not None and wanted.sha256 is not None and wanted.sha256 != sha256_of(split_file):
+            raise DataError(f"{card.where('data', 'split', 'sha256')}: {split_file} has another hash. Fix: restore the "
+                            "file, or correct data.split.sha256 if the split was changed on purpose")
         rows = read_split(split_file, store)
         return rows, any(len(part) for part in rows.values()), split_file
     if card.weights_sha256 is not None:
         # Trained on other data: no structure is known to belong to a split.
         return {name: torch.zeros(0, dtype=torch.int64) for name in ("train", "val", "test")}, False, None
+    if split_file is not None and wanted is not None and wanted.file and wanted.sha256 != QM9_TEST_SHA256:
+        raise DataError(f"{card.where('data', 'split', 'file')}: there is no {split_file}, which divides the data. "
+                        "Fix: put the file there, or take file out of data.split to divide the data anew")
     salt = f"split-{wanted.seed or 0}" if wanted is not None else "split-0"
     val = wanted.val if wanted is not None and wanted.val is not None else _VAL
     test = wanted.test if wanted is not None and wanted.test is not None else _TEST

@@ -159,7 +159,7 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
         with torch.no_grad():
             graph = store.graph(torch.from_numpy(part), dtype=model.dtype).to(model.device)
             with FeatureHook(model) as hook:
-                batch = model(graph, derivatives)
+                batch = model(graph, derivatives, partial_stress=True)
             return graph, batch, None if error_model is None else error_model(describe(model, graph, hook.features))
 
     batches = plan(rows.numpy(), sizes, limits)

@@ -135,7 +135,7 @@ class Model(nn.Module):
     # -- forward -----------------------------------------------------------------------------------------------
 
     def forward(
-        self, graph: Graph, derivatives: Sequence[str] = (), *, standardised: bool = False
+        self, graph: Graph, derivatives: Sequence[str] = (), *, standardised: bool = False, partial_stress: bool = False
     ) -> dict[str, Tensor]:
         """Predict every target of the card, and derivatives of the energy.
 
@@ -144,6 +144,8 @@ class Model(nn.Module):
             derivatives: any of ``"forces"`` and ``"stress"``.
             standardised: return the outputs of the network, before scale and atomic reference energies are applied;
                 losses use this.
+            partial_stress: the stress of a structure without a periodic direction is NaN, instead of an error; for data
+                of crystals and molecules together.
 
         Returns:
             target → (B, …) in the card's unit, float64 (or standardised, in the model's dtype); ``energy`` (B,) eV
@@ -158,13 +160,13 @@ class Model(nn.Module):
             graph = self.with_vectors(graph)
             network = self._network(self._backbone(graph), graph)
             return network if standardised else self._physical(network, graph)
-        target = self._energy_to_derive(graph, derivatives)
+        target = self._energy_to_derive(graph, derivatives, partial_stress=partial_stress)
         keep_graph = torch.is_grad_enabled() and (self.training or graph.pos.requires_grad)
         with torch.enable_grad():
             pos, cell, strain = _strained(graph, "stress" in derivatives)
             graph = self.with_vectors(graph.replace(pos=pos, cell=cell))
             network = self._network(self._backbone(graph), graph)
-            derived = self._derive(network[target], graph, pos, strain, keep_graph)
+            derived = self._derive(network[target], graph, pos, strain, keep_graph, partial_stress)
         if not keep_graph:
             network = {name: value.detach() for name, value in network.items()}
         return (network if standardised else self._physical(network, graph)) | derived
@@ -229,7 +231,7 @@ class Model(nn.Module):
         return {name: self.readouts[name].physical(value, graph, composition) for name, value in network.items()}
 
     def _derive(
-        self, energy: Tensor, graph: Graph, pos: Tensor, strain: Tensor | None, keep_graph: bool
+        self, energy: Tensor, graph: Graph, pos: Tensor, strain: Tensor | None, keep_graph: bool, partial_stress: bool
     ) -> dict[str, Tensor]:
         # Reference energies do not depend on positions: forces are the derivative of the network's energy alone.
         to_ev = self.scale_in_ev
@@ -242,17 +244,27 @@ class Model(nn.Module):
         if strain is not None:
             assert graph.cell is not None  # stress without a cell was refused above
             volume = torch.linalg.det(graph.cell.detach()).abs()
-            derived["stress"] = gradients[1] * to_ev.to(pos.dtype) / volume[:, None, None]
+            stress = gradients[1] * to_ev.to(pos.dtype)
+            if partial_stress and graph.pbc is not None:
+                # Where a cell means nothing, dividing by its volume could spoil the gradient.
+                periodic = graph.pbc.any(1)
+                stress = stress / torch.where(periodic, volume, 1.0)[:, None, None]
+                stress = stress.where(periodic[:, None, None], torch.nan)
+            else:
+                stress = stress / volume[:, None, None]
+            derived["stress"] = stress
         return derived
 
-    def _energy_to_derive(self, graph: Graph, derivatives: Sequence[str]) -> str:
+    def _energy_to_derive(self, graph: Graph, derivatives: Sequence[str], *, partial_stress: bool) -> str:
         """The energy target whose derivatives are requested; raises if the model has none."""
         unknown = [d for d in derivatives if d not in DERIVATIVES]
         if unknown:
             raise UnknownNameError(f"unknown derivative {unknown[0]!r}. Fix: choose from {', '.join(DERIVATIVES)}.")
         energy = self.required_energy
-        if "stress" in derivatives and (graph.cell is None or graph.pbc is None or not bool(graph.pbc.any(1).all())):
-            raise StructureError("stress needs structures with a periodic direction. Fix: set cell and pbc.")
+        if "stress" in derivatives:
+            periodic = graph.cell is not None and graph.pbc is not None
+            if not periodic or not (partial_stress or bool(graph.pbc.any(1).all())):
+                raise StructureError("stress needs structures with a periodic direction. Fix: set cell and pbc.")
         return energy
 
     # -- predict, ASE, relaxation, dynamics --------------------------------------------------------------------

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zoo.training.progress import Progress
     from zoo.training.recipe import Spike
 
-__all__ = ["clip_gradients", "is_spike", "not_finite"]
+__all__ = ["clip_gradients", "is_spike", "not_finite", "validation_not_finite"]
 
 _SHOWN_IDS = 64
 
@@ -56,6 +56,23 @@ def not_finite(loss: float, norm: float, *, ids: list[int], step: int, kept: lis
     """
     what = f"loss {loss}" if not math.isfinite(loss) else f"gradient norm {norm}"
     shown = ", ".join(map(str, ids[:_SHOWN_IDS])) + (f", … ({len(ids)} in all)" if len(ids) > _SHOWN_IDS else "")
-    good = f"The checkpoint of step {kept[-1]} is good" if kept else "No checkpoint was written yet"
     return TrainingError(f"{what} is not finite at step {step}, in the batch with ids {shown}. "
-                         f"{good}. Fix: lower lr or clip_norm, or leave those structures out")
+                         f"{_kept(kept)}. Fix: lower lr or clip_norm, or leave those structures out")
+
+
+def validation_not_finite(loss: float, model: nn.Module, *, step: int, kept: list[int]) -> TrainingError:
+    """The error of a validation loss that is not finite: a step can leave such weights, and they are not saved.
+
+    Args:
+        model: with the weights that were validated.
+        kept: steps of the checkpoints.
+    """
+    broken = [name for name, value in model.named_parameters() if not bool(value.isfinite().all())]
+    where = (f"{len(broken)} parameters are not finite, such as {broken[0]}" if broken else
+             "the weights are finite, and a structure of the validation split has no finite prediction")
+    return TrainingError(f"the validation loss is {loss} at step {step}: {where}. {_kept(kept)}. Fix: "
+                         + ("lower lr or clip_norm" if broken else "check the structures of the validation split"))
+
+
+def _kept(steps: list[int]) -> str:
+    return f"The checkpoint of step {steps[-1]} is good" if steps else "No checkpoint was written yet"

@@ -27,7 +27,7 @@ from zoo.process.signals import Notice, watched
 from zoo.training.checkpoint import Checkpoints, DiskFullError
 from zoo.training.criterion import Criterion
 from zoo.training.distributed import Ranks, freeze_unused
-from zoo.training.divergence import clip_gradients, is_spike, not_finite
+from zoo.training.divergence import clip_gradients, is_spike, not_finite, validation_not_finite
 from zoo.training.ema import Average
 from zoo.training.log import Log
 from zoo.training.optimizer import make_optimizer
@@ -222,7 +222,8 @@ class Trainer:
     def _forward(self, rows: np.ndarray) -> dict[str, Tensor]:
         try:
             with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.recipe.autocast == "bf16"):
-                return self.net(self.prefetcher(rows), self.criterion.derivatives, standardised=True)
+                return self.net(self.prefetcher(rows), self.criterion.derivatives, standardised=True,
+                                partial_stress=True)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -235,7 +236,7 @@ class Trainer:
         rows = self.train_rows[np.argsort(-self.cost(self.train_rows), kind="stable")[:4]]
         part = torch.from_numpy(rows)
         self.model.train()
-        outputs = self.model(self.prefetcher(rows), self.criterion.derivatives, standardised=True)
+        outputs = self.model(self.prefetcher(rows), self.criterion.derivatives, standardised=True, partial_stress=True)
         return self.criterion.loss(outputs, part, self.criterion.counts(part))
 
     def _set_rate(self) -> None:
@@ -252,7 +253,8 @@ class Trainer:
         sums = torch.zeros(3 * len(self.criterion.metric_names), dtype=torch.float64, device=self.ranks.device)
 
         def errors(part: np.ndarray) -> Tensor:
-            outputs = self.model(self.prefetcher(part), self.criterion.derivatives, standardised=True)
+            outputs = self.model(self.prefetcher(part), self.criterion.derivatives, standardised=True,
+                                 partial_stress=True)
             return self.criterion.errors(outputs, torch.from_numpy(part))
 
         self.model.eval()
@@ -267,6 +269,9 @@ class Trainer:
         state, rule = self.progress, self.recipe.early_stop
         with self.average.applied() if self.average is not None else nullcontext():
             metrics = self.evaluate_rows(self.val_rows)
+            if not math.isfinite(metrics["loss"]):
+                self.log.record("failed", step=state.step, loss=metrics["loss"])
+                raise validation_not_finite(metrics["loss"], self.model, step=state.step, kept=self.checkpoints.steps())
         seconds = torch.tensor([self._seconds_since_last()], dtype=torch.float64, device=self.ranks.device)
         self.clock.tick(state.step, float(self.ranks.sum(seconds)) / self.ranks.world, evaluated=True)
         watched_value = metrics[rule.metric if rule else "loss"]

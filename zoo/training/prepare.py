@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from zoo.data.store import Store
 from zoo.errors import TrainingError, UnknownNameError
 from zoo.loading.models import build, load, resolve
 from zoo.model.model import Model
+from zoo.registry import host
 from zoo.training.recipe import Loss, Recipe, apply_overrides
 from zoo.training.references import ABSURD, absurd_residuals, fit_force_scale, fit_readouts
 
@@ -42,15 +44,17 @@ def read_card(card: str | Path | Card, overrides: tuple[str, ...] | list[str] = 
 
         found = show(str(card))
     data = apply_overrides(found.to_dict(), overrides)
-    # Fitted references hold only for the data of that fit; given ones stay.
-    given = {name: r for name, r in (data.get("references") or {}).items() if r["kind"] != "fitted"}
+    # Fitted references hold only for the data of that fit; given ones stay, unless an override asks for others.
+    kinds = {name: spec.get("reference") for name, spec in data["targets"].items() if isinstance(spec, dict)}
+    given = {name: r for name, r in (data.get("references") or {}).items()
+             if r["kind"] != "fitted" and r["kind"] == kinds.get(name)}
     sections = {key: data.get(key) for key in ("recipe", "config", "targets", "data")}
     remark = found.uncertainty if isinstance(found.uncertainty, str) else None
     return found.replace(**sections, references=given or None, uncertainty=remark, **dict.fromkeys(_RESULTS))
 
 
 def begun(card: Card, run: Path | None) -> Card:
-    """The card with the initial weights of a run (``recipe.from``) and the hours that went into them.
+    """The card with the initial weights of a run (``recipe.from``), what else belongs to that model, and its hours.
 
     Args:
         run: folder of a resumed run; its ``run.yaml`` names the initial weights, even if these have changed since.
@@ -60,18 +64,35 @@ def begun(card: Card, run: Path | None) -> Card:
     """
     source = card.recipe.get("from")
     if run is None:
-        hours = resolve(source).card.training.all_hours if source else None
+        origin = resolve(source).card if source else None
+        hours = None if origin is None else origin.training.all_hours
     elif (run / "run.yaml").exists():
-        before = Card.load(run / "run.yaml")
-        origin, hours = before.recipe.get("from"), before.training.earlier_hours
-        if source is not None and source != origin:
-            raise TrainingError(f"the run in {run} began with {origin or 'random weights'} and goes on from its own "
+        origin = Card.load(run / "run.yaml")
+        before, hours = origin.recipe.get("from"), origin.training.earlier_hours
+        if source is not None and source != before:
+            raise TrainingError(f"the run in {run} began with {before or 'random weights'} and goes on from its own "
                                 f"checkpoint. Fix: leave out 'from' {source}, or name another folder")
-        source = origin
+        source = before
     else:
         return card
     recipe = card.recipe | ({"from": source} if source else {})
-    return card.replace(recipe=recipe, training={"earlier_hours": round(hours, 4)} if hours else None)
+    inherited = {} if origin is None or source is None else _inherited(card, origin)
+    return card.replace(recipe=recipe, training={"earlier_hours": round(hours, 4)} if hours else None, **inherited)
+
+
+def _inherited(card: Card, origin: Card) -> dict[str, Any]:
+    """Keys of the card that belong to the model it starts from, where the card itself does not name them."""
+    found: dict[str, Any] = {}
+    if "priors" not in card.model_fields_set and any(spec.readout == "energy" for spec in card.targets.values()):
+        found["priors"] = origin.priors if origin.priors.given() else None
+    lacking = {name: spec for name, spec in card.targets.items()
+               if spec.reference in ("atomization", "isolated") and name not in card.references}
+    elements = set(card.domain.elements)
+    given = {name: held for name, spec in lacking.items() if (held := origin.references.get(name)) is not None
+             and (held.kind, held.unit) == (spec.reference, spec.unit) and elements <= set(held.values)}
+    if given:
+        found["references"] = {**card.references, **given}
+    return found
 
 
 def complete(recipe: Recipe, targets: Mapping[str, Any]) -> Recipe:
@@ -89,14 +110,15 @@ def untrained(card: Card, *, seed: int, dtype: torch.dtype) -> Model:
 
 
 def copy_weights(model: Model, source: str | Path | Model) -> dict[str, list[str]]:
-    """Start from a trained model: its backbone, and the readouts of targets that both have.
+    """Start from a trained model: its backbone, and the readouts of targets that both have, with their constants.
 
-    Fitted references are not copied, but the scale of a copied readout is: its network was trained with it.
+    The scale of a copied readout stays, since its network was trained with it. References are copied by element;
+    fitted ones are fitted again from these (:func:`fit_constants`).
 
     Returns the targets that were ``copied`` and those that start ``new``.
 
     Raises:
-        TrainingError: the backbones differ.
+        TrainingError: the backbones differ in architecture, shapes, or the value of a keyword.
     """
     trained = source if isinstance(source, Model) else load(source)
     own, given = model.state_dict(), trained.state_dict()
@@ -108,6 +130,7 @@ def copy_weights(model: Model, source: str | Path | Model) -> dict[str, list[str
         raise TrainingError(f"the backbone of {other.name} ({other.architecture}) does not fit that of "
                             f"the card ({model.required_card.architecture}): {', '.join(odd[:4])}"
                             f"{' …' if len(odd) > 4 else ''}. Fix: use the same architecture and config")
+    _check_config(model, trained)
     taken = {name: given[name].to(own[name]) for name in mine}
     copied = [name for name in model.readouts if name in trained.readouts and _alike(model, trained, name)]
     for name in copied:
@@ -115,7 +138,32 @@ def copy_weights(model: Model, source: str | Path | Model) -> dict[str, list[str
         taken |= {key: value.to(own[key]) for key, value in given.items()
                   if key.startswith(prefix) and not key.endswith("constants.coefficients")}
     model.load_state_dict(own | taken)
+    for name in copied:
+        _copy_references(model, trained, name)
     return {"copied": copied, "new": [name for name in model.readouts if name not in copied]}
+
+
+def _check_config(model: Model, trained: Model) -> None:
+    """Weights of equal shape mean something else at another cut-off, or with elements in another order."""
+    mine, theirs = model.card, trained.card
+    if mine is None or theirs is None or mine.architecture != theirs.architecture:
+        return
+    defaults = host.defaults(mine.architecture)
+    here, there = (json.loads(json.dumps(defaults | c.config, default=repr)) for c in (mine, theirs))
+    odd = [f"{key} is {there.get(key)} there and {here.get(key)} here" for key in here.keys() | there.keys()
+           if here.get(key) != there.get(key)]
+    if odd:
+        raise TrainingError(f"the backbone of {theirs.name} does not fit that of the card, though its weights have the "
+                            f"same shapes: {'; '.join(sorted(odd))}. Fix: use the same config")
+
+
+def _copy_references(model: Model, trained: Model, name: str) -> None:
+    """Coefficients by name, since the two models may list their elements in another order."""
+    mine, theirs = model.readouts[name], trained.readouts[name]
+    values = theirs.constants.coefficients.tolist()
+    known = dict(zip(theirs.basis_names(trained.elements), values))
+    wanted = [known.get(symbol, 0.0) for symbol in mine.basis_names(model.elements)]
+    mine.set_constants(coefficients=torch.tensor(wanted, dtype=torch.float64))
 
 
 def _alike(model: Model, trained: Model, name: str) -> bool:

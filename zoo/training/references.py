@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zoo.data import Store
     from zoo.model.model import Model
 
-__all__ = ["absurd_residuals", "fit_force_scale", "fit_readouts", "solve"]
+__all__ = ["absurd_residuals", "fit_force_scale", "fit_readouts", "linear_bases", "solve"]
 
 _CHUNK = 8192
 _NOTHING: Mapping[str, Tensor] = {}
@@ -33,7 +33,8 @@ def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str],
 
     Args:
         given: coefficients (K,) that are used as they are.
-        network: (n, ...) outputs of a trained network, which are subtracted first; its scale is kept.
+        network: (n, ...) outputs of a trained network, which are subtracted first. Its scale is kept, and its
+            coefficients change as little as the labels ask for: an element that does not occur keeps its own.
 
     Returns the spread (root mean square) of the residuals of each target, in its unit.
 
@@ -43,7 +44,7 @@ def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str],
     if not network and len(rows) > _ENOUGH:
         rows = rows[:: len(rows) // _ENOUGH + 1]
     labels = store.labels_of(rows, names)
-    bases = _bases(model, store, rows, names)
+    bases = linear_bases(model, store, rows, names)
     spread = {}
     for name in names:
         y = labels[name].reshape(len(rows), -1)
@@ -54,7 +55,12 @@ def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str],
             raise TrainingError(f"no molecule of the training split has the label '{name}'. Fix: take '{name}' out of "
                                 "the card's targets, or add molecules that have it")
         y, basis = y[known], bases[name][known]
-        coefficients = given[name][:, None].to(y) if name in given else solve(basis, y)
+        if name in given:
+            coefficients = given[name][:, None].to(y)
+        else:
+            before = model.readouts[name].constants.coefficients[:, None].to(y)
+            before = before if name in network else torch.zeros_like(before)
+            coefficients = before + solve(basis, y - basis @ before)
         scale = (y - basis @ coefficients).square().mean().sqrt()
         if not float(scale) > 1e-12 * max(1.0, float(y.abs().max())):
             raise TrainingError(f"the label '{name}' is explained by the composition alone: there is nothing to learn. "
@@ -86,7 +92,8 @@ def fit_force_scale(model: Model, store: Store, rows: Tensor) -> float:
     readout.set_constants(scale=scale)
     bias = getattr(readout.net[-1], "bias", None)
     if bias is not None:
-        left = labels[name] - _bases(model, store, rows, [name])[name] @ readout.constants.coefficients.to(store.device)
+        basis = linear_bases(model, store, rows, [name])[name]
+        left = labels[name] - basis @ readout.constants.coefficients.to(store.device)
         with torch.no_grad():
             bias.fill_(float((left / store.n_atoms[rows]).nanmean()) / scale)
     return scale
@@ -109,7 +116,7 @@ def solve(basis: Tensor, y: Tensor) -> Tensor:
 def absurd_residuals(model: Model, store: Store, rows: Tensor, names: Sequence[str]) -> dict[str, float]:
     """Extensive energies whose mean residual, per atom, is beyond :data:`ABSURD` eV with the references in place."""
     rows = rows[:_CHUNK]
-    labels, bases = store.labels_of(rows, names), _bases(model, store, rows, names)
+    labels, bases = store.labels_of(rows, names), linear_bases(model, store, rows, names)
     found = {}
     for name in names:
         readout = model.readouts[name]
@@ -122,7 +129,7 @@ def absurd_residuals(model: Model, store: Store, rows: Tensor, names: Sequence[s
     return found
 
 
-def _bases(model: Model, store: Store, rows: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+def linear_bases(model: Model, store: Store, rows: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
     """(n, K) linear basis of every target's readout."""
     bare = replace(store, edges=None)
     parts: dict[str, list[Tensor]] = {name: [] for name in names}

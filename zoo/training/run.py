@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from zoo.cards.card import Card
 from zoo.data.identity import SPLIT_FILE, write_split
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.data.store import Store
+from zoo.elements import numbers
 from zoo.errors import TrainingError, ZooError
-from zoo.loading.models import save
+from zoo.loading.models import resolve, save
 from zoo.model.model import Model
 from zoo.process import machine
 from zoo.training.curve import write_curve
+from zoo.training.data_checks import check_apart, check_elements_of_splits, check_labels, suspicious_labels
 from zoo.training.distributed import Ranks, ranks
 from zoo.training.dry_run import dry_run
 from zoo.training.loop import Outcome, Trainer
@@ -33,6 +36,10 @@ from zoo.training.prepare import begun, complete, copy_weights, fit_constants, r
 from zoo.training.recipe import Recipe, read_recipe
 
 __all__ = ["Options", "Run", "run"]
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +83,8 @@ def run(card: str | Path | Card, out: Path, options: Options) -> Run:
     with ranks(options.device) as here:
         model = untrained(description, seed=recipe.seed, dtype=getattr(torch, recipe.precision))
         found = _open(description, recipe, model, options, here)
+        if not resume:
+            _check_data(found, model, recipe, options, here)
         # Data that do not fit on the device stay mapped from disk, and a thread gathers the next rows.
         store = found.store.to(here.device) if fits(found.store, here.device) else found.store
         model = model.to(here.device)
@@ -90,7 +99,7 @@ def run(card: str | Path | Card, out: Path, options: Options) -> Run:
         with _folder(out, options) as folder:
             trainer = Trainer(model, store, found.rows, recipe, folder=folder, ranks=here, quiet=options.quiet,
                               machine={**machine.describe(settings), "ranks": here.world},
-                              identity=_identity(description, store, found.rows),
+                              identity=_identity(description, found, recipe),
                               where=options.command or f"zoo train {card} --out {out} --resume")
             if options.fast_dev_run:
                 _print_dry_run(trainer, spread, here)
@@ -134,7 +143,26 @@ def _open(card: Card, recipe: Recipe, model: Model, options: Options, here: Rank
                                 f"to {what}. Fix: choose other counts in data.split, or larger data")
     used = torch.cat([found.rows["train"], found.rows["val"]])
     check_elements(found.store, used, model.elements, found.name)
+    check_apart(found.store, found.rows, str(found.split_file or found.name))
+    check_labels(model, found.store, found.rows, recipe.losses)
     return found
+
+
+def _check_data(found: CardData, model: Model, recipe: Recipe, options: Options, here: Ranks) -> None:
+    """Errors and warnings about data that a run begins with; after a resume they would be repeated.
+
+    Raises:
+        TrainingError: see :func:`zoo.training.data_checks.check_elements_of_splits`.
+    """
+    learnt: list[int] = []
+    if recipe.warm_start:
+        origin = resolve(recipe.warm_start).card
+        if set(model.readouts) <= set(origin.targets):  # a new target knows the elements of the new data only
+            learnt = numbers(origin.domain.elements)
+    check_elements_of_splits(found.store, found.rows, model.elements, learnt=learnt, force=options.force)
+    if here.first:
+        for text in suspicious_labels(model, found.store, found.rows, recipe.losses):
+            log.warning("warning: %s", text)
 
 
 def _print_start(started: Mapping[str, Sequence[str]], recipe: Recipe, here: Ranks, options: Options) -> None:
@@ -167,13 +195,28 @@ def _print_dry_run(trainer: Trainer, spread: Mapping[str, float], here: Ranks) -
         print("\n".join(report.lines))
 
 
-def _identity(card: Card, store: Store, rows: Mapping[str, Tensor]) -> dict[str, Any]:
+def _identity(card: Card, found: CardData, recipe: Recipe) -> dict[str, Any]:
+    store, rows = found.store, found.rows
     ids = store.ids[rows["train"]].cpu()
     places = torch.arange(1, len(ids) + 1) % 1_000_003
     targets = {name: spec.model_dump() for name, spec in card.targets.items()}
     return {"architecture": card.architecture, "config": json.dumps(card.config, sort_keys=True),
             "targets": json.dumps(targets, sort_keys=True),
-            "training set": f"{len(ids)} structures, checksum {int((ids * places).sum())}"}
+            "training set": f"{len(ids)} structures, checksum {int((ids * places).sum())}",
+            "content of the data": _content(store, torch.cat([rows["train"], rows["val"]]).cpu(), recipe.losses)}
+
+
+def _content(store: Store, rows: Tensor, labels: Iterable[str]) -> str:
+    """A hash of structures and labels."""
+    digest, names = hashlib.sha256(), sorted(labels)
+    bare = replace(store, edges=None)
+    for part in rows.split(_CHUNK):
+        graph, values = bare.graph(part, dtype=torch.float64), store.labels_of(part, names)
+        columns = [graph.z, graph.pos, graph.ptr, graph.cell, graph.pbc, graph.charge, graph.spin, graph.node_attrs,
+                   graph.node_vectors, *(values[name] for name in names)]
+        for column in columns:
+            digest.update(b"-" if column is None else column.contiguous().cpu().numpy().tobytes())
+    return f"sha256 {digest.hexdigest()[:16]}"
 
 
 # -- after ---------------------------------------------------------------------------------------------------------

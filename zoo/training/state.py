@@ -52,7 +52,8 @@ def restore(trainer: Trainer, step: int) -> None:
 
 def _check(trainer: Trainer, saved: Mapping[str, Any]) -> None:
     for key, value in trainer.identity.items():
-        if saved["identity"].get(key) != value:
+        # Checkpoints of older versions hold no hash of the content.
+        if saved["identity"].get(key, value) != value:
             raise TrainingError(f"the checkpoint was made with another {key}: {saved['identity'].get(key)!r}, now "
                                 f"{value!r}. Fix: resume with the same card and data, or train into a new folder")
     for key, value in trainer.machine.items():
