@@ -22,7 +22,7 @@ from zoo.training import train
 from zoo.training.finetune import finetune_card
 from zoo.training.prepare import begun, copy_weights, read_card, untrained
 
-MEASURED = {"weights", "metrics", "breakdown", "training", "golden", "uncertainty", "stability"}
+MEASURED = {"source", "weights", "metrics", "breakdown", "training", "golden", "uncertainty", "stability"}
 
 
 def frames(path: Path, symbols: str = "CH3CH2OH", n: int = 24, **labels: Any) -> Path:

@@ -30,7 +30,7 @@ JOINED = ("targets", "derivatives", "references", "domain", "recipe")
 """Keys that hold something of the origin and something of the new data."""
 RENEWED = ("name", "summary", "data", "notes")
 """Keys that describe the fine-tuning."""
-LEFT = ("weights", "metrics", "breakdown", "training", "golden", "uncertainty", "stability")
+LEFT = ("source", "weights", "metrics", "breakdown", "training", "golden", "uncertainty", "stability")
 """What was measured on the weights of the origin, and holds for no others."""
 
 _ASE_UNITS = {"energy": "eV", "free_energy": "eV", **DERIVATIVES}
