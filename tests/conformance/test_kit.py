@@ -142,6 +142,23 @@ def test_an_exemption_from_nothing_is_a_fault(saved):
     assert "physics.smoothness" in row.detail
 
 
+def test_a_card_that_declares_no_parity_is_not_judged_by_reflections(tmp_path):
+    """A network of SO(3) rotates as it should, and gives mirror images different energies."""
+    torch.manual_seed(0)
+    model = create("nequip", elements=["H", "C", "O"], pbc=False, group="SO3", parity=False, num_layers=3, lmax=1,
+                   num_features=4, radial_width=4, self_connection="linear")
+    save(model, tmp_path / "claims-parity", name="claims-parity")
+    save(model, tmp_path / "so3", name="so3", signature={"parity": "none", "smooth": 1})
+    wanted = ["symmetry.rotation", "symmetry.reflection", "symmetry.precision"]
+    claimed = check(tmp_path / "claims-parity", only=["symmetry.reflection"]).rows_of("symmetry.reflection")
+    assert "fail" in {row.status for row in claimed}
+    report = check(tmp_path / "so3", only=wanted)
+    assert report.passed
+    mirrored = report.rows_of("symmetry.reflection")
+    assert {row.status for row in mirrored} == {"not applicable"} and max(row.measured for row in mirrored) > 1e-3
+    assert "mirror images may differ" in mirrored[0].detail
+
+
 def test_what_is_not_applicable_says_why(zoo_of_faults):
     report = check("sound", only=["card.sha256", "shapes.device"])
     assert all(row.detail for row in report.rows)
