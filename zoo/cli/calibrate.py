@@ -19,6 +19,9 @@ def calibrate(
     level: Annotated[
         float, typer.Option(min=0.5, max=0.999, help="Share of errors that the interval is to contain.")
     ] = 0.9,
+    flag: Annotated[
+        list[str] | None, typer.Option(help="Kind of structures of the data set that is to be flagged (repeatable).")
+    ] = None,
     evaluate: Annotated[
         bool, typer.Option("--evaluate", help="Then measure the model and its intervals, as zoo evaluate --write does.")
     ] = False,
@@ -39,7 +42,7 @@ def calibrate(
     model = loading.load(name, device=device)
     check_writable(model.required_card)
     with progress("calibrate", "structures") as report:
-        error_model = fit(model, data=data, sample=sample, level=level, progress=report)
+        error_model = fit(model, data=data, sample=sample, level=level, flag=flag or (), progress=report)
     card = model.card = write(error_model, model.required_card)
     typer.echo(f"error estimates written next to the weights: {FILE}, and into {card.path}", err=True)
     if evaluate:

@@ -183,6 +183,8 @@ def _divide_qm9(store: Store) -> dict[str, Tensor]:
     rows = {name: split(store.ids, name) for name in ("train", "val", "test")}
     if len(rows["val"]) == 0 and len(rows["train"]) > 10:
         # A part of QM9 without validation molecules: use some of the training molecules.
-        own = random_split(store.ids[rows["train"]].cpu(), val=_VAL, salt="val")
-        rows |= {name: rows["train"][own[name]] for name in ("train", "val")}
+        ids = store.ids[rows["train"]].cpu()
+        molecules = ids.unique()  # which may have several structures
+        own = random_split(molecules, val=_VAL, salt="val")
+        rows |= {name: rows["train"][torch.isin(ids, molecules[own[name]])] for name in ("train", "val")}
     return rows

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,11 @@ from zoo.cards.card import Card
 from zoo.data.batches import plan
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.elements import SYMBOLS
-from zoo.errors import CalibrationError
+from zoo.errors import CalibrationError, did_you_mean
 from zoo.files.hashing import sha256_of
 from zoo.uncertainty.descriptors import Description, FeatureHook, describe
-from zoo.uncertainty.error_model import FILE, ErrorModel, Facts, atom_distance, inputs, pooled_distance
+from zoo.uncertainty.detector import detector_inputs, fit_detector
+from zoo.uncertainty.error_model import FILE, WITH_DETECTOR, ErrorModel, Facts, atom_distance, inputs, pooled_distance
 from zoo.uncertainty.fit import Geometry, Sample, fit, whitening
 
 if TYPE_CHECKING:
@@ -35,17 +36,20 @@ Progress = Callable[[int, int], None]
 
 
 def calibrate(model: Model, *, data: str | Path | None = None, sample: int = 10_000, level: float = LEVEL,
-              seed: int = 0, progress: Progress | None = None) -> ErrorModel:
+              flag: Sequence[str] = (), seed: int = 0, progress: Progress | None = None) -> ErrorModel:
     """Fit an error model to a trained model on its training and validation split; the test split is not used.
 
     Args:
         data: path of the card's data set.
+        flag: kinds of structures of the data set that are to be flagged: the intervals are fitted without them, and a
+            detector learns to tell them from the others.
         sample: use at most this many structures of each of the two splits.
         level: share of errors that the intervals should cover.
         progress: called with (done, total).
 
     Raises:
-        CalibrationError: the data are not the card's own, have no scalar target, or too few validation structures.
+        CalibrationError: the data are not the card's own, have no scalar target, too few validation structures, or no
+            structures of a kind in ``flag``.
     """
     card = model.card
     if card is None or card.weights is None:
@@ -55,17 +59,31 @@ def calibrate(model: Model, *, data: str | Path | None = None, sample: int = 10_
     targets = [name for name in targets if name in found.store.labels and name not in found.store.per_atom]
     if not targets:
         raise CalibrationError(f"{found.name} has no labels of a scalar target of {card.name}. Fix: give other --data")
-    rows = {split: _some(_own(found, split, card), sample, seed) for split in ("train", "val")}
-    for part in rows.values():
+    kinds = _kinds(found.store, flag)
+    other = torch.zeros(len(found.store), dtype=torch.bool)
+    for kind in kinds.values():
+        other |= kind
+    rows = {split: _some(_own(found, split, card, other), sample, seed) for split in ("train", "val")}
+    flagged = {name: _some(_own(found, "train", card, ~kind), sample, seed) for name, kind in kinds.items()}
+    for part in (*rows.values(), *flagged.values()):
         check_elements(found.store, part, model.elements, found.name)
-    total = sum(len(part) for part in rows.values())
-    train, geometry = _training(model, found.store, rows["train"], targets, _counter(progress, 0, total))
-    val, distance = _validation(model, found.store, rows["val"], targets, geometry,
+    total = sum(len(part) for part in (*rows.values(), *flagged.values()))
+    train, geometry, seen = _training(model, found.store, rows["train"], targets, _counter(progress, 0, total))
+    val, distance, seen_val = _validation(model, found.store, rows["val"], targets, geometry,
                                 _counter(progress, len(rows["train"]), total))
-    facts = Facts(weights=card.weights.sha256, targets=targets, elements=list(model.elements), level=level,
-                  most=_most(found.store, found.rows["train"], model.elements), finite=not card.domain.pbc,
-                  train=len(rows["train"]), val=len(rows["val"]))
-    return fit(train, val, geometry, distance, facts, seed=seed)
+    most = _most(found.store, _own(found, "train", card, other), model.elements)
+    facts = Facts(weights=card.weights.sha256, targets=targets, elements=list(model.elements), level=level, most=most,
+                  finite=not card.domain.pbc, train=len(rows["train"]), val=len(rows["val"]))
+    error_model = fit(train, val, geometry, distance, facts, seed=seed)
+    if not flagged:
+        return error_model
+    done, others = len(rows["train"]) + len(rows["val"]), {}
+    for name, part in flagged.items():
+        others[name] = torch.cat([detector_inputs(description) for description, _ in
+                                  _passes(model, found.store, part, targets, _counter(progress, done, total))])
+        done += len(part)
+    return replace(error_model, detector=fit_detector(seen, seen_val, others, seed=seed),
+                   facts=replace(facts, format=WITH_DETECTOR, kinds=list(others)))
 
 
 def write(error_model: ErrorModel, card: Card) -> Card:
@@ -110,22 +128,25 @@ class _Sums:
 
 
 def _training(model: Model, store: Store, rows: Tensor, targets: list[str], progress: Progress | None
-              ) -> tuple[Sample, Geometry]:
+              ) -> tuple[Sample, Geometry, Tensor]:
+    """Descriptors and residuals, the metric of distances, and the inputs of a detector."""
     width = model.layout.count(0, 1)
     pooled, atoms, mean = (torch.zeros(shape, dtype=torch.float64)
                            for shape in ((width + 1,) * 2, (width,) * 2, (width,)))
     sums = _Sums(pooled, atoms, mean)
-    heads, residuals = [], []
+    heads, residuals, seen = [], [], []
     for description, residual in _passes(model, store, rows, targets, progress):
         sums.add(description)
+        seen.append(detector_inputs(description))
         heads.append(description.heads)
         residuals.append(residual)
-    return Sample(torch.cat(heads), torch.cat(residuals)), sums.geometry()
+    return Sample(torch.cat(heads), torch.cat(residuals)), sums.geometry(), torch.cat(seen)
 
 
 def _validation(model: Model, store: Store, rows: Tensor, targets: list[str], geometry: Geometry,
-                progress: Progress | None) -> tuple[Sample, Tensor]:
-    heads, residuals, given, distances = [], [], [], []
+                progress: Progress | None) -> tuple[Sample, Tensor, Tensor]:
+    """Descriptors and residuals, distances, and the inputs of a detector."""
+    heads, residuals, given, distances, seen = [], [], [], [], []
     for description, residual in _passes(model, store, rows, targets, progress):
         distance = torch.stack([pooled_distance(description, geometry.whiten),
                                 atom_distance(description, geometry.atom_mean, geometry.atom_whiten)], 1)
@@ -133,7 +154,8 @@ def _validation(model: Model, store: Store, rows: Tensor, targets: list[str], ge
         heads.append(description.heads)
         residuals.append(residual)
         distances.append(distance)
-    return Sample(torch.cat(heads), torch.cat(residuals), torch.cat(given)), torch.cat(distances)
+        seen.append(detector_inputs(description))
+    return Sample(torch.cat(heads), torch.cat(residuals), torch.cat(given)), torch.cat(distances), torch.cat(seen)
 
 
 def _passes(model: Model, store: Store, rows: Tensor, targets: list[str], progress: Progress | None
@@ -156,8 +178,24 @@ def _passes(model: Model, store: Store, rows: Tensor, targets: list[str], progre
 # -- which structures ----------------------------------------------------------------------------------------------
 
 
-def _own(found: CardData, split: str, card: Card) -> Tensor:
+def _kinds(store: Store, names: Sequence[str]) -> dict[str, Tensor]:
+    """(M,) bool for each kind: which structures are of it."""
+    if not names:
+        return {}
+    known = store.meta.get("kinds") or {"names": []}
+    for name in names:
+        if name not in known["names"]:
+            raise CalibrationError(f"the data set has no kind of structures '{name}'"
+                                   f"{did_you_mean(name, known['names'])} Fix: choose among "
+                                   f"{', '.join(known['names']) or 'none: it does not name kinds'}")
+    of = store.labels[known["label"]].cpu()
+    return {name: of == known["names"].index(name) for name in names}
+
+
+def _own(found: CardData, split: str, card: Card, without: Tensor) -> Tensor:
+    """Rows of a split but those ``without`` (M,)."""
     rows = found.rows[split]
+    rows = rows[~without[rows]]
     if not found.own or len(rows) < _ENOUGH:
         raise CalibrationError(f"{found.name} has {len(rows)} structures of the split '{split}' of {card.name}, and "
                                f"calibration needs at least {_ENOUGH}. Fix: give the data it was trained on by --data")

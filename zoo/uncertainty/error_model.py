@@ -16,15 +16,19 @@ from zoo.elements import SYMBOLS
 from zoo.errors import WeightsError
 from zoo.files.atomic_writes import replacing
 from zoo.uncertainty.descriptors import Description
+from zoo.uncertainty.detector import GeometryDetector
 
-__all__ = ["FILE", "ErrorModel", "Estimate", "Facts"]
+__all__ = ["FILE", "WITH_DETECTOR", "ErrorModel", "Estimate", "Facts"]
 
 FILE = "uncertainty.safetensors"
 """Name of the file next to the weights."""
 
 _FORMAT = 1
+WITH_DETECTOR = 2
+"""Format of a file with a detector; without one it is that of earlier versions."""
 _FLOOR = 0.05  # of the typical error; a smaller output of the residual regression is noise
 CLIP = 4.0  # standard deviations; the networks would extrapolate beyond
+_DETECTOR = tuple(f.name for f in fields(GeometryDetector) if f.name != "kinds")
 _STORED = {"regression": "opinion"}
 """Fields whose name in the file differs."""
 
@@ -54,6 +58,7 @@ class Facts:
         most: largest number of atoms of each element, of heavy atoms and of all atoms, in a training structure.
         finite: True for molecules, whose size is compared with ``most``.
         train, val: number of structures that it was fitted on.
+    kinds: kinds of geometry that its detector tells from that of the training data; empty without a detector.
     """
 
     weights: str
@@ -65,6 +70,7 @@ class Facts:
     train: int
     val: int
     format: int = _FORMAT
+    kinds: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +90,7 @@ class ErrorModel:
         mean, spread: (P,) of the inputs.
         hidden, hidden_bias, out, out_bias: (K, P, M), (K, M), (K, M, T), (K, T): a committee of K networks.
         scale, quantile: (T,) typical error in the target's unit; multiple of exp(network) that covers ``level``.
+        detector: flags geometries of other kinds, if it was fitted to them.
     """
 
     facts: Facts
@@ -101,6 +108,7 @@ class ErrorModel:
     scale: Tensor
     quantile: Tensor
     path: Path | None = field(default=None, compare=False)
+    detector: GeometryDetector | None = None
 
     def __call__(self, description: Description) -> Estimate:
         distance = torch.stack([pooled_distance(description, self.whiten),
@@ -110,7 +118,12 @@ class ErrorModel:
         log = self.network(given)
         width = (log.exp() * ratio.clamp(min=1)[:, None]).double() * self.quantile * self.scale
         columns = {target: width[:, k].numpy() for k, target in enumerate(self.facts.targets)}
-        return Estimate(columns, self._out_of_distribution(description, ratio))
+        reasons = self._out_of_distribution(description, ratio)
+        if self.detector is not None:
+            for found, kind in zip(reasons, self.detector(description)):
+                if kind is not None:
+                    found.append(f"its geometry is like one of {kind}, not like those trained on")
+        return Estimate(columns, reasons)
 
     def network(self, given: Tensor) -> Tensor:
         """(B, T) logarithm of the expected error in units of ``scale``: the mean of the committee."""
@@ -146,7 +159,12 @@ class ErrorModel:
         from safetensors.torch import save as to_bytes
 
         tensors = {key: getattr(self, name).contiguous() for key, name in _tensor_names().items()}
-        metadata = {METADATA_KEY: json.dumps(asdict(self.facts), sort_keys=True)}
+        facts = asdict(self.facts)
+        if self.detector is None:
+            del facts["kinds"]  # so that a file without a detector is what it always was
+        else:
+            tensors |= {f"detector.{key}": getattr(self.detector, key).contiguous() for key in _DETECTOR}
+        metadata = {METADATA_KEY: json.dumps(facts, sort_keys=True)}
         with replacing(path) as staging:
             staging.write_bytes(to_bytes(tensors, metadata=metadata))
 
@@ -163,13 +181,17 @@ class ErrorModel:
         header, metadata = read_header(path)
         try:
             facts = json.loads(metadata[METADATA_KEY])
-            if facts["format"] != _FORMAT or set(header) != set(names):
-                raise WeightsError(f"{path} is an error model of format {facts['format']}, and this zoo reads format "
-                                   f"{_FORMAT}. Fix: fit it again with zoo calibrate")
+            own = {f"detector.{key}" for key in _DETECTOR} if facts["format"] == WITH_DETECTOR else set()
+            if facts["format"] not in (_FORMAT, WITH_DETECTOR) or set(header) != set(names) | own:
+                raise WeightsError(f"{path} is an error model of format {facts['format']}, and this zoo reads formats "
+                                   f"{_FORMAT} and {WITH_DETECTOR}. Fix: fit it again with zoo calibrate")
             known = Facts(**facts)
         except (KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"{path} is not an error model. Fix: fit one with zoo calibrate") from error
-        return cls(facts=known, path=path, **{names[key]: value for key, value in load_file(path).items()})
+        tensors = load_file(path)
+        detector = GeometryDetector(kinds=known.kinds, **{key.removeprefix("detector."): tensors.pop(key)
+                                                          for key in sorted(own)}) if own else None
+        return cls(facts=known, path=path, detector=detector, **{names[key]: value for key, value in tensors.items()})
 
 
 # -- shared with fitting -----------------------------------------------------------------------------------------------
@@ -177,7 +199,8 @@ class ErrorModel:
 
 def _tensor_names() -> dict[str, str]:
     """Name in the file → field, for all tensors."""
-    return {_STORED.get(f.name, f.name): f.name for f in fields(ErrorModel) if f.name not in ("facts", "path")}
+    other = ("facts", "path", "detector")
+    return {_STORED.get(f.name, f.name): f.name for f in fields(ErrorModel) if f.name not in other}
 
 
 def pooled_distance(description: Description, whiten: Tensor) -> Tensor:
