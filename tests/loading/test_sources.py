@@ -184,6 +184,14 @@ def test_loading_downloads_only_when_asked(register, server, foreign):
     assert server.ranges == [None] and server.authorizations == [], "one request, without the Hub's token"
 
 
+def test_a_card_on_the_search_path_is_downloaded_too(described, home, server, foreign, tmp_path, monkeypatch):
+    source = {**described.source.model_dump(exclude_unset=True), "url": server.url}
+    described.replace(source=source).save(tmp_path / "cards" / "tiny-foreign")
+    monkeypatch.setenv("ZOO_PATH", str(tmp_path / "cards"))
+    assert energy(zoo.load("tiny-foreign", download=True)) == expected(foreign)
+    assert energy(zoo.load(tmp_path / "cards" / "tiny-foreign")) == expected(foreign)
+
+
 def test_pull_says_the_terms_and_makes_a_folder_that_loads(register, server, foreign, tmp_path, capsys):
     register(url=server.url)
     code, out, _ = run(capsys, "pull", "tiny-foreign", "--to", str(tmp_path / "mine"))

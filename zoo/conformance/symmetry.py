@@ -44,8 +44,8 @@ def shrinks(subject: Subject) -> Iterator[Finding]:
     """
     errors: dict[str, dict[str, float]] = {}
     for row, size in _rows(subject):
-        error = row.proper if _rotations_only(subject) else max(row.proper, row.improper)
-        errors.setdefault(row.of, {})[row.dtype] = error / size
+        worst = row.proper if _rotations_only(subject) else max(row.proper, row.improper)
+        errors.setdefault(row.of, {})[row.dtype] = worst / size
     for of, error in errors.items():
         ratio = error["float64"] / max(error["float32"], torch.finfo(torch.float32).eps)
         yield below(ratio, _SHRINKS, "float64 error over float32 error", of=of)

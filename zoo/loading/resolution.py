@@ -112,7 +112,7 @@ def _from_fetcher(scheme: str, rest: str) -> CardFolder:
 
 def _from_folder(folder: Path, *, download: bool = False) -> CardFolder:
     card = Card.load(folder)
-    if card.source is not None and (card.weights is None or not card.weights_here()[0].is_file()):
+    if _is_elsewhere(card):
         return _from_source(card, download=download)
     file, _ = card.weights_here()
     # A folder from elsewhere must not point at files of this machine.
@@ -120,6 +120,11 @@ def _from_folder(folder: Path, *, download: bool = False) -> CardFolder:
         raise WeightsError(f"{file}: a link that leads out of the card's folder, to {file.resolve()}. "
                            "Fix: put the file itself there.")
     return CardFolder(card, file, str(file.parent))
+
+
+def _is_elsewhere(card: Card) -> bool:
+    """Whether a card names the source of its weights, and no file of its own is next to it."""
+    return card.source is not None and (card.weights is None or not card.weights_here()[0].is_file())
 
 
 def _from_source(card: Card, *, download: bool) -> CardFolder:
@@ -172,6 +177,9 @@ def _in_search_path(entry: Entry, card: Card | None, chain: _Chain) -> CardFolde
         here = folder if folder.name == entry.name else folder / entry.name
         if not (here / CARD_FILE).is_file():
             chain.missed("ZOO_PATH", f"{folder} has no card folder {entry.name}")
+            continue
+        if _is_elsewhere(Card.load(here)):
+            chain.missed("ZOO_PATH", f"{here} names the source of its weights and holds none")
             continue
         found = _from_folder(here)
         promised = found.promised.sha256
