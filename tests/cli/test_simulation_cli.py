@@ -51,6 +51,14 @@ def test_relax_writes_structures_and_says_which_did_not_converge(folder, tmp_pat
     assert easy.exit_code == 0 and "H2O" in easy.stdout
 
 
+def test_a_run_that_blows_up_ends_soon_with_status_2_a_log_and_the_reason(folder, tmp_path):
+    done = md(folder, tmp_path / "wild.extxyz", "--steps", 100_000, "--timestep", 1000, "--replicas", 2)
+    assert done.exit_code == 2
+    assert "run 0 of 2 blew up" in done.output and "Fix: use a shorter --timestep" in done.output
+    assert (tmp_path / "wild.csv").read_text().count("\n") >= 3
+    assert len(ase.io.read(tmp_path / "wild-0.extxyz", ":")) >= 1 and (tmp_path / "wild.restart.npz").is_file()
+
+
 def test_dynamics_in_two_parts_is_dynamics_in_one(folder, tmp_path):
     whole = md(folder, tmp_path / "whole.extxyz", "--steps", 20)
     assert whole.exit_code == 0, whole.output

@@ -136,6 +136,48 @@ def test_a_run_that_blows_up_stands_still_and_the_others_go_on():
     assert bool(run.pos.isfinite().all()) and float(run.kinetic[1]) == 0
 
 
+def test_a_time_step_that_nothing_can_follow_stops_its_run_alone():
+    still = ase.build.molecule("CH4")
+    hot = ase.build.molecule("H2O")
+    hot.set_momenta(np.full((3, 3), 1e3))
+    run = Dynamics(morse_model(), [still, hot], timestep=0.5)
+    with_others = Dynamics(morse_model(), still, timestep=0.5)
+    run.step(12)
+    with_others.step(12)
+    assert run.failed.tolist() == [False, True] and "moved by more than 2 Å" in run.reasons[1]
+    np.testing.assert_array_equal(run.pos[5:], hot.positions)
+    np.testing.assert_allclose(run.pos[:5], with_others.pos, atol=1e-12)
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
+def test_an_absurd_time_step_ends_in_failure_and_not_in_a_long_walk(ensemble):
+    run = Dynamics(morse_model(), ase.build.molecule("CH4"), timestep=1000.0, ensemble=ensemble, temperature=300)
+    run.step(30)
+    assert run.failed.all() and "(step " in run.reasons[0]
+    assert abs(run.pos).max() < 100 and run.pos.isfinite().all()
+
+
+def test_a_temperature_beyond_all_chemistry_is_a_failure():
+    lone = ase.Atoms("Cu", velocities=[[1.0, 0, 0]])  # 2.6e5 K, at steps of 0.05 Å
+    run = Dynamics(morse_model(), lone, timestep=0.5)
+    run.step(12)
+    assert run.failed.all() and "temperature" in run.reasons[0]
+
+
+def test_atoms_on_top_of_each_other_are_a_failure():
+    # Without any size the minimum of a pair is at distance zero.
+    run = Dynamics(morse_model(size=0.0), ase.Atoms("H2", [[0, 0, 0], [0.3, 0, 0]]), timestep=0.2)
+    run.step(60)
+    assert run.failed.all() and "closer" in run.reasons[0]
+
+
+@pytest.mark.parametrize("option", [{"timestep": np.inf}, {"timestep": np.nan}, {"temperature": np.nan},
+                                    {"temperature": [np.inf]}])
+def test_options_that_are_not_finite_are_refused(option):
+    with pytest.raises(ZooError, match="Fix: "):
+        Dynamics(morse_model(), ase.build.molecule("CH4"), **option)
+
+
 def test_held_atoms_do_not_move():
     start = ase.build.fcc111("Cu", (2, 2, 3), vacuum=6.0)
     start.set_constraint(FixAtoms([0, 1, 2, 3]))

@@ -22,7 +22,8 @@ from zoo.cli import app
 from zoo.errors import CalibrationError, WeightsError
 from zoo.graph.graph import Graph
 from zoo.hub.repository import contents_of
-from zoo.uncertainty import FILE, ErrorModel, FeatureHook, describe, interval_metrics, spearman
+from zoo.model.feature_hook import FeatureHook
+from zoo.uncertainty import FILE, ErrorModel, describe, interval_metrics, spearman
 from zoo.uncertainty.calibrate import calibrate, write
 from zoo.uncertainty.descriptors import Description, last_layer_gradient
 from zoo.uncertainty.error_model import Facts, atom_distance, inputs, pooled_distance

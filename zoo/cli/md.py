@@ -53,7 +53,10 @@ def md(
     compile: Compile = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; warnings are still shown.")] = False,
 ) -> None:
-    """Molecular dynamics. Ctrl-C ends it after the current step and writes a restart file."""
+    """Molecular dynamics. Ctrl-C ends it after the current step and writes a restart file.
+
+    A run that blows up stops and the others continue; the exit status is then 2.
+    """
     from zoo.cli import errors
     from zoo.loading.models import load
     from zoo.process import machine
@@ -98,8 +101,8 @@ def md(
         screen.print(f"interrupted after {dynamics.steps_done} of {steps} steps: add --restart to the command to "
                      "continue", style="yellow")
         raise typer.Exit(130)
-    if bool(dynamics.failed.all()):
-        raise typer.Exit(1)
+    if bool(dynamics.failed.any()):
+        raise typer.Exit(2)
 
 
 def _structure(file: Path) -> ase.Atoms:
@@ -128,14 +131,14 @@ def _run(dynamics: Dynamics, recorder: Recorder, monitor: CoverageMonitor | None
           progress("md", quiet=quiet, screen=screen) as report):
         while dynamics.steps_done < steps and not notice.received:
             dynamics.step()
+            if bool(dynamics.failed.all()):
+                break
             if dynamics.steps_done % every:
                 continue
             recorder.record()
             for warning in monitor.check(dynamics) if monitor is not None else ():
                 screen.print(f"warning: {warning}", style="yellow")
             report(dynamics.steps_done, steps, f"{float(dynamics.temperature.mean()):.0f} K")
-            if bool(dynamics.failed.all()):
-                break
             if time.perf_counter() - saved > _CHECKPOINT_S:
                 recorder.checkpoint()
                 saved = time.perf_counter()
@@ -163,10 +166,16 @@ def _finish(screen: Console, dynamics: Dynamics, recorder: Recorder, monitor: Co
 
     log = read_log(recorder.files.log)
     first = log["replica"] == 0
-    change = 1000 * (log["conserved_eV"][first] - log["conserved_eV"][first][0]) / n_atoms
-    lost = int(dynamics.failed.sum())
-    if lost:
-        screen.print(f"error: {lost} of {len(dynamics.failed)} runs blew up: their forces are not finite", style="red")
+    change = 1000 * (log["conserved_eV"][first] - log["conserved_eV"][first][:1]) / n_atoms
+    for number in dynamics.failed.nonzero()[:, 0].tolist():
+        which = "the run" if len(dynamics.failed) == 1 else f"run {number} of {len(dynamics.failed)}"
+        reason = dynamics.reasons.get(number, "before the restart")
+        screen.print(f"error: {which} blew up: {reason}. Fix: use a shorter --timestep, or --relax the structure first",
+                     style="red")
+    written = [*recorder.files.trajectories, recorder.files.log, recorder.files.restart]
+    if not first.any():
+        screen.print("wrote " + ", ".join(map(str, written)), soft_wrap=True)
+        return
     if done:
         per_day = 86.4 * done * dynamics.timestep / seconds / 1000
         screen.print(f"{done} steps, {1000 * seconds / done:.2f} ms a step ({per_day:.3g} ns/day), mean temperature "
@@ -176,5 +185,4 @@ def _finish(screen: Console, dynamics: Dynamics, recorder: Recorder, monitor: Co
         screen.print(f"outside the training data: {key}, in {count} frames looked at", style="yellow")
     picture = draw_energies(recorder.files.log, recorder.files.picture, n_atoms=n_atoms,
                             title=f"{dynamics.structures[0].get_chemical_formula()}, {dynamics.ensemble.upper()}")
-    written = [*recorder.files.trajectories, recorder.files.log, picture, recorder.files.restart]
-    screen.print("wrote " + ", ".join(map(str, written)), soft_wrap=True)
+    screen.print("wrote " + ", ".join(map(str, [*written, picture])), soft_wrap=True)

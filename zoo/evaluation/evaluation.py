@@ -20,8 +20,9 @@ from zoo.errors import EvaluationError
 from zoo.evaluation.breakdown import Groups, breakdown, by_kind, calibration, columns
 from zoo.evaluation.metrics import TargetResult, summarise
 from zoo.loading.models import load
+from zoo.model.feature_hook import FeatureHook
 from zoo.process.memory import halved_on_out_of_memory
-from zoo.uncertainty import ErrorModel, Estimate, FeatureHook, describe, find
+from zoo.uncertainty import ErrorModel, Estimate, describe, find
 
 if TYPE_CHECKING:
     from zoo.data.store import Store

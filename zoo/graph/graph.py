@@ -148,6 +148,12 @@ class Graph:
         return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self) if f.name[0] != "_"},
                        _cache={}, _topology={})
 
+    def usable(self) -> Graph:
+        """A copy whose tensors were not made in inference mode, so that autograd takes them; called outside of it."""
+        copies = {f.name: value.clone() for f in fields(self)
+                  if isinstance(value := getattr(self, f.name), Tensor) and value.is_inference()}
+        return replace(self, **copies, _cache={}, _topology={}) if copies else self
+
     def structures(self) -> Iterator[Graph]:
         """The B structures of the batch one by one, each with its own edges (those that end in its atoms)."""
         bounds = self.ptr.tolist()

@@ -61,6 +61,7 @@ class ZooCalculator(CheckedCalculator):
         """Å of the Verlet list."""
         return self._potential.list.skin
 
+    @torch.inference_mode(False)
     def calculate(self, atoms: ase.Atoms | None = None, properties: Any = ("energy",),
                   system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +64,11 @@ class Potential:
 
     def __call__(self, graph: Graph, *, stress: bool = False, atomic: bool = False) -> PotentialResult:
         """Evaluate a batch whose positions (N, 3) are float64, on the model's device; edges it has are kept."""
+        with torch.inference_mode(False):
+            return self._evaluate(graph, stress, atomic)
+
+    def _evaluate(self, graph: Graph, stress: bool, atomic: bool) -> PotentialResult:
+        graph = graph.usable()
         graph = graph if graph.edge_index is not None else self.list.edges(graph)
         if self._compiled is not None and self._compiled.can(graph, stress=stress):
             return PotentialResult(*self._compiled(graph, stress=stress))
@@ -73,28 +80,52 @@ class Potential:
 
     def energy(self, graph: Graph) -> Tensor:
         """(B,) eV of a batch, without derivatives; always from the model itself."""
-        with frozen(self.model, self._parameters), torch.no_grad():
+        with torch.inference_mode(False), frozen(self.model, self._parameters), torch.no_grad():
+            graph = graph.usable()
             edges = graph if graph.edge_index is not None else self.list.edges(graph)
             return self.model(edges)[self._energy] * self._to_ev
+
+
+@dataclass
+class _Frozen:
+    """What :func:`frozen` has to restore, and how many threads are inside."""
+
+    learned: list[nn.Parameter]
+    modes: list[nn.Module]
+    inside: int = 0
+
+
+_FROZEN: WeakKeyDictionary[Model, _Frozen] = WeakKeyDictionary()
+_LOCK = Lock()
 
 
 @contextmanager
 def frozen(model: Model, parameters: Sequence[nn.Parameter] | None = None) -> Iterator[None]:
     """Context in which weights require no gradients and the model is in eval mode.
 
-    The previous state is restored afterwards, so that it can be used during training. ``parameters`` are those of the
-    model, if the caller has them already.
+    The previous state is restored when the last of several threads leaves, so that it can be used during training.
+    ``parameters`` are those of the model, if the caller has them already.
     """
-    learned = [p for p in (model.parameters() if parameters is None else parameters) if p.requires_grad]
-    modes = [m for m in model.modules() if m.training] if model.training else []
-    for parameter in learned:
-        parameter.requires_grad_(False)
-    for module in modes:
-        module.training = False
+    with _LOCK:
+        state = _FROZEN.get(model)
+        if state is None:
+            learned = [p for p in (model.parameters() if parameters is None else parameters) if p.requires_grad]
+            state = _FROZEN[model] = _Frozen(learned, [m for m in model.modules() if m.training] if model.training
+                                             else [])
+            _switch(state, False)
+        state.inside += 1
     try:
         yield
     finally:
-        for parameter in learned:
-            parameter.requires_grad_(True)
-        for module in modes:
-            module.training = True
+        with _LOCK:
+            state.inside -= 1
+            if not state.inside:
+                del _FROZEN[model]
+                _switch(state, True)
+
+
+def _switch(state: _Frozen, on: bool) -> None:
+    for parameter in state.learned:
+        parameter.requires_grad_(on)
+    for module in state.modes:
+        module.training = on

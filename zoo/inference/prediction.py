@@ -13,11 +13,13 @@ import torch
 from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.graph.batching import cut, join
 from zoo.graph.graph import Graph
+from zoo.inference.potential import frozen
 from zoo.model.checks import Scope, check_finite, check_structure
+from zoo.model.feature_hook import FeatureHook
 from zoo.model.stress import why_no_stress
 from zoo.process.memory import halved_on_out_of_memory, is_out_of_memory
 from zoo.structures.inputs import graphs_or_errors
-from zoo.uncertainty import ErrorModel, FeatureHook, describe, find
+from zoo.uncertainty import ErrorModel, describe, find
 
 if TYPE_CHECKING:
     from zoo.model.model import Model
@@ -70,6 +72,13 @@ def predict(
             periodicity, charge or spin that the model does not know, or a result that is not finite; says which
             structure and which atoms.
     """
+    with torch.inference_mode(False):
+        return _predict(model, structures, tuple(derivatives), per_atom, uncertainty, as_frame, max_atoms, on_error,
+                        progress)
+
+
+def _predict(model: Model, structures: Any, derivatives: Sequence[str], per_atom: bool, uncertainty: bool,
+             as_frame: bool, max_atoms: int, on_error: str, progress: Callable[[int], None] | None) -> Any:
     _log_coverage(model)
     error_model = find(model) if uncertainty else None
     scope = Scope.of(model)
@@ -142,7 +151,8 @@ def _run(model: Model, graphs: list[Graph], derivatives: Sequence[str], per_atom
 
 def _forward(model: Model, graph: Graph, derivatives: Sequence[str], per_atom: bool,
              error_model: ErrorModel | None) -> list[Prediction]:
-    with torch.no_grad():
+    # Frozen, so that the operations chosen, and with them the last digits, do not depend on what other threads compute.
+    with frozen(model), torch.no_grad():
         with FeatureHook(model) as hook:
             out = model(graph, derivatives)
         estimate = None if error_model is None else error_model(describe(model, graph, hook.features))

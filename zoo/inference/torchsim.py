@@ -66,6 +66,7 @@ class ZooTorchSim(ModelInterface):
     def compute_forces(self, value: bool) -> None:
         self._compute_forces = value
 
+    @torch.inference_mode(False)
     def forward(self, state: Any, **_: Any) -> dict[str, Tensor]:
         """``energy`` (B,) eV, ``forces`` (N, 3) eV/Å and ``stress`` (B, 3, 3) eV/Å³ of a ``SimState`` or its dict."""
         if isinstance(state, dict):

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from threading import RLock
 from typing import Any, Literal
 
 import torch
@@ -31,10 +32,14 @@ __all__ = ["CardFolder", "build", "create", "exact_copy", "load", "resolve", "sa
 
 Verify = Literal["hash", "golden"]
 
+_BUILDING = RLock()
+"""Held while a model is made: the default dtype and the random numbers of torch belong to the whole process."""
+
 _ALL_ELEMENTS = 100
 _ENERGY = {"energy": {"readout": "energy", "unit": "eV"}}
 
 
+@torch.inference_mode(False)  # weights made in inference mode could have no derivatives
 def load(
     name: str | Path,
     *,
@@ -68,7 +73,7 @@ def load(
     if not found.verified:
         fix = f"copy {found.folder} again from where it came, or take the model from the Hub with zoo pull"
         weights.check_hash(found.weights, sha256=found.promised.sha256, size=found.promised.bytes, fix=fix)
-    with torch.random.fork_rng(devices=[]):
+    with _BUILDING, torch.random.fork_rng(devices=[]):
         model = build(card)
     weights.load_into(model, found.weights, upgrade=_upgrade(card))
     _check_references(model, card)
@@ -78,6 +83,7 @@ def load(
     return model.to(device=device, dtype=dtype)
 
 
+@torch.inference_mode(False)
 def create(
     architecture: str,
     *,
@@ -136,6 +142,11 @@ def build(card: Card) -> Model:
 
     Built in float64 so that every constant a backbone derives is exact to float64; cast it afterwards.
     """
+    with _BUILDING:
+        return _built(card)
+
+
+def _built(card: Card) -> Model:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -202,6 +213,7 @@ def _same_elements(arch: Architecture, keyword: str, elements: Sequence[str] | N
     return [SYMBOLS[z] for z in known], {**config, keyword: list(known)}
 
 
+@torch.inference_mode(False)
 def exact_copy(model: Model, dtype: torch.dtype | str | None = None, *, device: str | torch.device | None = None
                ) -> Model:
     """A copy of a model in another dtype and on another device, both as they are if absent.
@@ -217,7 +229,7 @@ def exact_copy(model: Model, dtype: torch.dtype | str | None = None, *, device: 
     if card is None:
         twin = copy.deepcopy(model)
     else:
-        with torch.random.fork_rng(devices=[]):
+        with _BUILDING, torch.random.fork_rng(devices=[]):
             twin = build(card)
         twin.load_state_dict(model.state_dict())
     return twin.to(device=device or model.device, dtype=dtype)

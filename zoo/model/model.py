@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo.errors import PluginError, StructureError, UnknownNameError, ZooError
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges, edge_vectors
+from zoo.model.feature_hook import FeatureHook
 from zoo.model.priors import Prior
 from zoo.model.readouts import Energy, Readout
 from zoo.nn import sum_by
@@ -160,6 +161,11 @@ class Model(nn.Module):
             graph = self.with_vectors(graph)
             network = self._network(self._backbone(graph), graph)
             return network if standardised else self._physical(network, graph)
+        if torch.is_inference_mode_enabled() or graph.pos.is_inference():
+            # Derivatives need autograd, which inference mode turns off for good: its tensors never take part again.
+            with torch.inference_mode(False), torch.no_grad():
+                return self.forward(graph.usable(), derivatives, standardised=standardised,
+                                    partial_stress=partial_stress)
         target = self._energy_to_derive(graph, derivatives, partial_stress=partial_stress)
         keep_graph = torch.is_grad_enabled() and (self.training or graph.pos.requires_grad)
         with torch.enable_grad():
@@ -208,10 +214,13 @@ class Model(nn.Module):
         return graph.replace(edge_vec=vec, edge_len=vec.norm(dim=1))
 
     def _backbone(self, graph: Graph) -> Tensor:
-        """Features from the backbone, whose input edges the priors may modify (:meth:`Prior.shown`)."""
+        """Features from the backbone, whose input edges the priors may modify (:meth:`Prior.network_graph`)."""
         for prior in self.priors.values():
             graph = prior.network_graph(graph)
-        return self.backbone(graph)
+        features = self.backbone(graph)
+        if not torch.compiler.is_compiling():
+            FeatureHook.note(self, features)
+        return features
 
     def _network(self, h: Tensor, graph: Graph) -> dict[str, Tensor]:
         network = {name: readout(h, graph) for name, readout in self.readouts.items()}

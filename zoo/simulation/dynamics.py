@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.inference.potential import Potential, PotentialResult
+from zoo.model.checks import closest_allowed, too_close
 from zoo.model.model import Model
 from zoo.simulation.batch import batch_of, free_atoms
 from zoo.simulation.noise import Noise
@@ -21,6 +22,10 @@ from zoo.simulation.noise import Noise
 __all__ = ["Dynamics", "Ensemble"]
 
 Ensemble = Literal["nve", "nvt"]
+
+# Beyond these no number of a run means anything, see Dynamics.
+_LARGEST_STEP, _FARTHEST, _HOTTEST = 2.0, 1e6, 1e5  # Å, Å, K
+_SELDOM = 10  # steps between two looks at temperature and distance
 
 
 class Dynamics:
@@ -31,8 +36,10 @@ class Dynamics:
     harmonic potential; those over velocities, such as the temperature, have one of second order.
 
     The random numbers of a structure depend only on its own seed and the step, not on the other structures of the batch
-    or on restarts. A structure whose forces are no longer finite is marked in :attr:`failed` and stays fixed; the
-    others continue. Atoms fixed by ``FixAtoms`` do not move.
+    or on restarts. A structure that blows up is marked in :attr:`failed` and stays where it was before; the others
+    continue. It blows up if its energy or forces are not finite, an atom moves by more than 2 Å in one step or is
+    10⁶ Å from its start, two atoms are closer than any atoms come, or its temperature exceeds 10⁵ K and ten times
+    the one asked for. Atoms fixed by ``FixAtoms`` do not move.
 
     Args:
         model: a model with an energy target.
@@ -53,7 +60,8 @@ class Dynamics:
     Attributes:
         steps_done: steps since the start.
         pos: (N, 3) Å. velocity: (N, 3) Å/fs. now: energies (eV) and forces (eV/Å) at ``pos``.
-        failed: (B,) bool. heat: (B,) eV, energy added by the thermostat.
+        failed: (B,) bool. reasons: number of a failed structure → what happened to it.
+        heat: (B,) eV, energy added by the thermostat.
     """
 
     def __init__(
@@ -86,6 +94,8 @@ class Dynamics:
         self._noise = Noise(seeds, self.graph.ptr, device)
         self.steps_done = 0
         self.failed = torch.zeros(count, dtype=torch.bool, device=device)
+        self.reasons: dict[int, str] = {}
+        self._start, self._closest = self.graph.pos, closest_allowed(self.graph.z)
         self.heat = torch.zeros(count, dtype=torch.float64, device=device)
         self.target = None if temperature is None else _each(temperature, count).to(device)
         if self.target is None:
@@ -94,6 +104,7 @@ class Dynamics:
             self.velocity = self._drawn_velocities(self.target)
         self.now = self._evaluate(self.graph)
         self._hold_failed(self.graph.pos)
+        self._hottest = _HOTTEST if self.target is None else (10 * self.target).clamp(min=_HOTTEST)
 
     # -- state -------------------------------------------------------------------------------------------------
 
@@ -185,9 +196,14 @@ class Dynamics:
                 self._drift(self.timestep / 2)
                 self._thermalise()
                 self._drift(self.timestep / 2)
+            self._hold_runaways(before)
             self.now = self._evaluate(self.graph)
             self._hold_failed(before)
             self._kick()
+            if self.steps_done % _SELDOM == 0:
+                self._fail(self.temperature > self._hottest, f"its temperature exceeds {_HOTTEST:g} K")
+                path = (self.graph.pos - self._start).square().sum(1)
+                self._fail(self._any(path > _FARTHEST**2), f"an atom is more than {_FARTHEST:g} Å from its start")
             self.steps_done += 1
 
     def run(self, steps: int, *, every: int = 1) -> list[list[ase.Atoms]]:
@@ -234,13 +250,28 @@ class Dynamics:
         mass = velocity.new_zeros(count, 1).index_add_(0, batch, self._mass)
         return velocity - (momentum / mass)[batch]
 
+    def _hold_runaways(self, before: Tensor) -> None:
+        """Stop structures before they are evaluated if an atom has moved further than any integrator can follow."""
+        pos = self.graph.pos
+        followed = (pos - before).square().sum(1) < _LARGEST_STEP**2  # false for NaN
+        if bool(followed.all()):
+            return
+        self._fail(self._any(~followed), f"an atom moved by more than {_LARGEST_STEP:g} Å in one step")
+        rows = self.failed[self.graph.batch][:, None]
+        self.graph = self.graph.replace(pos=torch.where(rows, before, pos))
+
     def _hold_failed(self, before: Tensor) -> None:
-        """Mark structures with non-finite forces or positions; reset them to ``before``, at rest, forces zero."""
-        fine = self.now.forces.isfinite().all(1) & self.graph.pos.isfinite().all(1)
-        if not bool(fine.all()):
-            count = self.graph.num_graphs
-            broken = self.failed.new_zeros(count).index_put_((self.graph.batch[~fine],), fine.new_tensor(True))
-            self.failed = self.failed | broken
+        """Mark structures that the model gives no sound forces for; reset failed ones to ``before``, at rest, forces
+        zero.
+        """
+        if not bool(self.now.forces.isfinite().all() & self.now.energy.isfinite().all()):
+            self._fail(self._any(~self.now.forces.isfinite().all(1)) | ~self.now.energy.isfinite(),
+                       "its energy or forces are not finite")
+        if self._evaluate.list.shortest < self._closest:
+            edges = self._evaluate.list.edges(self.graph)
+            near = torch.zeros_like(self.graph.batch, dtype=torch.bool)
+            near[edges.target[too_close(edges)[0]]] = True
+            self._fail(self._any(near), "two atoms are closer than any atoms come")
         if not bool(self.failed.any()):
             return
         rows = self.failed[self.graph.batch][:, None]
@@ -248,18 +279,31 @@ class Dynamics:
         self.velocity = torch.where(rows, 0.0, self.velocity)
         self.now = PotentialResult(self.now.energy, torch.where(rows, 0.0, self.now.forces))
 
+    def _any(self, atoms: Tensor) -> Tensor:
+        """(B,) bool: whether any of its atoms is marked."""
+        marked = self.graph.batch[atoms]
+        return self.failed.new_zeros(self.graph.num_graphs).index_put_((marked,), atoms.new_tensor(True))
+
+    def _fail(self, structures: Tensor, reason: str) -> None:
+        """Mark structures (B,) bool as failed."""
+        fresh = structures & ~self.failed
+        if bool(fresh.any()):
+            self.failed = self.failed | fresh
+            self.velocity = torch.where(self.failed[self.graph.batch][:, None], 0.0, self.velocity)
+            self.reasons |= dict.fromkeys(torch.nonzero(fresh)[:, 0].tolist(), f"{reason} (step {self.steps_done})")
+
 
 def _check(frames: list[ase.Atoms], timestep: float, ensemble: str, temperature: Any, friction: float) -> None:
     if not frames:
         raise ZooError("no structure to move. Fix: give one ase.Atoms or a list of them.")
     if ensemble not in ("nve", "nvt"):
         raise ZooError(f"unknown ensemble {ensemble!r}. Fix: choose 'nve' or 'nvt'.")
-    if not timestep > 0:
-        raise ZooError(f"timestep {timestep} fs is not positive. Fix: give a positive one, such as 0.5.")
+    if not 0 < timestep < np.inf:
+        raise ZooError(f"timestep {timestep} fs is not positive and finite. Fix: give a positive one, such as 0.5.")
     if ensemble == "nvt" and temperature is None:
         raise ZooError("NVT needs a temperature. Fix: give temperature in K.")
-    if temperature is not None and np.min(temperature) < 0:
-        raise ZooError(f"temperature {temperature} K is negative. Fix: give one from 0 K on.")
+    if temperature is not None and not (np.isfinite(temperature).all() and np.min(temperature) >= 0):
+        raise ZooError(f"temperature {temperature} K is negative or not finite. Fix: give one from 0 K on.")
     if ensemble == "nvt" and not friction > 0:
         raise ZooError(f"friction {friction} /fs: Langevin dynamics needs a positive one. "
                        "Fix: give a positive one, or choose ensemble 'nve'.")

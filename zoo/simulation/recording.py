@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -141,7 +142,9 @@ class Recorder:
 
 def read_log(path: Path) -> dict[str, np.ndarray]:
     """Columns of a log, by name."""
-    rows = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a log without lines, whose run failed at its start
+        rows = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2).reshape(-1, len(COLUMNS))
     return {name: rows[:, k] for k, name in enumerate(COLUMNS)}
 
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from zoo import lazy_names
 
 if TYPE_CHECKING:
-    from zoo.uncertainty.descriptors import Description, FeatureHook, describe
+    from zoo.uncertainty.descriptors import Description, describe
     from zoo.uncertainty.error_model import FILE, ErrorModel, Estimate
     from zoo.uncertainty.lookup import find, stale
     from zoo.uncertainty.metrics import interval_metrics, spearman
 
-__all__ = ["FILE", "Description", "ErrorModel", "Estimate", "FeatureHook", "describe", "find", "interval_metrics",
+__all__ = ["FILE", "Description", "ErrorModel", "Estimate", "describe", "find", "interval_metrics",
            "spearman", "stale"]
 
 __getattr__ = lazy_names(__name__, {
     "FILE": "error_model", "Description": "descriptors", "ErrorModel": "error_model", "Estimate": "error_model",
-    "FeatureHook": "descriptors", "describe": "descriptors", "find": "lookup", "interval_metrics": "metrics",
+    "describe": "descriptors", "find": "lookup", "interval_metrics": "metrics",
     "spearman": "metrics", "stale": "lookup"})

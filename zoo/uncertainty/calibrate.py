@@ -17,7 +17,8 @@ from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.elements import SYMBOLS
 from zoo.errors import CalibrationError, did_you_mean
 from zoo.files.hashing import sha256_of
-from zoo.uncertainty.descriptors import Description, FeatureHook, describe
+from zoo.model.feature_hook import FeatureHook
+from zoo.uncertainty.descriptors import Description, describe
 from zoo.uncertainty.detector import detector_inputs, fit_detector
 from zoo.uncertainty.error_model import FILE, WITH_DETECTOR, ErrorModel, Facts, atom_distance, inputs, pooled_distance
 from zoo.uncertainty.fit import Geometry, Sample, fit, whitening

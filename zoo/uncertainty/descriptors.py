@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from zoo.model.model import Model
     from zoo.model.readouts import Readout
 
-__all__ = ["Description", "FeatureHook", "describe"]
+__all__ = ["Description", "describe"]
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -38,28 +41,9 @@ class Description:
     batch: Tensor
 
 
-class FeatureHook:
-    """Keeps the features of the model's last forward pass inside ``with FeatureHook(model) as hook``."""
-
-    features: Tensor
-    """(N, dim(irreps_out)); set by the first forward pass."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    def __enter__(self) -> FeatureHook:
-        def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            self.features = output.detach()
-
-        self._handle = self._model.backbone.register_forward_hook(note)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._handle.remove()
-
-
 def describe(model: Model, graph: Graph, features: Tensor) -> Description:
-    """Descriptors of a batch from its features (N, dim(irreps_out)), as kept by a :class:`FeatureHook`."""
+    """Descriptors of a batch from its features (N, dim(irreps_out)), as kept by a
+    :class:`zoo.model.feature_hook.FeatureHook`."""
     scalars = model.layout.scalars(features)
     count = graph.num_graphs
     sums = sum_by(torch.cat([scalars, torch.ones_like(scalars[:, :1])], 1), graph.batch, count)
@@ -80,6 +64,8 @@ def last_layer_gradient(readout: Readout, features: Tensor, graph: Graph) -> Ten
     the gradients of the first output, and the norms over the others, which may be hundreds. ``None`` for a target that
     is not a scalar or a readout without a linear layer.
     """
+    # Hooks of the readout itself would act on the forward passes of other threads as well.
+    readout = _apart(readout)
     layers = [m for m in getattr(readout, "net", nn.Identity()).modules() if isinstance(m, nn.Linear)]
     if readout.shape or not layers:
         return None
@@ -89,17 +75,23 @@ def last_layer_gradient(readout: Readout, features: Tensor, graph: Graph) -> Ten
         kept["in"], kept["out"] = inputs[0].detach(), output.detach().requires_grad_(True)
         return kept["out"]
 
-    handle = layers[-1].register_forward_hook(cut)
-    try:
-        with torch.enable_grad():
-            value = readout(features, graph)
-            (slope,) = torch.autograd.grad(value.sum(), kept["out"])
-    finally:
-        handle.remove()
+    layers[-1].register_forward_hook(cut)
+    with torch.enable_grad():
+        value = readout(features, graph)
+        (slope,) = torch.autograd.grad(value.sum(), kept["out"])
     if slope.shape[1] > 1:
         slope = torch.cat([slope[:, :1], slope[:, 1:].norm(dim=1, keepdim=True)], 1)
     inputs = torch.cat([kept["in"], torch.ones_like(kept["in"][:, :1])], 1)
     return sum_by((slope[:, :, None] * inputs[:, None]).flatten(1), graph.batch, graph.num_graphs)
+
+
+def _apart(module: ModuleT) -> ModuleT:
+    """A module that shares parameters and buffers with another, and has submodules and hooks of its own."""
+    twin = type(module).__new__(type(module))
+    twin.__dict__.update(module.__dict__)
+    twin.__dict__["_modules"] = {name: None if m is None else _apart(m) for name, m in module._modules.items()}
+    twin.__dict__["_forward_hooks"] = OrderedDict(module._forward_hooks)
+    return twin
 
 
 def _plain(value: Tensor) -> Tensor:
