@@ -162,11 +162,12 @@ def _column(frames: list[ase.Atoms], label: str, key: str, unit: str, optional: 
         if np.isinf(value).any() or (np.isnan(value).any() and needed[index] and not optional):
             raise DataError(f"frame {index}: '{key}' is not finite. Fix: correct the frame or leave it out.")
         values.append(value)
+    reason = why_no_stress(frames[left_out[0]]) if left_out else None
+    if shape is None:
+        raise DataError(f"no frame has a stress: {reason}")
     if left_out:
         log.warning("warning: the stress of %d frames is left out, such as frame %d: %s", len(left_out), left_out[0],
-                    why_no_stress(frames[left_out[0]]))
-    if shape is None:
-        raise DataError(f"no frame has a stress: {why_no_stress(frames[left_out[0]])}")
+                    reason)
     filled = [np.full((len(atoms), *shape) if atomic else shape, np.nan) if value is None else value
               for atoms, value in zip(frames, values)]
     return (np.concatenate(filled) if atomic else np.stack(filled)), atomic

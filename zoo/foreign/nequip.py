@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -151,7 +151,7 @@ def _kept_scalars(layer: Layer, kept_out: set[O3Irrep]) -> list[int]:
     return columns
 
 
-def _blocks(state: ForeignState, key: str, shapes: dict[O3Irrep, tuple[int, ...]]) -> dict[O3Irrep, Tensor]:
+def _blocks(state: ForeignState, key: str, shapes: Mapping[O3Irrep, tuple[int, ...]]) -> dict[O3Irrep, Tensor]:
     return blocks(state.take(key), shapes, f"nequip: {key}", _FIX)
 
 

@@ -271,8 +271,8 @@ class Model(nn.Module):
             raise UnknownNameError(f"unknown derivative {unknown[0]!r}. Fix: choose from {', '.join(DERIVATIVES)}.")
         energy = self.required_energy
         if "stress" in derivatives:
-            periodic = graph.cell is not None and graph.pbc is not None
-            if not periodic or not (partial_stress or bool(graph.pbc.any(1).all())):
+            pbc = None if graph.cell is None else graph.pbc
+            if pbc is None or not (partial_stress or bool(pbc.any(1).all())):
                 raise StructureError("stress needs structures with a periodic direction. Fix: set cell and pbc.")
         return energy
 
