@@ -154,6 +154,9 @@ def test_phonons_go_into_the_card_and_a_picture(folder, tmp_path):
     assert (tmp_path / "bands.png").stat().st_size > 5000
     for wrong in ("0", "2,2", "2,x,2"):
         assert "--supercell" in str(zoo(*ask, wrong).exception)
+    assert "first derivative only" not in done.stderr
+    Card.load(folder / "sim").replace(signature={"smooth": 1}).save(folder / "sim")
+    assert "first derivative only" in zoo(*ask, 1).stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -132,6 +132,9 @@ def phonons(
         title = model.card.name if model.card is not None else name
         draw_bands(found, output, title=f"{title}: phonons of {result['structure']}")
     _out(model, "phonons", result, write)
+    if model.card is not None and model.card.signature.get("smooth", 2) == 1:
+        typer.echo(f"warning: the cut-off function of {model.card.name} has a continuous first derivative only: force "
+                   "constants jump where a neighbor enters it, and frequencies depend on which do", err=True)
     if result["imaginary"]:
         typer.echo(f"warning: {result['imaginary']} imaginary frequencies, down to {result['lowest_THz']} THz: the "
                    "structure is no minimum of the energy", err=True)
