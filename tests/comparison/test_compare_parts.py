@@ -260,3 +260,8 @@ def test_the_command(tmp_path, yard):
     assert "Test MAE with 20 training molecules" in again.stdout
     wrong = CliRunner().invoke(app, ["compare", "schnet", "--sizes", "ten", "--out", str(tmp_path)])
     assert wrong.exit_code != 0 and "whole numbers" in str(wrong.exception)
+
+
+def test_models_with_weights_of_another_package_are_refused():
+    with pytest.raises(TrainingError, match=r"'nequix-oam-1' has weights that another package.* its own. Fix: "):
+        find_entries(["painn", "universal"])

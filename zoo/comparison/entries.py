@@ -47,7 +47,7 @@ def find_entries(models: Sequence[str | Path]) -> list[ComparisonEntry]:
 
     Raises:
         UnknownNameError: no architecture, model or card has this name; reported before any training.
-        TrainingError: no names, or one name twice.
+        TrainingError: no names, one name twice, or a model whose weights are another package's.
     """
     found = [_find(str(model)) for model in models]
     if not found:
@@ -100,5 +100,10 @@ def _of_card(name: str, unknown: UnknownNameError) -> ComparisonEntry:
         return ComparisonEntry(name=name, error=f"plugin '{name}' of {broken.package}: {broken.error}")
     except ZooError as error:
         return ComparisonEntry(name=path.stem if path.suffix else name, error=str(error))
+    if card.source is not None:
+        raise TrainingError(f"'{card.name}' has weights that another package's authors trained, and no recipe. A "
+                            "comparison trains each model anew, and energies of such models are not compared: each "
+                            f"has a zero of its own. Fix: compare the architecture {card.architecture}; for errors of "
+                            f"forces on your frames, zoo evaluate {card.name} --data FILE")
     return ComparisonEntry(name=card.name, architecture=card.architecture, config=card.config, card=card,
                            inputs=tuple(card.inputs), remarks=(f"card {card.name}",))
