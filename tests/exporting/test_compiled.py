@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
+import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import ase.build
@@ -18,6 +21,7 @@ from zoo.exporting import compiled as compiling
 from zoo.exporting.compiled import CompiledModel, compiled, compiled_folder
 from zoo.exporting.record import potential_function
 from zoo.graph.graph import Graph
+from zoo.graph.verlet import VerletList
 from zoo.inference.potential import Potential
 
 
@@ -58,7 +62,6 @@ def uncompiled(monkeypatch, tmp_path):
         return run
 
     monkeypatch.setattr(compiling, "export", export)
-    monkeypatch.setattr(compiling, "load_function", load_function)
     monkeypatch.setattr("zoo.exporting.loaded.load_function", load_function)
     return SimpleNamespace(made=made, functions=functions)
 
@@ -76,6 +79,62 @@ def test_another_model_has_another_library(uncompiled, change):
     other = {"weights": lambda: small(seed=1), "cut-off": lambda: small(cutoff=4.0), "dtype": lambda: small().float()}
     compiled(other[change]())
     assert len(set(uncompiled.made)) == 2
+
+
+def plant(path, run):
+    """A library with a right description; ``run`` stands for what it would do."""
+    path.write_bytes(b"planted")
+    sidecar = path.with_name(f"{path.name}.json")
+    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()),
+                                   "file_sha256": hashlib.sha256(b"planted").hexdigest()}))
+    run(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes are those of posix")
+@pytest.mark.parametrize("how", ["mode of file", "mode of description", "link", "second name", "mode of folder"])
+def test_what_another_user_could_have_written_is_compiled_again(uncompiled, tmp_path, how):
+    model = small()
+    path = compiled(model).path
+    assert path.parent.stat().st_mode & 0o777 == 0o700 and path.stat().st_mode & 0o777 == 0o600
+    if how == "mode of file":
+        plant(path, lambda file: file.chmod(0o666))
+    if how == "mode of description":
+        plant(path, lambda file: file.with_name(f"{file.name}.json").chmod(0o622))
+    if how == "link":
+        plant(path, lambda file: (file.rename(tmp_path / "x"), file.symlink_to(tmp_path / "x")))
+    if how == "second name":
+        plant(path, lambda file: os.link(file, tmp_path / "x"))
+    if how == "mode of folder":
+        plant(path, lambda file: file.parent.chmod(0o777))
+    compiled(model)
+    assert uncompiled.made == [path, path] and path.read_bytes() == b"a library"
+    assert path.parent.stat().st_mode & 0o777 == 0o700 and not path.is_symlink()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_or_folder_of_another_user_is_not_run(uncompiled, tmp_path, caplog):
+    model = small()
+    first = compiled(model)
+    plant(first.path, lambda file: os.chown(file, 12345, -1))
+    kept = pickle.dumps(first)
+    assert compiled(model).path == first.path and len(uncompiled.made) == 2
+    os.chown(first.path, 12345, -1)
+    graph = Graph.from_atoms(silicon(), dtype=torch.float64)
+    with pytest.raises(ZooError, match="Fix: "):
+        pickle.loads(kept)(VerletList(5.0).edges(graph))
+    os.chown(first.path.parent, 12345, -1)
+    other = compiled(model).path
+    assert other.parent == tmp_path / "compiled-0" and "not a folder of this user" in caplog.text
+    os.chown(other.parent, 12345, -1)
+    with pytest.raises(ZooError, match="set ZOO_HOME"):
+        compiled(model)
+
+
+def test_threads_that_want_one_library_make_it_once(uncompiled):
+    models = [small() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert len({made.path for made in pool.map(compiled, models)}) == 1
+    assert len(uncompiled.made) == 1
 
 
 def test_a_damaged_library_is_made_anew(uncompiled):

@@ -2,24 +2,33 @@
 
 For small systems, the overhead of Python and autograd is a large part of the time of an MD step; a compiled library
 has neither. Compilation takes one to two minutes, once for each model, dtype and machine.
+
+A library is code that this process runs. So the folder of the libraries belongs to the user alone (mode 0700, see
+:mod:`zoo.files.private_folder`); the hash of each library is in its description in this folder, where no other user can
+write. A library that is not a file of this user, that others can write to, or that has another hash is compiled again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
-from zoo.errors import ExportError
-from zoo.exporting.loaded import load_exported, load_function
+from zoo.errors import ExportError, ZooError
+from zoo.exporting.loaded import load_exported, read_description
 from zoo.exporting.package import describe, export
 from zoo.exporting.parity import measure
 from zoo.exporting.signature import Arguments, arguments, pad, unpad
+from zoo.files.private_folder import is_own_file, private_folder
 from zoo.files.zoo_home import home
 from zoo.graph.graph import Graph
 from zoo.model.model import Model
@@ -27,10 +36,24 @@ from zoo.nn import sum_by
 
 __all__ = ["CompiledModel", "compiled", "compiled_folder"]
 
+log = logging.getLogger("zoo")
+
 
 def compiled_folder() -> Path:
-    """Folder of the cached libraries, ``$ZOO_HOME/compiled``; it may be deleted at any time."""
-    return home() / "compiled"
+    """Folder of the cached libraries, ``$ZOO_HOME/compiled``; it may be deleted at any time.
+
+    Where several users share ``$ZOO_HOME``, those who come later get ``$ZOO_HOME/compiled-UID``.
+
+    Raises:
+        ZooError: both belong to another user.
+    """
+    try:
+        return private_folder(home() / "compiled")
+    except ZooError as error:
+        if os.name != "posix":
+            raise
+        log.warning("%s", error)
+        return private_folder(home() / f"compiled-{os.geteuid()}")
 
 
 def compiled(model: Model) -> CompiledModel:
@@ -47,14 +70,52 @@ def compiled(model: Model) -> CompiledModel:
     key = hashlib.sha256(json.dumps([known, config, _processor()], sort_keys=True, default=str).encode()).hexdigest()
     path = compiled_folder() / f"{known['model']}-{known['dtype']}-{key[:16]}.pt2"
     library = CompiledModel(path, model.cutoff, stress)
-    try:
-        library.function = load_exported(path).function
-        measure(model, library.function, stress=stress)
-    except (ExportError, OSError, RuntimeError, ValueError):
-        # Missing, incomplete, or compiled from other code: compile again.
-        library.function = None
-        export(model, path, "aoti", stress=stress)
+    with FileLock(path.with_suffix(".lock")):  # of other threads and processes that want the same library
+        try:
+            library.function = _load(path)
+            measure(model, library.function, stress=stress)
+        except (ExportError, OSError, RuntimeError, ValueError):
+            # Missing, incomplete, not of this user, or compiled from other code: compile again.
+            library.function = None
+            for file in (path, _description(path)):
+                file.unlink(missing_ok=True)
+            with _own_cache_of_torch(path.parent):
+                export(model, path, "aoti", stress=stress)
+            for file in (path, _description(path)):
+                file.chmod(0o600)
+        library.sha256 = read_description(path)["file_sha256"]
     return library
+
+
+def _description(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _load(path: Path) -> Callable[..., Any]:
+    """The function in a library of this user.
+
+    Raises:
+        ExportError: there is none, it is not the one described, or others could have written it.
+    """
+    for file in (path, _description(path)):
+        if not is_own_file(file):
+            raise ExportError(f"{file} is missing, or is not a file that only this user can write. "
+                              "Fix: compile the model again.")
+    return load_exported(path).function
+
+
+@contextmanager
+def _own_cache_of_torch(folder: Path) -> Iterator[None]:
+    """The compiler runs what it finds in its cache, by default in the folder for temporary files of all users."""
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = str(private_folder(folder / "torch"))
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
 
 
 class CompiledModel:
@@ -63,6 +124,7 @@ class CompiledModel:
     def __init__(self, path: Path, cutoff: float, stress: bool) -> None:
         self.path, self.cutoff, self.stress = path, cutoff, stress
         self.function: Callable[..., Any] | None = None
+        self.sha256: str | None = None
 
     def can(self, graph: Graph, *, stress: bool) -> bool:
         """True if the compiled library supports this batch: it has no stress of several structures."""
@@ -71,7 +133,12 @@ class CompiledModel:
     def __call__(self, graph: Graph, *, stress: bool = False) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """Energies (B,) eV, forces (N, 3) eV/Å, stress (B, 3, 3) eV/Å³ or ``None``, energies of atoms (N,) eV."""
         if self.function is None:
-            self.function = load_function(self.path, "aoti")
+            private_folder(self.path.parent)
+            function = _load(self.path)
+            if read_description(self.path)["file_sha256"] != self.sha256:
+                raise ExportError(f"{self.path} was compiled again since this object was pickled. "
+                                  "Fix: make the object again.")
+            self.function = function
         inputs, n = pad(_one_graph(graph), self.cutoff)
         with torch.no_grad():
             out = unpad(self.function(*inputs), n)

@@ -89,7 +89,7 @@ class ExportedModel:
         self.cutoff = float(description["cutoff"])
         self.device = torch.device(description["device"])
         elements = tuple(NUMBERS[symbol] for symbol in description["elements"])
-        self.scope = Scope(description["model"], elements, pbc=bool(description["pbc"]))
+        self.scope = Scope(description.get("model", "this model"), elements, pbc=bool(description.get("pbc", True)))
 
     def __call__(self, atoms: ase.Atoms) -> dict[str, np.ndarray]:
         """Energy (eV), forces (eV/Å), atomic_energies (eV) and, with a periodic direction and a cell, stress (eV/Å³).
