@@ -14,10 +14,12 @@ from . import (
     test_push,
     test_push_faults,
     test_refusals,
+    test_waiting,
 )
 from .rows import ROWS, Row
 
-WITH_ROWS = (test_cache, test_data, test_names, test_publish, test_pull, test_push, test_push_faults, test_refusals)
+WITH_ROWS = (test_cache, test_data, test_names, test_publish, test_pull, test_push, test_push_faults, test_refusals,
+             test_waiting)
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "experiments" / "hub-faults.md"
 BEGIN = "<!-- the table below is made by the tests: python -m tests.hub.table -->\n"
 END = "<!-- end of the table -->\n"

@@ -211,14 +211,26 @@ def test_a_commit_in_between_is_reported(newest: Client, hub: HubServer, newest_
     assert hub.state.there()["card.yaml"] == b"theirs" and "model.safetensors" not in hub.state.there()
 
 
-@row("push", "the tag exists on another commit", "an error; tags do not move")
+@row("push", "the tag exists on another commit", "an error before anything is committed; tags do not move")
 def test_a_tag_does_not_move(newest: Client, hub: HubServer, newest_folder: Path) -> None:
     newest.push("--tag", "v1.0")
     first = hub.state.repositories["models", "zoo-org/tiny"].tags["v1.0"]
     models.write_folder(newest_folder, OTHER)
     outcome = newest.push("--tag", "v1.0")
     assert outcome.code == 2 and first in outcome.output and "another tag" in outcome.output
-    assert hub.state.repositories["models", "zoo-org/tiny"].tags["v1.0"] == first
+    repository = hub.state.repositories["models", "zoo-org/tiny"]
+    assert repository.tags["v1.0"] == first == repository.head.oid, "nothing was committed"
+    hub.state.put("zoo-org/tiny", {"notes.txt": b"1"})
+    models.write_folder(newest_folder, WEIGHTS)
+    outcome = newest.push("--tag", "v1.0")  # all files are there already, at another commit than the tag's
+    assert outcome.code == 2 and first in outcome.output and repository.tags["v1.0"] == first
+
+
+@row("push", "a name that no tag can have", "refused before anything is sent")
+@pytest.mark.parametrize("tag", ["v 1", "../x", "main", "a" * 40, "", "-v", "v1.lock", "v\x01"])
+def test_an_impossible_tag(newest: Client, hub: HubServer, newest_folder: Path, tag: str) -> None:
+    outcome = newest.push(f"--tag={tag}")
+    assert outcome.code == 2 and "Fix: use one such as v1.0" in outcome.output and hub.log == []
 
 
 def test_the_pin_goes_into_the_source_tree_that_the_card_belongs_to(newest: Client, hub: HubServer) -> None:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from zoo.errors import HubError
 
-__all__ = ["UNSAFE", "Address", "is_commit", "safe_path"]
+__all__ = ["UNSAFE", "Address", "check_tag", "is_commit", "safe_path"]
 
 PREFIX = "hf:"
 
@@ -60,7 +60,7 @@ class Address:
                 f"{text!r} does not name a repository of the Hub. Fix: write hf:organisation/name, "
                 "or hf:organisation/name@revision with a tag, a branch or a commit."
             )
-        if "@" in text and not (_REVISION.fullmatch(revision) and ".." not in revision and "//" not in revision):
+        if "@" in text and not _is_revision(revision):
             raise HubError(f"{text!r}: {revision!r} is not a revision. "
                            "Fix: use a tag, a branch or a 40-digit commit.")
         return cls(repo, revision or "main", kind)
@@ -83,6 +83,20 @@ class Address:
 
     def __str__(self) -> str:
         return f"{PREFIX}{self.repo}@{self.revision}"
+
+
+def _is_revision(text: str) -> bool:
+    return _REVISION.fullmatch(text) is not None and ".." not in text and "//" not in text
+
+
+def check_tag(tag: str) -> None:
+    """Refuse a name that no tag can have, or that would be read as a commit.
+
+    Raises:
+        HubError: says which names are possible.
+    """
+    if not _is_revision(tag) or is_commit(tag) or tag == "main" or tag.endswith(("/", ".", ".lock")):
+        raise HubError(f"{tag!r} cannot be the name of a tag. Fix: use one such as v1.0: letters, digits, . _ - and /")
 
 
 def safe_path(name: str, owner: str) -> str:

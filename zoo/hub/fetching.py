@@ -16,6 +16,7 @@ from zoo.hub.address import UNSAFE, Address, is_commit, safe_path
 from zoo.hub.cache import CachedRepository, Verdicts, cache_folder, check_etag, discard, etag_of
 from zoo.hub.network import TRIES, Remote, api, head, is_offline, notify, timeout, wait_before
 from zoo.hub.trouble import AccessError, UnreachableError, explain, is_passing
+from zoo.hub.waiting import limited_waits
 
 __all__ = ["CONFIG_FILE", "Fetched", "card_of", "fetch", "fetch_file", "locate", "pin"]
 
@@ -265,8 +266,9 @@ def _check_remote(address: Address, name: str, remote: Remote, sha256: str | Non
 def _client_download(address: Address, name: str, force: bool) -> Path:
     from huggingface_hub import hf_hub_download
 
-    return Path(hf_hub_download(address.repo, name, repo_type=address.kind, revision=address.revision,
-                                library_name="geometric-zoo", force_download=force))
+    with limited_waits():
+        return Path(hf_hub_download(address.repo, name, repo_type=address.kind, revision=address.revision,
+                                    library_name="geometric-zoo", force_download=force))
 
 
 def inside_cache(path: Path) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 from zoo.errors import HubError
 from zoo.hub.address import Address
 from zoo.hub.trouble import explain, is_passing, retry_after
+from zoo.hub.waiting import LONGEST_WAIT, limited_waits
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -23,7 +24,6 @@ __all__ = ["TRIES", "Remote", "api", "ask", "head", "is_offline", "notify", "pat
 TRIES = 3
 LIBRARY = "geometric-zoo"
 _REDIRECTS = 10
-_LONGEST_WAIT = 30.0
 _T = TypeVar("_T")
 
 
@@ -70,7 +70,8 @@ def timeout() -> float:
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """Bound the client's requests that have no time-out of their own: three times ``HF_HUB_DOWNLOAD_TIMEOUT`` each."""
+    """Limit the waits that the Hub asks for, and the client's requests that have no time-out of their own to three
+    times ``HF_HUB_DOWNLOAD_TIMEOUT`` each."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
@@ -78,16 +79,18 @@ def patience() -> Iterator[None]:
     before = session.timeout
     session.timeout = 3.0 * constants.HF_HUB_DOWNLOAD_TIMEOUT
     try:
-        yield
+        with limited_waits():
+            yield
     finally:
         session.timeout = before
 
 
 def wait_before(attempt: int, error: BaseException | None = None) -> None:
-    """Pause after try ``attempt`` (from 1): as long as the Hub asked for, else 1, 2, 4 … × ``ZOO_HUB_WAIT`` s."""
+    """Pause after try ``attempt`` (from 1): as long as the Hub asked for, at most half a minute, else 1, 2, 4 … ×
+    ``ZOO_HUB_WAIT`` s."""
     asked = retry_after(error) if error is not None else None
     first = float(os.environ.get("ZOO_HUB_WAIT", "1"))
-    time.sleep(asked if asked is not None else first * 2 ** (attempt - 1))
+    time.sleep(min(asked, LONGEST_WAIT) if asked is not None else first * 2 ** (attempt - 1))
 
 
 def ask(question: Callable[[], _T], address: Address, doing: str) -> _T:
@@ -96,16 +99,16 @@ def ask(question: Callable[[], _T], address: Address, doing: str) -> _T:
     Raises:
         HubError: the request failed, or the Hub asks to wait longer than half a minute.
     """
-    for attempt in range(1, TRIES + 1):
-        try:
-            return question()
-        except HubError:
-            raise
-        except Exception as error:
-            wait = retry_after(error)
-            if attempt == TRIES or not is_passing(error) or (wait is not None and wait > _LONGEST_WAIT):
-                raise explain(error, address, doing) from error
-            wait_before(attempt, error)
+    with limited_waits():
+        for attempt in range(1, TRIES + 1):
+            try:
+                return question()
+            except HubError:
+                raise
+            except Exception as error:
+                if attempt == TRIES or not is_passing(error):
+                    raise explain(error, address, doing) from error
+                wait_before(attempt, error)
     raise AssertionError("unreachable")
 
 

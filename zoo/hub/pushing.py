@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from zoo.errors import HubError
-from zoo.hub.address import Address
+from zoo.hub.address import Address, check_tag
 from zoo.hub.cache import check_etag
 from zoo.hub.network import TRIES, api, ask, is_offline, notify, patience, timeout, wait_before
 from zoo.hub.repository import Contents, is_handwritten
@@ -70,14 +70,21 @@ def push_contents(
     if is_offline():
         raise HubError(f"{address.repo}: offline (ZOO_OFFLINE or HF_HUB_OFFLINE is set), and a push needs the network. "
                        "Fix: unset it.")
+    if tag is not None:
+        check_tag(tag)
     first = _state_or_new(address, private)
     if private and not first.private:
         raise HubError(f"{address.repo} is public already, and --private was asked for: nothing was pushed\n"
                        "  Fix: make it private in its settings, or push without --private")
+    tags = {} if tag is None else ask(lambda: _tags(address), address, "looking at the tags of")
     kept = _handwritten(contents, address, first)
     wanted = {path: contents.read(path) for path in contents.files if path not in kept}
     if pinned is not None and pinned != first.commit and not replace:
         _check_not_moved(wanted, address, first, pinned)
+
+    if tag in tags and (_changed(wanted, first) or tags[tag] != first.commit):
+        raise HubError(f"{address.repo}: the tag {tag!r} means commit {tags[tag]}, and this push would make another; "
+                       "nothing was pushed\n  Fix: choose another tag; one that moves helps nobody")
 
     def attempt() -> tuple[str, tuple[str, ...]]:
         now = _state(address)
@@ -108,7 +115,7 @@ def _whole(action: Callable[[], _T], address: Address, doing: str) -> _T:
             if status_of(error) == 412:
                 raise _stale(address, "the one seen", "another") from error
             if attempt == TRIES or not _may_pass(error) or time.monotonic() - started > _ENOUGH:
-                raise explain(error, address, doing) from error
+                raise explain(error, address, doing, writing=True) from error
             notify(f"zoo: {doing} {address.repo}: {type(error).__name__}; trying again")
             wait_before(attempt, error)
     raise AssertionError("unreachable")
@@ -191,9 +198,14 @@ def _commit(contents: Contents, changed: tuple[str, ...], address: Address, titl
     return made.oid
 
 
-def _tag(address: Address, tag: str) -> None:
+def _tags(address: Address) -> dict[str, str]:
+    """The commit of every tag."""
     refs = api().list_repo_refs(address.repo, repo_type=address.kind)
-    known = {ref.name: ref.target_commit for ref in refs.tags}
+    return {ref.name: ref.target_commit for ref in refs.tags}
+
+
+def _tag(address: Address, tag: str) -> None:
+    known = _tags(address)
     if tag not in known:
         api().create_tag(address.repo, repo_type=address.kind, tag=tag, revision=address.revision, exist_ok=True)
     elif known[tag] != address.revision:

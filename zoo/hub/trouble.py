@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from zoo.errors import HubError
 from zoo.hub.address import Address
 
-__all__ = ["AccessError", "UnreachableError", "disk_error", "explain", "is_passing", "retry_after", "short",
-           "status_of"]
+__all__ = ["AccessError", "TooLongError", "UnreachableError", "asked_wait", "disk_error", "explain", "is_passing",
+           "retry_after", "short", "status_of"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_SECONDS = re.compile(r"[0-9]{1,12}")
+_RATE_LIMIT = re.compile(r'"\w+"\s*;\s*r\s*=\s*0\s*;\s*t\s*=\s*([0-9]{1,12})')
 
 
 class UnreachableError(HubError):
@@ -21,6 +25,14 @@ class UnreachableError(HubError):
 
 class AccessError(HubError):
     """The Hub refused: not found, private, gated, or a wrong token."""
+
+
+class TooLongError(Exception):
+    """The Hub asks to wait longer than we do. Carries the answer, and is explained as any other with its status."""
+
+    def __init__(self, response: Any) -> None:
+        super().__init__(f"status {response.status_code}, to be asked again in {asked_wait(response):.0f} s")
+        self.response = response
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -41,16 +53,22 @@ def status_of(error: BaseException) -> int | None:
 
 def retry_after(error: BaseException) -> float | None:
     """Seconds that a 429 or 503 asks to wait."""
-    for one in chain(error):
-        response = getattr(one, "response", None)
-        value = "" if response is None else response.headers.get("Retry-After", "")
-        if value.strip().isdigit():
-            return float(value)
-    return None
+    answers = (getattr(one, "response", None) for one in chain(error))
+    return next((asked for answer in answers if answer is not None and (asked := asked_wait(answer)) is not None), None)
+
+
+def asked_wait(response: Any) -> float | None:
+    """Seconds that an answer asks to wait: ``Retry-After``, or the reset of an exhausted ``ratelimit``."""
+    after = response.headers.get("Retry-After", "").strip()
+    exhausted = _RATE_LIMIT.search(response.headers.get("ratelimit", ""))
+    asked = [float(after)] if _SECONDS.fullmatch(after) else []
+    return max([*asked, *([float(exhausted[1])] if exhausted else [])], default=None)
 
 
 def is_passing(error: BaseException) -> bool:
     """Whether another try may help: no answer, a broken one, 408, 429 or 5xx; not a full disk."""
+    if any(isinstance(one, (HubError, TooLongError)) for one in chain(error)):
+        return False
     status = status_of(error)
     if status is not None:
         return status in (408, 429) or status >= 500
@@ -66,15 +84,15 @@ def _names(error: BaseException) -> set[str]:
     return {kind.__name__ for one in chain(error) for kind in type(one).__mro__}
 
 
-def explain(error: BaseException, address: Address, doing: str) -> HubError:
-    """The error to show for one that the client raised."""
+def explain(error: BaseException, address: Address, doing: str, *, writing: bool = False) -> HubError:
+    """The error to show for one that the client raised; ``writing``: while something was to be changed there."""
     from huggingface_hub import constants
 
     what = f"{doing} {address}" if doing else str(address)
     disk = any(isinstance(one, OSError) and one.errno in _FULL | _CLOSED for one in chain(error))
     if status_of(error) is None and disk:
         return disk_error(error, what, constants.HF_HUB_CACHE, "HF_HOME")
-    return _answer(error, address, what, constants.ENDPOINT) or UnreachableError(
+    return _answer(error, address, what, constants.ENDPOINT, writing) or UnreachableError(
         f"{what}: {constants.ENDPOINT} gives no usable answer: {short(error)}\n"
         "  Fix: check the network and HF_ENDPOINT, then run it again; "
         "ZOO_OFFLINE=1 uses only what is on this machine"
@@ -91,7 +109,7 @@ def disk_error(error: BaseException, what: str, folder: str, variable: str) -> H
                     f"  Fix: set {variable} to a folder of your own")
 
 
-def _answer(error: BaseException, address: Address, what: str, endpoint: str) -> HubError | None:
+def _answer(error: BaseException, address: Address, what: str, endpoint: str, writing: bool) -> HubError | None:
     """Errors that are answers of the Hub."""
     names, status = _names(error), status_of(error)
     login = "log in with `hf auth login`, or set HF_TOKEN"
@@ -112,15 +130,21 @@ def _answer(error: BaseException, address: Address, what: str, endpoint: str) ->
         return AccessError(f"{what}: {endpoint} does not accept the token\n"
                            f"  Fix: {login}; `hf auth logout` and no HF_TOKEN for public models")
     if status == 403:
-        return AccessError(f"{what}: refused ({short(error)})\n"
-                           "  Fix: use a token with the role 'write' and rights to this organisation")
+        fix = ("use a token with the role 'write' and rights to this organisation" if writing else
+               f"check that a proxy lets {endpoint} through; if the repository is restricted, {login}")
+        return AccessError(f"{what}: refused ({short(error)})\n  Fix: {fix}")
     if status == 429:
-        wait = retry_after(error)
-        return UnreachableError(f"{what}: {endpoint} answers that there were too many requests"
-                                f"{f'; it asks to wait {wait:.0f} s' if wait else ''}\n  Fix: wait, then run it again")
+        return UnreachableError(f"{what}: {endpoint} answers that there were too many requests{_asks(error)}\n"
+                                "  Fix: wait, then run it again")
     if status is not None and status >= 500:
-        return UnreachableError(f"{what}: {endpoint} is in trouble (status {status})\n  Fix: try again later")
+        return UnreachableError(f"{what}: {endpoint} is in trouble (status {status}){_asks(error)}\n"
+                                "  Fix: try again later")
     return None
+
+
+def _asks(error: BaseException) -> str:
+    wait = retry_after(error)
+    return f"; it asks to wait {wait:.0f} s" if wait else ""
 
 
 def short(error: BaseException) -> str:
