@@ -64,14 +64,27 @@ class MissingExtraError(ZooError):
         super().__init__(f"{what} needs an optional dependency. Fix: pip install 'geometric-zoo[{extra}]'")
 
 
+_LONGEST_NAME = 80
+
 
 def nearest(name: str, known: Iterable[str], *, n: int = 3) -> list[str]:
-    """Up to ``n`` known names that resemble ``name``, best first; case does not count."""
+    """Up to ``n`` known names that resemble ``name``, best first; case does not count. None for a long text."""
+    if len(str(name)) > _LONGEST_NAME:
+        return []
     by_folded: dict[str, list[str]] = {}
     for candidate in sorted(set(known)):
         by_folded.setdefault(candidate.casefold(), []).append(candidate)
     close = difflib.get_close_matches(str(name).casefold(), by_folded, n=n, cutoff=0.6)
     return [candidate for folded in close for candidate in by_folded[folded]][:n]
+
+
+def shortened(value: object) -> str:
+    """How a found value is written in a message: its ``repr``, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a whole number of thousands of digits"
+    return text if len(text) <= 2 * _LONGEST_NAME else f"{text[:_LONGEST_NAME]}… ({len(text):,} characters)"
 
 
 def did_you_mean(name: str, known: Iterable[str], *, n: int = 1) -> str:

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from functools import cache
 
-from zoo.errors import DataError, did_you_mean
+from zoo.errors import DataError, did_you_mean, shortened
 
 __all__ = ["UNITS", "canonical", "dimension", "factor"]
 
@@ -72,6 +72,7 @@ _SPELLINGS = {
     "uB": "μB", "atoms": "atom", "at": "atom", "kelvin": "K", "gpa": "GPa", "Kcal": "kcal", "KJ": "kJ",
 }
 
+_LONGEST = 60  # characters of a unit
 _FACTOR = re.compile(r"(^|\s*[/·⋅*]\s*|\s+)([^/·⋅*\s]+)")
 _PRODUCT = re.compile(rf"(?:{_FACTOR.pattern})+")
 _TOKEN = re.compile(r"(a_?0|\|e\||[^\W\d]+(?:_[^\W\d]+)?|%)(?:\^?([+-]?\d+))?")
@@ -87,7 +88,7 @@ def canonical(unit: str) -> str:
     found = None if powers is None else _canonical_by_powers().get(powers)
     if found is None:
         hint = did_you_mean(str(unit), UNITS)
-        raise DataError(f"unknown unit {unit!r}{hint}" + f" Fix: use one of {', '.join(UNITS)}.")
+        raise DataError(f"unknown unit {shortened(unit)}{hint}" + f" Fix: use one of {', '.join(UNITS)}.")
     return found
 
 
@@ -127,6 +128,8 @@ def _canonical_by_powers() -> dict[frozenset[tuple[str, int]], str]:
 
 def _powers(unit: str) -> frozenset[tuple[str, int]] | None:
     """``"kcal/(mol·Å)"`` as {("kcal", 1), ("mol", -1), ("Å", -1)}; ``None`` when it cannot be read."""
+    if len(unit) > _LONGEST:
+        return None
     text = unicodedata.normalize("NFKC", unit).strip().replace("**", "^").replace("−", "-")
     # After "/" one factor stands below the line, or all of a bracket: "a/(b·c)" is "a/b/c".
     text = re.sub(r"/\s*\(([^()]*)\)", lambda m: "/" + re.sub(r"[·⋅*\s]+", "/", m[1].strip()), text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def test_nan_is_read():
     ("a: [1, 2\nb: 3", 2, "is not valid YAML"),
     ("a:\n\t- 1", 2, "is not valid YAML"),
     ("a: @x", 1, "is not valid YAML"),
+    ("a: 1\nb: -" + "1" * 5000, 2, "a whole number of 5,001 digits, more than 39"),
+    ("a: 0x" + "f" * 50_000, 1, "a whole number of 50,000 digits"),
+    ("a: 1\n+" + "1" * 500 + ": b", 2, "a whole number of 501 digits"),
+    ("a: 1e999", 1, "'1e999' is too large for a number; infinity is written .inf"),
+    ("a: 1\nb: [\"x\\0y\"]", 2, "a NUL character"),
+    ("a: 1\n\"x\\0y\": b", 2, "a NUL character"),
+    ("a: [" + "\n1," * 100_001 + "]", 100_002, "more than 100,000 values in one file"),
+    ("x" * 1001 + ": b", 1, "a key of 1,001 characters"),
 ])
 @pytest.mark.parametrize("pure_python", [False, True])
 def test_what_is_refused_is_named_with_its_line(text, line, words, pure_python, monkeypatch):
@@ -99,6 +108,18 @@ def test_unreadable_files_are_card_errors(tmp_path):
     assert load_yaml(tmp_path / "bom.yaml").data == {"a": 1, "b": 2}
 
 
+def test_only_regular_files_of_a_bounded_size_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "long.yaml").write_bytes(b"a: " + b"x" * 1_000_000)
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    for name, says in [("pipe", "is a pipe"), ("folder", "is a folder"), ("long", "more than 1,000,000 bytes"),
+                       ("zero", "is a device"), ("a\0b", "no path can have these characters"),
+                       ("x" * 300, "too long"), ("\ud800", "no path can have")]:
+        with pytest.raises(CardError, match=f"{says}.*Fix: "):
+            load_yaml(tmp_path / f"{name}.yaml")
+
+
 AWKWARD = [
     "No", "1e-3", "0x1f", "null", "~", "", "...", "---", "- a", "a: b", "a #b", "2024-01-01", ".inf", "0o7", " lead",
     "trail ", "a\n\nb\n", "\n", "a\n\n", "=", "<<", "'", '"', "a\n b\nc", " a\nb", "a\nb ", "a\r\nb", "\t", "@",
@@ -134,7 +155,7 @@ def test_what_is_written_is_read_back_exactly(data):
     try:
         text = dump_yaml(data)
     except CardError as error:
-        assert "surrogate" in str(error)
+        assert "surrogate" in str(error) or "a NUL character" in str(error)
         return
     assert same(parse_yaml(text).data, data)
     assert dump_yaml(parse_yaml(text).data) == text
@@ -153,10 +174,15 @@ def test_several_lines_are_written_as_a_block_and_long_text_is_folded():
     assert text.endswith("config: {a: 1, b: [1, 2]}\n")
 
 
-@pytest.mark.parametrize("value", [object(), {1: 2}, {"a": {3}}, b"bytes", 10**45, "\ud800"])
+@pytest.mark.parametrize("value", [object(), {1: 2}, {"a": {3}}, b"bytes", 10**39, "\ud800", "a\0b"])
 def test_what_plain_yaml_cannot_say_is_refused(value):
     with pytest.raises(CardError, match="cannot write"):
         dump_yaml({"key": value})
+
+
+def test_a_number_that_python_cannot_print_is_refused():
+    with pytest.raises(CardError, match="cannot write a whole number of thousands of digits"):
+        dump_yaml({"key": -(10**5000)})
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -60,9 +60,9 @@ class Breakdown(Section):
 class Structure(Section):
     """A structure in full: symbols, positions in Å, and the optional inputs of a graph."""
 
-    symbols: list[Symbol] = Field(description="Chemical symbols of the atoms.")
+    symbols: list[Symbol] = Field(max_length=1000, description="Chemical symbols of the atoms.")
     positions: list[Annotated[list[float], Field(min_length=3, max_length=3)]] = Field(
-        description="Positions in Å, one row of three per atom.")
+        max_length=1000, description="Positions in Å, one row of three per atom.")
     cell: list[list[float]] | None = Field(None, description="Lattice vectors in Å, as rows.")
     pbc: list[bool] | None = Field(None, description="Which lattice vectors are periodic.")
     charge: float | None = Field(None, description="Total charge in e.")

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from zoo.errors import did_you_mean
+from zoo.errors import did_you_mean, shortened
 from zoo.files.yaml_loader import Document
 
 __all__ = ["Section", "explain", "problem"]
@@ -43,6 +43,9 @@ class Section(BaseModel):
         return data
 
 
+_MOST_SHOWN = 20
+_MOST_READ = 200  # of a file of errors, which costs time to explain
+
 _WORDS = {
     "string_type": "expected text", "int_type": "expected a whole number", "float_type": "expected a number",
     "bool_type": "expected true or false", "list_type": "expected a list", "dict_type": "expected a mapping",
@@ -56,8 +59,9 @@ def explain(error: ValidationError, document: Document, *, within: tuple[str, ..
     Args:
         within: place of the section that was checked, if it is not the whole document.
     """
-    problems = []
-    for item in error.errors(include_url=False):
+    problems: list[str] = []
+    found = error.errors(include_url=False)
+    for item in found[:_MOST_READ]:
         # Names of union members in the location ("str", "Structure") are no keys of the file.
         place = _place_in((*within, *item["loc"]), document.data, exists=item["type"] == "unknown_key")
         message = _message(item, place)
@@ -68,13 +72,15 @@ def explain(error: ValidationError, document: Document, *, within: tuple[str, ..
         text = f"{document.where(*place)}: {message}"
         if text not in problems:
             problems.append(text)
-    return "\n".join(problems) + f"\nFix: correct {'this line' if len(problems) == 1 else 'these lines'}."
+    more = len(found) - _MOST_SHOWN if len(problems) > _MOST_SHOWN else 0
+    shown = [*problems[:_MOST_SHOWN], *([f"… and {more:,} more problems"] if more else [])]
+    return "\n".join(shown) + f"\nFix: correct {'this line' if len(problems) == 1 else 'these lines'}."
 
 
 def _message(item: Any, place: tuple[Any, ...]) -> str:
     kind, found = item["type"], item.get("input")
     if kind == "unknown_key":
-        return f"unknown key '{item['ctx']['key']}'{did_you_mean(item['ctx']['key'], item['ctx']['known'])}"
+        return f"unknown key {shortened(item['ctx']['key'])}{did_you_mean(item['ctx']['key'], item['ctx']['known'])}"
     if kind == "missing":
         return "a target needs a unit, such as 'unit: eV'" if place[-1] == "unit" else "is missing"
     if kind == "problem":
@@ -82,7 +88,7 @@ def _message(item: Any, place: tuple[Any, ...]) -> str:
     if kind == "value_error":
         return str(item["ctx"]["error"])
     if kind == "literal_error":
-        return f"found {found!r}, expected {item['ctx']['expected']}"
+        return f"found {shortened(found)}, expected {item['ctx']['expected']}"
     if kind == "finite_number":
         return f"{found} is not finite"
     if kind in _WORDS:
@@ -97,7 +103,7 @@ def _short(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    return "nothing" if value is None else repr(value)
+    return "nothing" if value is None else shortened(value)
 
 
 def _place_in(loc: tuple[Any, ...], data: Any, *, exists: bool) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from zoo.cards.section import Section
 from zoo.cards.values import FileName, ReferenceKind, Sha256, Symbol, Texts, Unit, check_symbol
+from zoo.elements import NUMBERS
 
 __all__ = ["Data", "Domain", "Priors", "References", "Requires", "Split", "TargetSpec", "Training", "Weights"]
 
@@ -43,7 +45,7 @@ class References(Section):
 
     kind: ReferenceKind = Field(description="The same as `reference` of the target.")
     unit: Unit = Field(description="Unit of the values.")
-    values: dict[Symbol, float] = Field(description="Energy of one atom, by chemical symbol.")
+    values: dict[Symbol, float] = Field(max_length=len(NUMBERS), description="Energy of one atom, by chemical symbol.")
     source: str | None = Field(None, description="Where the values come from.")
 
 
@@ -77,7 +79,7 @@ class Priors(Section):
 class Domain(Section):
     """Structures that the model is meant for. A charge or spin of ``null`` is neither restricted nor read."""
 
-    elements: list[Symbol] = Field([], description="Chemical symbols that the model accepts.")
+    elements: list[Symbol] = Field([], max_length=len(NUMBERS), description="Chemical symbols that the model accepts.")
     pbc: bool = Field(False, description="Whether it accepts periodic structures.")
     charge: int | list[int] | None = Field(0, description="Total charges that it accepts, in e; `null` for any.")
     spin: int | list[int] | None = Field(
@@ -102,7 +104,7 @@ class Domain(Section):
     @field_validator("elements")
     @classmethod
     def _each_once(cls, elements: list[str]) -> list[str]:
-        twice = sorted({e for e in elements if elements.count(e) > 1})
+        twice = sorted(symbol for symbol, count in Counter(elements).items() if count > 1)
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")
         return elements

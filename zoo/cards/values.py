@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from zoo.elements import NUMBERS
-from zoo.errors import DataError, did_you_mean
+from zoo.errors import DataError, did_you_mean, shortened
 from zoo.units import canonical
 
 __all__ = ["FileName", "Name", "ReferenceKind", "Sha256", "Symbol", "TargetName", "Texts", "Unit", "check_symbol"]
@@ -23,7 +23,8 @@ def _unit(text: str) -> str:
 
 def check_symbol(text: str) -> str:
     if NUMBERS.get(text, 0) == 0:
-        raise ValueError(f"'{text}' is no chemical symbol{did_you_mean(text, NUMBERS)}")
+        hint = did_you_mean(text, NUMBERS) if len(text) <= 12 else "."
+        raise ValueError(f"{shortened(text)} is no chemical symbol{hint}")
     return text
 
 
@@ -33,7 +34,7 @@ def _as_list(value: Any) -> Any:
 
 def _file_name(text: str) -> str:
     if text in ("", ".", "..") or re.search(r"[\\/:\0]", text):
-        raise ValueError(f"'{text}' is no plain file name; the file is in the folder of the card")
+        raise ValueError(f"{shortened(text)} is no plain file name; the file is in the folder of the card")
     return text
 
 

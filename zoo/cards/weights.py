@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import WeightsError
+from zoo.errors import WeightsError, shortened
 from zoo.files.atomic_writes import replacing
+from zoo.files.bounded_reads import parse_json
 from zoo.files.hashing import sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["WeightsFile", "check_hash", "load_into", "read_header", "save"]
+__all__ = ["WeightsFile", "check_hash", "load_into", "read_header", "read_tensors", "save"]
 
 # Several metadata keys would make the bytes differ from save to save: safetensors writes them in hash order.
 METADATA_KEY = "zoo"
-_MAX_HEADER = 100_000_000
+_MAX_HEADER = 10_000_000
+_MAX_DIMENSIONS, _MAX_LENGTH = 16, 1 << 48
 _ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
@@ -64,6 +66,8 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     Raises:
         WeightsError: not a safetensors file, truncated, or a header that does not describe the bytes that follow.
     """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file{_fix('')}")
     size = path.stat().st_size
     with path.open("rb") as handle:
         start = handle.read(8)
@@ -71,12 +75,15 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
         if not 2 <= length <= min(_MAX_HEADER, size - 8):
             looks = " (it looks like a web page)" if start.lstrip()[:1] == b"<" else ""
             raise WeightsError(f"{path}: not a complete safetensors file{looks}. Fix: get it again.")
-        try:
-            header = json.loads(handle.read(length))
-            metadata = header.pop("__metadata__", {})
-            _check_layout(header, size - 8 - length)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise WeightsError(f"{path}: the safetensors header is malformed: {error}") from error
+        raw = handle.read(length)
+    try:
+        header = parse_json(raw)
+        metadata = header.pop("__metadata__", {})
+        if not all(isinstance(part, str) for item in metadata.items() for part in item):
+            raise ValueError("its metadata are not text")
+        _check_layout(header, size - 8 - length)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: the safetensors header is malformed: {error}. Fix: get it again.") from error
     return header, metadata
 
 
@@ -85,17 +92,35 @@ def _check_layout(header: Mapping[str, Mapping[str, Any]], size: int) -> None:
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         begin, stop = entry["data_offsets"]
         if entry["dtype"] not in _ITEM_BYTES:
-            raise ValueError(f"tensor {name!r} has the unsupported dtype {entry['dtype']}")
-        count = 1
-        for dim in entry["shape"]:
-            if not isinstance(dim, int) or dim < 0:
-                raise ValueError(f"tensor {name!r} has the shape {entry['shape']}")
-            count *= dim
-        if begin != end or stop - begin != count * _ITEM_BYTES[entry["dtype"]]:
-            raise ValueError(f"tensor {name!r} of shape {entry['shape']} does not fit its offsets")
+            raise ValueError(f"tensor {shortened(name)} has the unsupported dtype {shortened(entry['dtype'])}")
+        shape, count = entry["shape"], 1
+        if not isinstance(shape, list) or len(shape) > _MAX_DIMENSIONS or not all(map(_is_length, shape)):
+            raise ValueError(f"tensor {shortened(name)} has the shape {shortened(shape)}")
+        for length in shape:
+            count *= length
+        if not (_is_length(begin) and _is_length(stop)) or begin != end or (
+            stop - begin != count * _ITEM_BYTES[entry["dtype"]]
+        ):
+            raise ValueError(f"tensor {shortened(name)} of shape {shape} does not fit its offsets")
         end = stop
     if end != size:
         raise ValueError(f"it describes {end} bytes of data and {size} follow")
+
+
+def _is_length(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MAX_LENGTH
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file by name. Raises as :func:`read_header`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    read_header(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: cannot be read: {error}. Fix: get it again.") from error
 
 
 def load_into(module: nn.Module, path: Path, *, upgrade: Any = None) -> None:
@@ -107,25 +132,27 @@ def load_into(module: nn.Module, path: Path, *, upgrade: Any = None) -> None:
     Raises:
         WeightsError: lists the missing, unexpected and mis-shaped tensors.
     """
-    from safetensors.torch import load_file
-
     header, _ = read_header(path)
     expected = module.state_dict()
     if upgrade is None:
         # Compared by the header alone, so that a wrong file is refused before memory is allocated.
-        _compare({k: tuple(v["shape"]) for k, v in header.items()}, expected, path)
-        state = load_file(path)
+        found = {k: (tuple(v["shape"]), v["dtype"].strip("0123456789") in ("F", "BF")) for k, v in header.items()}
+        _compare(found, expected, path)
+        state = read_tensors(path)
     else:
-        state = upgrade(load_file(path))
-        _compare({k: tuple(v.shape) for k, v in state.items()}, expected, path)
+        state = upgrade(read_tensors(path))
+        _compare({k: (tuple(v.shape), v.is_floating_point()) for k, v in state.items()}, expected, path)
     module.load_state_dict(state, strict=True)
 
 
-def _compare(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, Tensor], path: Path) -> None:
+def _compare(found: Mapping[str, tuple[tuple[int, ...], bool]], expected: Mapping[str, Tensor], path: Path) -> None:
+    """``found``: shape of each tensor, and whether it holds floating-point numbers."""
     problems = [f"missing {k} {tuple(v.shape)}" for k, v in expected.items() if k not in found]
-    problems += [f"unexpected {k} {shape}" for k, shape in found.items() if k not in expected]
-    problems += [f"{k}: expected shape {tuple(v.shape)}, found {found[k]}" for k, v in expected.items()
-                 if k in found and found[k] != tuple(v.shape)]
+    problems += [f"unexpected {shortened(k)} {shape}" for k, (shape, _) in found.items() if k not in expected]
+    both = [(k, v, *found[k]) for k, v in expected.items() if k in found]
+    problems += [f"{k}: expected shape {tuple(v.shape)}, found {shape}" for k, v, shape, _ in both if shape != v.shape]
+    problems += [f"{k}: expected {v.dtype}, found {'floating-point' if floating else 'whole'} numbers"
+                 for k, v, _, floating in both if floating != v.is_floating_point()]
     if problems:
         shown = "\n  ".join(problems[:8])
         more = f"\n  … and {len(problems) - 8} more" if len(problems) > 8 else ""

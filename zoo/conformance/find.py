@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zoo.conformance.subject import Subject
 from zoo.errors import PluginError, UnknownNameError, WeightsError, ZooError, did_you_mean
+from zoo.files.user_paths import user_path
 from zoo.loading.resolution import CardFolder, resolve
 from zoo.registry import host
 from zoo.registry.names import list_models, show
@@ -25,7 +26,7 @@ def find(name: str | Path) -> list[Subject]:
     known = host.architectures()
     if text in known:
         return [_of_architecture(text)]
-    folder = Path(text).expanduser()
+    folder = user_path(text)
     if (folder / "pyproject.toml").is_file() and not (folder / "card.yaml").is_file():
         return _of_package(_distribution(folder), source=folder)
     packages = {record.dist for record in host.plugins()} | {record.name for record in host.plugins()}

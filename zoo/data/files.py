@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.errors import DataError
+from zoo.files.bounded_reads import read_json
 from zoo.files.hashing import sha256_of
 
 __all__ = ["HEADER", "TENSORS", "read_columns", "replace_folder", "write_columns"]
@@ -107,9 +108,13 @@ def _read_header(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{folder} holds no store: there is no {HEADER}. Fix: give the folder of a saved store.")
     try:
-        header = json.loads(path.read_text(encoding="utf-8"))
+        header = read_json(path)
         version = header["format"]
-    except (ValueError, KeyError, TypeError) as error:
+        if type(version) is not int or type(header["tensors"]["bytes"]) is not int:
+            raise ValueError("a number is missing")
+        if Path(header["tensors"]["file"]).name != header["tensors"]["file"]:
+            raise ValueError("its tensors are in another folder")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no store header ({error}). Fix: make the store again.") from error
     if version > FORMAT:
         raise DataError(f"{folder} has store format {version}, this zoo reads up to {FORMAT}. "

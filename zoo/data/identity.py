@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.cards.weights import read_tensors
 from zoo.data.store import Store
-from zoo.errors import DataError
+from zoo.errors import DataError, WeightsError
 from zoo.files.atomic_writes import replacing
 
 __all__ = ["SPLIT_FILE", "fingerprints", "read_split", "write_split"]
@@ -63,12 +64,9 @@ def read_split(path: Path, store: Store) -> dict[str, Tensor]:
     Raises:
         DataError: the file cannot be read, or holds something else than a list of fingerprints for every split.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        known = load_file(path)
-    except (SafetensorError, OSError) as error:
+        known = read_tensors(path)
+    except WeightsError as error:
         raise DataError(f"{path} is no readable split file: {error}. Fix: restore it, or remove it to divide the data "
                         "anew") from error
     odd = [f"'{name}' is {part.dtype} {tuple(part.shape)}" for name, part in known.items()

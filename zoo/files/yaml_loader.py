@@ -1,12 +1,14 @@
 """A strict YAML reader: the plain part of YAML 1.2 that a card needs, and the line of everything.
 
 Scalars follow the YAML 1.2 core schema: ``1e-3`` is a float, ``No``, ``on`` and ``2024-01-31`` are text, ``0o17`` is an
-integer and ``017`` is 17. Duplicate keys, keys that are not text, tags, anchors, aliases and second documents are
-refused. One addition: 40 or more hexadecimal digits are always text, so that a commit id made of digits stays one.
+integer and ``017`` is 17. Duplicate keys, keys that are not text, tags, anchors, aliases, second documents, NUL
+characters, and numbers that are too long (39 digits) or too large are refused. One addition: 40 or more hexadecimal
+digits are always text, so that a commit id made of digits stays one.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,12 +17,16 @@ from typing import Any
 
 import yaml
 
-from zoo.errors import CardError
+from zoo.errors import CardError, shortened
+from zoo.files.bounded_reads import read_regular
 
 __all__ = ["Document", "is_plain_text", "load_yaml", "parse_yaml"]
 
 MAX_DEPTH = 32
-MAX_BYTES = 16_000_000
+MAX_KEY = 1_000
+MAX_VALUES = 100_000
+MAX_BYTES = 1_000_000
+MAX_DIGITS = 39
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 
 Place = tuple[str | int, ...]
@@ -89,11 +95,11 @@ def load_yaml(path: Path) -> Document:
         CardError: it cannot be read, is not UTF-8, or is not the YAML described above; with the line.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_regular(path, MAX_BYTES)
     except OSError as error:
-        raise CardError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise CardError(f"{path}: cannot be read: {error.strerror or error}. Fix: check the path.") from None
     if len(raw) > MAX_BYTES:
-        raise CardError(f"{path}: has {len(raw):,} bytes; a card or registry has at most {MAX_BYTES:,}. "
+        raise CardError(f"{path}: has more than {MAX_BYTES:,} bytes, the most that a card or registry may have. "
                         "Fix: shorten it.")
     try:
         text = raw.decode("utf-8-sig")
@@ -117,11 +123,15 @@ def parse_yaml(text: str, source: str = "<text>") -> Document:
             raise CardError(f"{source}{line}: {_TOO_DEEP}. Fix: nest less.") from None
         raise CardError(f"{source}{line}: is not valid YAML: {detail}. Fix: correct this line.") from None
     except (yaml.YAMLError, UnicodeEncodeError) as error:
-        raise CardError(f"{source}: is not valid YAML: {error}") from None
+        raise CardError(f"{source}: is not valid YAML: {error}. Fix: correct this place.") from None
 
 
 def resolve_plain(text: str) -> Any:
-    """The value of an unquoted scalar."""
+    """The value of an unquoted scalar.
+
+    Raises:
+        ValueError: a number that is too long or too large.
+    """
     if text in _NULL:
         return None
     if text in _BOOL:
@@ -129,19 +139,36 @@ def resolve_plain(text: str) -> Any:
     if text[0] not in _NUMERIC or _DIGEST.fullmatch(text):
         return text
     if (decimal := _DECIMAL.fullmatch(text)) is not None:
-        return int(text) if decimal.lastindex is None else float(text)
+        return _integer(text, 10) if decimal.lastindex is None else _finite(text)
     if _OCTAL.fullmatch(text):
-        return int(text[2:], 8)
+        return _integer(text[2:], 8)
     if _HEX.fullmatch(text):
-        return int(text[2:], 16)
+        return _integer(text[2:], 16)
     if _INFINITE.fullmatch(text):
         return float(text.replace(".", ""))
     return text
 
 
+def _integer(digits: str, base: int) -> int:
+    # Python itself refuses to read or write decimal numbers of more than 4,300 digits.
+    if len(digits.lstrip("+-0")) > MAX_DIGITS:
+        raise ValueError(f"a whole number of {len(digits):,} digits, more than {MAX_DIGITS}")
+    return int(digits, base)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{shortened(text)} is too large for a number; infinity is written .inf")
+    return value
+
+
 def is_plain_text(text: str) -> bool:
     """Whether these characters, unquoted, would be read as text and not as a number, a boolean or null."""
-    return isinstance(resolve_plain(text), str)
+    try:
+        return isinstance(resolve_plain(text), str)
+    except ValueError:
+        return False
 
 
 class _Builder:
@@ -167,6 +194,8 @@ class _Builder:
             raise self.error(event, f"anchor '&{event.anchor}': aliases are not supported, write the value out")
         if event.tag is not None:
             raise self.error(event, f"tag '{event.tag}': tags are not supported, leave it out")
+        if len(self.out.lines) > MAX_VALUES:
+            raise self.error(event, f"more than {MAX_VALUES:,} values in one file")
         if len(place) > MAX_DEPTH:
             raise self.error(event, _TOO_DEEP)
         if isinstance(event, yaml.MappingStartEvent):
@@ -180,8 +209,11 @@ class _Builder:
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             key = self.value(event, place)
             if not isinstance(key, str):
-                hint = f"write '{event.value}' in quotes" if isinstance(event, yaml.ScalarEvent) else "use text"
-                raise self.error(event, f"key {key!r} is not text: {hint}")
+                scalar = isinstance(event, yaml.ScalarEvent)
+                hint = f"write '{event.value[:MAX_KEY]}' in quotes" if scalar else "use text"
+                raise self.error(event, f"key {shortened(key)} is not text: {hint}")
+            if len(key) > MAX_KEY:
+                raise self.error(event, f"a key of {len(key):,} characters, more than {MAX_KEY}")
             inner = (*place, key)
             if key in result:
                 raise self.error(event, f"duplicate key '{key}', first on line {self.out.lines[inner]}")
@@ -199,7 +231,14 @@ class _Builder:
         return result
 
     def scalar(self, event: yaml.ScalarEvent) -> Any:
-        return resolve_plain(event.value) if event.implicit[0] else event.value
+        if "\0" in event.value:
+            raise self.error(event, "a NUL character in a text")
+        if not event.implicit[0]:
+            return event.value
+        try:
+            return resolve_plain(event.value)
+        except ValueError as error:
+            raise self.error(event, str(error)) from None
 
     def error(self, event: yaml.Event, message: str) -> CardError:
         return CardError(f"{self.out.source}:{event.start_mark.line + 1}: {message}. Fix: correct this line.")

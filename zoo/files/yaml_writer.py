@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zoo.errors import CardError
-from zoo.files.yaml_loader import is_plain_text
+from zoo.errors import CardError, shortened
+from zoo.files.yaml_loader import MAX_DIGITS, is_plain_text
 
 __all__ = ["dump_yaml"]
 
@@ -25,7 +25,7 @@ _PLAIN_IN_BLOCK = re.compile(rf"{_START}(?:{_REST}|[],[{{}}&*\"–—]|:(?=[^ ])
 _KEY = re.compile(r"[\w.+/-]+")
 _PRINTABLE = re.compile(r"[\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]*")
 _BREAKS = re.compile("[\x85\u2028\u2029\r]")
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0"}
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def dump_yaml(data: Mapping[str, Any]) -> str:
@@ -84,11 +84,11 @@ def _number(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if type(value) is int and len(str(value)) < 40:
+    if type(value) is int and abs(value) < 10**MAX_DIGITS:
         return str(value)
     if type(value) is float:
         return repr(value) if math.isfinite(value) else {math.inf: ".inf", -math.inf: "-.inf"}.get(value, ".nan")
-    raise CardError(f"cannot write {value!r} ({type(value).__name__}) to YAML. "
+    raise CardError(f"cannot write {shortened(value)} ({type(value).__name__}) to YAML. "
                     "Fix: use text, numbers, lists and mappings.")
 
 
@@ -103,6 +103,8 @@ def _text(text: str, plain: re.Pattern[str] = _PLAIN_IN_FLOW) -> str:
 
 
 def _quoted(text: str) -> str:
+    if "\0" in text:
+        raise CardError(f"cannot write {shortened(text)} to YAML: it holds a NUL character. Fix: correct the text.")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.cards.weights import read_header
+from zoo.cards.weights import read_tensors
 from zoo.errors import WeightsError
 from zoo.foreign.inert import read_inert
 
@@ -133,10 +133,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file. Fix: check the path.")
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        read_header(path)
-        return load_file(path)
+        return read_tensors(path)
     content = read_inert(path)
     while isinstance(content, Mapping):
         if content and all(isinstance(v, Tensor) for v in content.values()):

@@ -9,6 +9,7 @@ from typing import Any
 
 from zoo.cards import weights
 from zoo.errors import DataError, WeightsError
+from zoo.files.bounded_reads import MAX_JSON, read_json
 from zoo.files.hashing import sha256_of
 from zoo.files.markdown import markdown_table
 from zoo.files.yaml_writer import dump_yaml
@@ -31,7 +32,7 @@ def fetch_data(text: str) -> Path:
         DataError, WeightsError: it is no data set of the zoo, or a hash is wrong.
     """
     address = pin(Address.parse(text, "dataset"), HEADER)
-    path = fetch_file(address, HEADER, inside_cache)
+    path = fetch_file(address, HEADER, inside_cache, most=MAX_JSON)
     header = _read_header(path)
     _fetch_promised(address, header["tensors"])
     if header.get("split"):
@@ -43,12 +44,12 @@ def _fetch_promised(address: Address, promised: dict[str, Any]) -> None:
     def check(path: Path) -> None:
         check_weights(path, promised["sha256"], promised["bytes"])
 
-    fetch_file(address, promised["file"], check, sha256=promised["sha256"])
+    fetch_file(address, promised["file"], check, sha256=promised["sha256"], most=promised["bytes"])
 
 
 def _read_header(path: Path) -> dict[str, Any]:
     try:
-        header = json.loads(path.read_text(encoding="utf-8"))
+        header = read_json(path)
         for promised in (header["tensors"], header.get("split") or header["tensors"]):
             safe_path(promised["file"], str(path))
             if not isinstance(promised["sha256"], str) or not isinstance(promised["bytes"], int):

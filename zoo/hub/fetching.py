@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,15 +11,19 @@ from pathlib import Path
 from zoo.cards import weights
 from zoo.cards.card import CARD_FILE, Card
 from zoo.errors import CardError, HubError, WeightsError
+from zoo.files.bounded_reads import read_json
+from zoo.files.yaml_loader import MAX_BYTES
 from zoo.hub.address import UNSAFE, Address, is_commit, safe_path
 from zoo.hub.cache import CachedRepository, Verdicts, cache_folder, check_etag, discard, etag_of
 from zoo.hub.network import TRIES, Remote, api, head, is_offline, notify, timeout, wait_before
-from zoo.hub.trouble import AccessError, UnreachableError, explain, is_passing
+from zoo.hub.trouble import AccessError, TooLargeError, UnreachableError, explain, is_passing
 from zoo.hub.waiting import limited_waits
 
 __all__ = ["CONFIG_FILE", "Fetched", "card_of", "fetch", "fetch_file", "locate", "pin"]
 
 CONFIG_FILE = "config.json"
+MOST = 100_000_000
+"""Bytes of a file whose size nothing promises."""
 Check = Callable[[Path], None]
 
 
@@ -59,7 +62,7 @@ def fetch(text: str, expected: Card | None = None, *, thorough: bool = False) ->
     def check(path: Path) -> None:
         check_weights(path, promised.sha256, promised.bytes, thorough=thorough)
 
-    path = fetch_file(address, promised.file, check, sha256=promised.sha256)
+    path = fetch_file(address, promised.file, check, sha256=promised.sha256, most=promised.bytes)
     if fresh and expected is None:
         _fetch_split(address, card)
     return Fetched(card, path, address)
@@ -162,7 +165,7 @@ def _unsafe_format(file: str, owner: str) -> None:
 
 
 def _card(address: Address) -> Card:
-    path = fetch_file(address, CARD_FILE, inside_cache)
+    path = fetch_file(address, CARD_FILE, inside_cache, most=MAX_BYTES)
     try:
         return Card.load(path)
     except CardError as error:
@@ -172,11 +175,11 @@ def _card(address: Address) -> Card:
 def _check_config(address: Address, sha256: str | None) -> None:
     """Read ``config.json``, whose downloads the Hub counts, and compare its hash of the weights with the card's."""
     try:
-        path = fetch_file(address, CONFIG_FILE, inside_cache)
-        promised = json.loads(path.read_text())["weights"]["sha256"]
-    except UnreachableError:
+        path = fetch_file(address, CONFIG_FILE, inside_cache, most=MAX_BYTES)
+        promised = read_json(path)["weights"]["sha256"]
+    except (UnreachableError, TooLargeError):
         raise
-    except (HubError, ValueError, KeyError, TypeError):
+    except (HubError, OSError, ValueError, KeyError, TypeError):
         return  # a repository without it still loads; offline the card is enough
     if sha256 is not None and promised != sha256:
         raise WeightsError(f"{address}: {CARD_FILE} promises weights of sha256 {sha256}, {CONFIG_FILE} of {promised}: "
@@ -184,12 +187,13 @@ def _check_config(address: Address, sha256: str | None) -> None:
                            "  Fix: its owner pushes the model again with zoo push")
 
 
-def fetch_file(address: Address, name: str, check: Check, sha256: str | None = None) -> Path:
+def fetch_file(address: Address, name: str, check: Check, sha256: str | None = None, most: int = MOST) -> Path:
     """One verified file at a pinned address, from the cache or from the Hub.
 
     Args:
         check: raises WeightsError for wrong bytes.
         sha256: of a large file; if the Hub announces another one, nothing is downloaded.
+        most: bytes that it may have; a file announced as larger is not downloaded.
 
     Raises:
         HubError, WeightsError: as :func:`fetch`.
@@ -209,7 +213,7 @@ def fetch_file(address: Address, name: str, check: Check, sha256: str | None = N
     if offline:
         raise HubError(f"{address}: offline, and {name} of it is not in {cache_folder()}\n"
                        f"  Fix: zoo pull {address}, with network")
-    return _download(address, name, check, sha256)
+    return _download(address, name, check, sha256, most)
 
 
 def _check_cached(path: Path, check: Check) -> None:
@@ -224,12 +228,12 @@ def locate(address: Address, name: str) -> Path | None:
     return CachedRepository.of(address).file(address.revision, name)
 
 
-def _download(address: Address, name: str, check: Check, sha256: str | None) -> Path:
+def _download(address: Address, name: str, check: Check, sha256: str | None, most: int) -> Path:
     """Request, download and verify; wrong bytes and broken connections are tried again, three times in all."""
     error: Exception | None = None
     for attempt in range(1, TRIES + 1):
         remote = head(address, name)
-        _check_remote(address, name, remote, sha256)
+        _check_remote(address, name, remote, sha256, most)
         try:
             path = _client_download(address, name, force=attempt > 1)
         except Exception as failure:
@@ -252,7 +256,7 @@ def _download(address: Address, name: str, check: Check, sha256: str | None) -> 
                        f"and the Hub alters files\n  Fix: zoo pull {address} over another network")
 
 
-def _check_remote(address: Address, name: str, remote: Remote, sha256: str | None) -> None:
+def _check_remote(address: Address, name: str, remote: Remote, sha256: str | None, most: int) -> None:
     if remote.commit != address.revision:
         raise HubError(f"{address}: the Hub answers for commit {remote.commit}. "
                        "Fix: pin a commit that exists.")
@@ -261,6 +265,9 @@ def _check_remote(address: Address, name: str, remote: Remote, sha256: str | Non
                            "these are other weights, and they were not downloaded\n"
                            f"  Fix: load hf:{address.repo} to use the repository's own card, or pin the commit "
                            "that holds the promised weights")
+    if remote.size is not None and remote.size > most:
+        raise TooLargeError(f"{address}: {name} has {remote.size:,} bytes, and {most:,} are the most it may have; it "
+                            "was not downloaded. Fix: report it to whoever published it.")
 
 
 def _client_download(address: Address, name: str, force: bool) -> Path:

@@ -16,6 +16,7 @@ from zoo.hub.cache import CachedRepository
 from zoo.hub.fetching import CONFIG_FILE, Fetched, fetch, fetch_file, inside_cache
 from zoo.hub.network import api, ask, is_offline, notify, timeout
 from zoo.hub.repository import EXTRA_NAMES, EXTRA_SUFFIXES
+from zoo.hub.trouble import TooLargeError
 from zoo.registry import names
 
 __all__ = ["Pulled", "place", "pull"]
@@ -92,7 +93,7 @@ def _own_files(found: Fetched) -> dict[str, Path]:
 
 
 def _files(folder: Path, card: Card) -> dict[str, Path]:
-    names = [p.name for p in folder.iterdir() if p.is_file() and _is_extra(p.name)]
+    names = [p.name for p in folder.iterdir() if p.is_file() and not p.is_symlink() and _is_extra(p.name)]
     return {name: folder / name for name in [*names, CARD_FILE, card.weights_here()[0].name]}
 
 
@@ -119,7 +120,10 @@ def _extra_files(address: Address, taken: Iterable[str]) -> tuple[dict[str, Path
         if "/" in name or not _is_extra(name):
             left_out[name] = "not part of a model"
         else:
-            files[name] = fetch_file(address, name, inside_cache)
+            try:
+                files[name] = fetch_file(address, name, inside_cache)
+            except TooLargeError as error:
+                left_out[name] = str(error)
     return files, left_out
 
 

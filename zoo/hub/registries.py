@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import CardError, HubError, UnknownNameError
+from zoo.files.user_paths import user_path
+from zoo.files.yaml_loader import MAX_BYTES
 from zoo.files.zoo_home import home
 from zoo.hub.address import PREFIX, Address, safe_path
 from zoo.hub.fetching import fetch_file, inside_cache, pin
@@ -90,7 +92,7 @@ def _repo(include: Include) -> str | None:
 
 
 def _file(source: str, missing_ok: bool = False) -> Path:
-    path = Path(source).expanduser().resolve()
+    path = user_path(source).resolve()
     path = path / REGISTRY_FILE if path.is_dir() else path
     if not missing_ok and not path.is_file():
         raise CardError(f"{path}: no such registry. "
@@ -100,7 +102,7 @@ def _file(source: str, missing_ok: bool = False) -> Path:
 
 def _copy(address: Address) -> Path:
     """Copy the registry of a repository and its cards into a folder, which appears by rename."""
-    text = fetch_file(address, REGISTRY_FILE, inside_cache)
+    text = fetch_file(address, REGISTRY_FILE, inside_cache, most=MAX_BYTES)
     listed = read_registry(text)
     _check_pins(listed, address)
     folder = home() / "registries" / address.repo.replace("/", "--") / address.revision
@@ -135,7 +137,7 @@ def _copy_card(address: Address, text: Path, card: Path, folder: Path) -> None:
         raise CardError(f"{address}: the card {card} is outside the repository. Fix: move it inside.") from None
     safe_path(name, str(address))
     try:
-        source = fetch_file(address, name, inside_cache)
+        source = fetch_file(address, name, inside_cache, most=MAX_BYTES)
     except AccessError:
         return
     (folder / name).parent.mkdir(parents=True, exist_ok=True)

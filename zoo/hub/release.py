@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zoo.cards.card import Card
 from zoo.errors import HubError, UnknownNameError
+from zoo.files.user_paths import user_path
 from zoo.hub.address import Address
 from zoo.hub.pushing import Pushed, push_contents
 from zoo.hub.repository import Contents, contents_of
@@ -134,7 +135,7 @@ def _title(card: Card, tag: str | None) -> str:
 
 
 def _folder(model: str | Path) -> Path:
-    path = Path(model).expanduser()
+    path = user_path(model)
     if path.is_dir():
         return path
     entry = names.entry(str(model))

@@ -60,6 +60,7 @@ def contents_of(folder: Path, card: Card, repo: str) -> Contents:
                            f"Fix: train it first, zoo train {card.path}.")
     file = folder / card.weights.file
     _regular(file)
+    _regular(folder / CARD_FILE)
     if file.suffix != ".safetensors":
         raise WeightsError(f"{file}: only safetensors are pushed. Fix: save the weights with zoo.save.")
     check_hash(file, sha256=card.weights.sha256, size=card.weights.bytes,

@@ -10,8 +10,8 @@ from typing import Any
 from zoo.errors import HubError
 from zoo.hub.address import Address
 
-__all__ = ["AccessError", "TooLongError", "UnreachableError", "asked_wait", "disk_error", "explain", "is_passing",
-           "retry_after", "short", "status_of"]
+__all__ = ["AccessError", "TooLargeError", "TooLongError", "UnreachableError", "asked_wait", "disk_error", "explain",
+           "is_passing", "retry_after", "short", "status_of"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -25,6 +25,10 @@ class UnreachableError(HubError):
 
 class AccessError(HubError):
     """The Hub refused: not found, private, gated, or a wrong token."""
+
+
+class TooLargeError(HubError):
+    """A file of a repository has more bytes than it may have."""
 
 
 class TooLongError(Exception):

@@ -14,6 +14,7 @@ from pathlib import Path
 from zoo.cards.card import CARD_FILE, Card
 from zoo.cards.sections import Weights
 from zoo.errors import HubError, PluginError, UnknownNameError, WeightsError, ZooError
+from zoo.files.user_paths import user_path
 from zoo.files.zoo_home import home
 from zoo.loading.sources import from_source
 from zoo.registry import host, names
@@ -83,7 +84,7 @@ def resolve(name: str | Path, *, download: bool = False) -> CardFolder:
     scheme, _, rest = text.partition(":")
     if rest and scheme != "dir" and scheme in host.fetchers():
         return _from_fetcher(scheme, rest)
-    folder = Path(text.removeprefix("dir:")).expanduser()
+    folder = user_path(text.removeprefix("dir:"))
     if text.startswith("dir:") or folder.is_dir() or folder.is_file():
         return _from_folder(folder, download=download)
     if re.fullmatch(r"[\w.-]+/[\w.@+-]+", text):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zoo.cards.card import CARD_FILE, Card
 from zoo.errors import CardError, UnknownNameError, ZooError
+from zoo.files.user_paths import user_path
 from zoo.registry import host
 from zoo.registry.entries import Entry
 from zoo.registry.sources import read_all
@@ -89,7 +90,7 @@ def show(name: str | Path) -> Card:
         UnknownNameError: neither a name nor a path; the error suggests similar names.
         CardError: the card cannot be read.
     """
-    path = Path(str(name).removeprefix("dir:")).expanduser()
+    path = user_path(str(name).removeprefix("dir:"))
     if str(name).startswith("dir:") or path.is_file() or (path / CARD_FILE).is_file():
         return Card.load(path)
     if isinstance(name, Path) or path.suffix in (".yaml", ".yml"):

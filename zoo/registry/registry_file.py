@@ -15,8 +15,9 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from zoo.cards.card import CARD_FILE
 from zoo.cards.section import Section, explain
 from zoo.cards.values import Name
-from zoo.errors import CardError
+from zoo.errors import CardError, ZooError
 from zoo.files.atomic_writes import write_text
+from zoo.files.user_paths import user_path
 from zoo.files.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.files.yaml_writer import dump_yaml
 from zoo.files.zoo_home import home
@@ -119,15 +120,24 @@ def _checked(document: Document, path: Path) -> RegistryFile:
         content = _Content.model_validate(data)
     except ValidationError as error:
         raise CardError(explain(error, document)) from None
-    models = {name: (None if listing.card is None else _card_file(path.parent, listing.card), listing.hub)
-              for name, listing in content.models.items()}
+    models = {name: (None if listing.card is None else _card_file(path.parent, listing.card, document, name),
+                     listing.hub) for name, listing in content.models.items()}
+    for number, include in enumerate(content.include):
+        _user_path(include.path, document, "include", number, "path")
     return RegistryFile(path, models, content.aliases, document, tuple(content.include))
 
 
-def _card_file(folder: Path, card: str) -> Path:
+def _card_file(folder: Path, card: str, document: Document, name: str) -> Path:
     """A card may be named by its file or by its folder."""
-    path = folder / Path(card).expanduser()
+    path = folder / _user_path(card, document, "models", name, "card")
     return path if path.suffix in (".yaml", ".yml") else path / CARD_FILE
+
+
+def _user_path(text: str, document: Document, *place: str | int) -> Path:
+    try:
+        return user_path(text)
+    except ZooError as error:
+        raise CardError(f"{document.where(*place)}: {error}") from None
 
 
 def write_pin(path: Path, name: str, pin: str, *, card: str | None = None) -> None:

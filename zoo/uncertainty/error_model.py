@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.cards.weights import METADATA_KEY, read_header
+from zoo.cards.weights import METADATA_KEY, read_header, read_tensors
 from zoo.elements import SYMBOLS
 from zoo.errors import WeightsError
 from zoo.files.atomic_writes import replacing
+from zoo.files.bounded_reads import parse_json
 from zoo.uncertainty.descriptors import Description
 from zoo.uncertainty.detector import GeometryDetector
 
@@ -175,12 +176,10 @@ class ErrorModel:
         Raises:
             WeightsError: the file is incomplete, of another kind, or of a newer version of this package.
         """
-        from safetensors.torch import load_file
-
         names = _tensor_names()
         header, metadata = read_header(path)
         try:
-            facts = json.loads(metadata[METADATA_KEY])
+            facts = parse_json(metadata[METADATA_KEY].encode())
             own = {f"detector.{key}" for key in _DETECTOR} if facts["format"] == WITH_DETECTOR else set()
             if facts["format"] not in (_FORMAT, WITH_DETECTOR) or set(header) != set(names) | own:
                 raise WeightsError(f"{path} is an error model of format {facts['format']}, and this zoo reads formats "
@@ -188,7 +187,7 @@ class ErrorModel:
             known = Facts(**facts)
         except (KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"{path} is not an error model. Fix: fit one with zoo calibrate") from error
-        tensors = load_file(path)
+        tensors = read_tensors(path)
         detector = GeometryDetector(kinds=known.kinds, **{key.removeprefix("detector."): tensors.pop(key)
                                                           for key in sorted(own)}) if own else None
         return cls(facts=known, path=path, detector=detector, **{names[key]: value for key, value in tensors.items()})
