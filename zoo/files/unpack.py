@@ -9,15 +9,22 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["unpacked"]
+from zoo.errors import DataError
+
+__all__ = ["ALWAYS", "RATIO", "unpacked"]
+
+ALWAYS = 100_000_000
+"""Bytes that any file may unpack to."""
+RATIO = 200
+"""Times its own size that a file may unpack to beyond that; text of coordinates comes to 10."""
 
 _OPEN: dict[str, Callable[[Path, Literal["rb"]], BufferedIOBase]] = {
     ".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open,
@@ -26,12 +33,30 @@ _OPEN: dict[str, Callable[[Path, Literal["rb"]], BufferedIOBase]] = {
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """The file itself, or for ``.xz``, ``.gz``, ``.bz2`` a temporary copy without compression and that ending."""
+    """The file itself, or for ``.xz``, ``.gz``, ``.bz2`` a temporary copy without compression and that ending.
+
+    Raises:
+        DataError: it unpacks to far more than any text does, or it is damaged.
+    """
     if path.suffix not in _OPEN:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
         plain = Path(folder) / path.stem
-        with _OPEN[path.suffix](path, "rb") as packed, open(plain, "wb") as out:
-            shutil.copyfileobj(packed, out)
+        _unpack(path, plain, max(ALWAYS, RATIO * path.stat().st_size))
         yield plain
+
+
+def _unpack(path: Path, plain: Path, most: int) -> None:
+    try:
+        with _OPEN[path.suffix](path, "rb") as packed, open(plain, "wb") as out:
+            written = 0
+            while piece := packed.read(1 << 20):
+                written += len(piece)
+                if written > most:
+                    raise DataError(f"{path}: {path.stat().st_size:,} bytes unpack to more than {most:,}; structures "
+                                    "do not compress that well. Fix: unpack the file yourself if you trust it.")
+                out.write(piece)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be unpacked: {str(error) or type(error).__name__}. "
+                        "Fix: get the file again.") from error
