@@ -24,6 +24,8 @@ from .neighbors import Neighbors, SlotBlock, arrange
 __all__ = ["NequIP"]
 
 _MAX_Z = 118
+_MAX_L = 11  # the couplings of e3nn end there
+_MAX_LAYERS = 100
 
 
 class NequIP(nn.Module):
@@ -99,6 +101,9 @@ class NequIP(nn.Module):
         cutoff_onset: float | None = None,
     ) -> None:
         super().__init__()
+        if not (0 <= lmax <= _MAX_L and num_layers <= _MAX_LAYERS):
+            raise ZooError(f"lmax = {lmax}, num_layers = {num_layers}: out of range. "
+                           f"Fix: choose lmax between 0 and {_MAX_L}, and at most {_MAX_LAYERS} layers")
         per_degree = [num_features] * (lmax + 1) if isinstance(num_features, int) else list(num_features)
         _check(per_degree, lmax, output_lmax, num_layers, elements)
         _check_relatives(group, parity or output_parity, input, type_features, self_connection)

@@ -148,7 +148,7 @@ def load_into(module: nn.Module, path: Path, *, upgrade: Any = None) -> None:
 def _compare(found: Mapping[str, tuple[tuple[int, ...], bool]], expected: Mapping[str, Tensor], path: Path) -> None:
     """``found``: shape of each tensor, and whether it holds floating-point numbers."""
     problems = [f"missing {k} {tuple(v.shape)}" for k, v in expected.items() if k not in found]
-    problems += [f"unexpected {shortened(k)} {shape}" for k, (shape, _) in found.items() if k not in expected]
+    problems += [f"unexpected {k[:200]} {shape}" for k, (shape, _) in found.items() if k not in expected]
     both = [(k, v, *found[k]) for k, v in expected.items() if k in found]
     problems += [f"{k}: expected shape {tuple(v.shape)}, found {shape}" for k, v, shape, _ in both if shape != v.shape]
     problems += [f"{k}: expected {v.dtype}, found {'floating-point' if floating else 'whole'} numbers"

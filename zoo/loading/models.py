@@ -21,6 +21,7 @@ from zoo.elements import SYMBOLS, numbers
 from zoo.errors import PluginError, UnknownNameError, WeightsError, ZooError, did_you_mean
 from zoo.loading.reference_outputs import check_reference_outputs, record_reference_outputs
 from zoo.loading.resolution import CardFolder, resolve
+from zoo.loading.size_limit import limited_to
 from zoo.model.model import Model
 from zoo.model.priors import PRIORS
 from zoo.model.readouts import READOUTS, Readout
@@ -73,7 +74,8 @@ def load(
     if not found.verified:
         fix = f"copy {found.folder} again from where it came, or take the model from the Hub with zoo pull"
         weights.check_hash(found.weights, sha256=found.promised.sha256, size=found.promised.bytes, fix=fix)
-    with _BUILDING, torch.random.fork_rng(devices=[]):
+    header, _ = weights.read_header(found.weights)
+    with _BUILDING, torch.random.fork_rng(devices=[]), limited_to(header, str(card.path or card.name)):
         model = build(card)
     weights.load_into(model, found.weights, upgrade=_upgrade(card))
     _check_references(model, card)
@@ -252,8 +254,11 @@ def _readout(card: Card, name: str, layout: FeatureLayout, elements: Sequence[in
                               "Fix: derive it from zoo.model.readouts.Readout.")
     try:
         return kind(layout, elements, **spec.head(defaults))
-    except TypeError as error:
-        raise PluginError(f"{card.where('targets', name)}: readout '{spec.readout}': {error}") from error
+    except ZooError:
+        raise
+    except Exception as error:  # whatever a readout's own code makes of its keywords
+        raise PluginError(f"{card.where('targets', name)}: readout '{spec.readout}': {type(error).__name__}: {error}. "
+                          "Fix: correct the target's hidden, activation, bias or options.") from error
 
 
 def _upgrade(card: Card) -> Any:

@@ -12,6 +12,11 @@ from scipy.optimize import brentq
 from scipy.special import spherical_jn
 from torch import Tensor, nn
 
+from zoo.errors import ZooError
+
+MAX_DEGREES, MAX_FREQUENCIES = 32, 128
+"""Of a spherical Bessel basis; the zeros of its functions are searched one by one."""
+
 __all__ = [
     "SphericalBesselBasis",
     "circular_harmonics",
@@ -47,6 +52,9 @@ class SphericalBesselBasis(nn.Module):
 
     def __init__(self, num_spherical: int, num_radial: int, cutoff: float) -> None:
         super().__init__()
+        if not (0 < num_spherical <= MAX_DEGREES and 0 < num_radial <= MAX_FREQUENCIES):
+            raise ZooError(f"num_spherical = {num_spherical}, num_radial = {num_radial}: out of range. Fix: choose "
+                           f"between 1 and {MAX_DEGREES}, and between 1 and {MAX_FREQUENCIES}")
         self.shape = (num_spherical, num_radial)
         self.cutoff = cutoff
         series = _bessel_chebyshev(num_spherical, num_radial)

@@ -17,8 +17,9 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import PluginError, UnknownNameError, ZooError, did_you_mean, nearest
+from zoo.errors import PluginError, UnknownNameError, ZooError, did_you_mean, nearest, shortened
 from zoo.plugin import Architecture, DatasetSpec, Importer
+from zoo.registry.config_values import check_config
 from zoo.registry.discovery import LoadedPlugin, Offer, PluginRecord, load_plugin
 
 __all__ = [
@@ -134,7 +135,15 @@ class Host:
         if required:
             raise ZooError(f"{place(required[0])}: is missing; '{name}' cannot be made without {', '.join(required)}. "
                            "Fix: add it.")
-        return cls(**config)
+        check_config(name, config, cls, self.offer("architectures", name).value.cutoffs, place)
+        try:
+            return cls(**config)
+        except ZooError:
+            raise
+        except Exception as error:  # whatever a backbone's own code makes of values that its signature allows
+            raise PluginError(f"{place(next(iter(config), ''))}: '{name}' cannot be made with "
+                              f"{shortened(dict(config))}: {type(error).__name__}: {error}. "
+                              "Fix: correct the config, or the backbone.") from error
 
     def emit(self, event: str, state: Mapping[str, Any]) -> None:
         """Call every listener; one that fails is reported as a warning, and the others are still called."""
