@@ -36,7 +36,7 @@ WRONG = [
     ({"cutoff": None}, "expects a number, found None"), ({"channels": "abc"}, "expects a whole number, found 'abc'"),
     ({"channels": None}, "expects a whole number"), ({"num_layers": True}, "expects a whole number, found True"),
     ({"num_layers": 2.5}, "expects a whole number, found 2.5"), ({"channels": [8]}, "expects a whole number"),
-    ({"channels": -3}, "cannot be made with"), ({"channels": 0}, ""), ({"radial": 3}, "expects text, found 3"),
+    ({"channels": -3}, "cannot be made with"), ({"channels": 0}, "painn"), ({"radial": 3}, "expects text, found 3"),
     ({"epsilon": {"a": [float("nan")]}}, "is not finite"),
 ]
 
@@ -57,13 +57,13 @@ def test_a_model_larger_than_its_weights_is_refused_at_once(tmp_path: Path, name
     assert time.process_time() - started < 5
 
 
-@pytest.mark.parametrize("hidden", [[10**6, 10**6], [1] * 50_000])
+@pytest.mark.parametrize("hidden", [[10**6, 10**6], [1] * 101])
 def test_so_is_a_readout(tmp_path: Path, hidden: list[int]) -> None:
     folder = copied("painn-ethanol", tmp_path / "card")
     card = Card.load(folder)
     targets = {name: {**spec.model_dump(exclude_unset=True), "hidden": hidden} for name, spec in card.targets.items()}
-    card.replace(targets=targets).save(folder)
-    with pytest.raises(ZooError, match="far larger model than its weights fill"):
+    with pytest.raises(ZooError, match=r"far larger model than its weights fill|at most 100 items"):
+        card.replace(targets=targets).save(folder)
         zoo.load(folder)
 
 

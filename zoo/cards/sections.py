@@ -28,7 +28,8 @@ class TargetSpec(Section):
     unit: Unit = Field(description="Unit of the prediction.")
     reference: ReferenceKind | Literal["none"] = Field(
         "none", description="Energies per element that are added to the network's sum.")
-    hidden: list[Annotated[int, Field(ge=1)]] | None = Field(None, description="Widths of the head's hidden layers.")
+    hidden: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=100)] | None = Field(
+        None, description="Widths of the head's hidden layers.")
     activation: str | None = Field(None, description="Activation of the head.")
     bias: bool | None = Field(None, description="Whether the head's layers have a bias.")
     options: dict[str, Any] = Field({}, description="Further keywords of the readout.")
