@@ -49,7 +49,10 @@ def copied(name: str, folder: Path, **changes: Any) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("name", "changes"), LARGE, ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "changes"), [
+    pytest.param(name, changes, id=f"{name}-{changes}", marks=[pytest.mark.slow] * (k not in (0, 2, 8, 18)))
+    for k, (name, changes) in enumerate(LARGE)
+])  # fmt: skip
 def test_a_model_larger_than_its_weights_is_refused_at_once(tmp_path: Path, name: str, changes: dict) -> None:
     started = time.process_time()
     with pytest.raises(ZooError, match=r"Fix: "):

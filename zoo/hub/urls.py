@@ -14,7 +14,8 @@ from zoo.cards.weights import check_hash
 from zoo.errors import HubError, WeightsError
 from zoo.files.zoo_home import home
 from zoo.hub.network import LIBRARY, TRIES, is_offline, notify, wait_before
-from zoo.hub.trouble import AccessError, UnreachableError, disk_error, is_passing, short, status_of
+from zoo.hub.trouble import AccessError, TooLongError, UnreachableError, disk_error, is_passing, short, status_of
+from zoo.hub.waiting import limited_waits
 
 __all__ = ["fetch_url"]
 
@@ -46,7 +47,8 @@ def fetch_url(url: str, target: Path, *, sha256: str, size: int, command: str) -
         with _alone(target):
             if not _is_whole(target, sha256, size):  # another process may have brought it meanwhile
                 notify(f"zoo: downloading {target.name}, {size / 1e6:.1f} MB, from {urlsplit(url).hostname}")
-                _download(url, partial, sha256, size, command)
+                with limited_waits():
+                    _download(url, partial, sha256, size, command)
                 os.replace(partial, target)
     except OSError as error:
         raise disk_error(error, url, str(target.parent), "ZOO_HOME") from error
@@ -159,6 +161,8 @@ def _explained(error: Exception, url: str, partial: Path, size: int, command: st
         return disk_error(error, url, str(partial.parent), "ZOO_HOME")
     status = status_of(error)
     by_hand = f"{command} --file PATH if you have the file"
+    if isinstance(error, TooLongError):
+        return UnreachableError(f"{url}: {error}. Fix: wait, then run {command} again, or {by_hand}.")
     if status is not None and not is_passing(error):
         return AccessError(f"{url}: the server answers with status {status}. Fix: check whether the file has moved; "
                            f"{by_hand}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoo.cards.card import CARD_FILE, Card
+from zoo.files.user_paths import user_path
 from zoo.hub.address import PREFIX
 from zoo.hub.pulling import Pulled, place
 from zoo.hub.pulling import pull as pull_from_hub
@@ -44,7 +45,7 @@ def _card(name: str) -> Card | None:
     """The card, if it is on this machine and may have a source."""
     if name.startswith(PREFIX):
         return None
-    if (Path(name).expanduser() / CARD_FILE).is_file():
+    if (user_path(name) / CARD_FILE).is_file():
         return names.show(name)
     entry = names.entry(name)
     card = entry.local_card()

@@ -14,6 +14,7 @@ from zoo.cards.card import Card
 from zoo.cards.source import Source
 from zoo.cards.weights import check_hash
 from zoo.errors import WeightsError, ZooError
+from zoo.files.user_paths import user_path
 from zoo.files.zoo_home import home
 from zoo.foreign.installed import file_of_package, installed_version
 
@@ -171,7 +172,7 @@ def _fetch(card: Card) -> Path:
 
 def _given(card: Card, file: Path) -> Path:
     """A file that the user has, once it is the one that the card names."""
-    source, file = source_of(card), file.expanduser()
+    source, file = source_of(card), user_path(file)
     where = source.url or source.homepage or source.install
     other = _whose(file) if file.is_file() else None
     fix = f"zoo pull {other} --file {file}, whose file this is" if other else f"give {source.file} as it is at {where}"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from zoo.cards.card import CARD_FILE, Card
 from zoo.errors import CardError, ZooError
+from zoo.files.user_paths import user_path
 from zoo.files.zoo_home import home
 from zoo.registry import host
 from zoo.registry.entries import Entry, Registry
@@ -61,13 +62,13 @@ def included() -> Iterator[tuple[Path, str]]:
     except ZooError:  # reported as a problem of the user's registry
         return
     for include in user.include:
-        path = home() / Path(include.path).expanduser()
+        path = home() / user_path(include.path)
         yield path, f"hf:{include.hub}" if include.hub else str(path)
 
 
 def search_path() -> list[Path]:
     """The folders of ``ZOO_PATH``."""
-    return [Path(part).expanduser() for part in os.environ.get("ZOO_PATH", "").split(os.pathsep) if part.strip()]
+    return [user_path(part) for part in os.environ.get("ZOO_PATH", "").split(os.pathsep) if part.strip()]
 
 
 def _merge(result: Registry, file: RegistryFile, origin: str) -> None:

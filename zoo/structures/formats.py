@@ -15,6 +15,7 @@ from ase.io.gromacs import read_gromacs
 
 from zoo.errors import StructureError
 from zoo.files.unpack import unpacked
+from zoo.structures.announced import check_announced
 from zoo.structures.cif import cif_frames
 from zoo.structures.molfile import molfile_frames
 from zoo.structures.pdb import pdb_frames
@@ -56,6 +57,7 @@ def _told(path: Path, number: int, reason: str, *, rest: bool = False) -> Struct
 
 def _of_format(path: Path) -> Frames:
     name = _format(path)
+    check_announced(path, name)
     if name in _TEXTS:
         return _TEXTS[name](path.read_text(encoding="utf-8", errors="replace"))
     if name == "cif":
