@@ -391,6 +391,26 @@ def test_measurements_are_written_to_the_registered_card(register, foreign, home
         loaded.reread()
 
 
+def test_the_cache_commands_know_what_was_converted(register, server, home, capsys):
+    register(url=server.url)
+    zoo.pull("tiny-foreign")
+    (folder,) = (home / "converted").glob("*")
+    rows = json.loads(run(capsys, "cache", "list", "--json")[1])
+    assert [(r["name"], r["kind"], r["whole"], r["folder"]) for r in rows if r["kind"] == "converted"] == [
+        ("tiny-foreign", "converted", True, str(folder))]
+    assert "downloaded and converted" in run(capsys, "cache", "prune", "--dry-run")[1]
+    run(capsys, "cache", "prune")
+    assert folder.is_dir() and not list((home / "sources").glob("*"))
+    (folder / "model.safetensors").write_bytes(b"x")
+    code, out, err = run(capsys, "cache", "verify")
+    assert code == 2 and f"{folder}: damaged" in out and "Fix: zoo cache prune" in err
+    run(capsys, "cache", "prune")
+    assert not folder.exists()
+    zoo.pull("tiny-foreign")
+    register(url=server.url, converted_sha256="0" * 64)
+    assert "outdated" in run(capsys, "cache", "list")[1]
+
+
 # -- before anything is downloaded ------------------------------------------------------------------------------
 
 

@@ -121,17 +121,23 @@ def _show(one: Release) -> None:
 def cache_list(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list on standard output.")] = False,
 ) -> None:
-    """Models and data sets of the zoo in the cache, with their commits and sizes."""
+    """Models and data sets of the zoo in the cache, with their commits and sizes; weights converted from others'."""
     from zoo.hub.cache import cache_folder
     from zoo.hub.housekeeping import kept
+    from zoo.loading.converted_files import converted_files
 
-    found = list(kept())
+    found, converted = list(kept()), converted_files()
     if as_json:
-        print(json.dumps([{"name": one.name, "address": str(one.address), "kind": one.address.kind, "bytes": one.bytes,
-                           "whole": one.whole, "folder": str(one.folder)} for one in found], indent=2))
+        rows = [{"name": one.name, "address": str(one.address), "kind": one.address.kind, "bytes": one.bytes,
+                 "whole": one.whole, "folder": str(one.folder)} for one in found]
+        rows += [{"name": one.name, "address": None, "kind": "converted", "bytes": one.bytes,
+                  "whole": one.state == "whole", "folder": str(one.folder)} for one in converted]
+        print(json.dumps(rows, indent=2))
         return
     _table(found)
     print(f"{len(found)} in {cache_folder()}, {sum(one.bytes for one in found) / 1e6:.1f} MB")
+    for one in converted:
+        print(f"{one.name}, converted, {one.bytes / 1e6:.1f} MB, {one.state}: {one.folder}")
 
 
 def _table(found: list[Kept]) -> None:
@@ -155,12 +161,17 @@ def cache_verify() -> None:
     """Check the hash of every file of the zoo in the cache; exit status 2 if one is wrong."""
     from zoo.errors import WeightsError
     from zoo.hub.housekeeping import kept, verify
+    from zoo.loading.converted_files import converted_files
 
     wrong = []
     for one in kept():
         problems = verify(one)
         print(f"{one.address}: {'damaged' if problems else 'intact'}")
         wrong += problems
+    for conversion in converted_files():
+        print(f"{conversion.folder}: {'intact' if conversion.state == 'whole' else conversion.state}")
+        if conversion.state == "damaged":
+            wrong.append(f"{conversion.folder} is damaged")
     if wrong:
         raise WeightsError("\n".join([*wrong, "  Fix: zoo cache prune, then zoo pull what is needed"]))
 
@@ -172,10 +183,12 @@ def cache_prune(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted.")] = False,
 ) -> None:
-    """Delete damaged files, remains of interrupted downloads, and the addresses given."""
+    """Delete damaged files, remains of interrupted downloads, other packages' files that were converted, and the
+    addresses given."""
     from zoo.errors import UnknownNameError
     from zoo.hub.address import Address
     from zoo.hub.housekeeping import kept, prune
+    from zoo.loading.converted_files import prune_converted
 
     wanted = []
     for text in addresses or []:
@@ -186,6 +199,8 @@ def cache_prune(
             raise UnknownNameError(f"{text} is not in the cache. Fix: choose from zoo cache list")
         wanted += found
     freed, gone = prune(wanted, dry_run=dry_run)
+    more, converted = prune_converted(dry_run=dry_run)
+    freed, gone = freed + more, gone + converted
     for line in gone:
         print(f"{'would go' if dry_run else 'gone'}: {line}")
     print(f"{freed / 1e6:.1f} MB {'would be' if dry_run else ''} freed".replace("  ", " "))

@@ -21,6 +21,8 @@ from zoo.foreign.installed import file_of_package, installed_version
 __all__ = ["Availability", "Converted", "availability", "from_source", "source_of"]
 
 WEIGHTS_FILE = "model.safetensors"
+CONVERTED, DOWNLOADED = "converted", "sources"
+"""Folders in ``$ZOO_HOME``."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,11 @@ def source_of(card: Card) -> Source:
 
 
 def _converted(card: Card) -> Path:
-    return home() / "converted" / f"{card.name}-{source_of(card).converted_sha256[:12]}" / WEIGHTS_FILE
+    return home() / CONVERTED / f"{card.name}-{source_of(card).converted_sha256[:12]}" / WEIGHTS_FILE
 
 
 def _downloaded(source: Source) -> Path:
-    return home() / "sources" / source.sha256[:12] / source.file
+    return home() / DOWNLOADED / source.sha256[:12] / source.file
 
 
 def _package(source: Source) -> str:
