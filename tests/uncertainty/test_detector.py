@@ -11,9 +11,10 @@ import torch
 import zoo
 from zoo.data.edges import with_edges
 from zoo.data.sample import open_sample
-from zoo.errors import CalibrationError, WeightsError
+from zoo.errors import CalibrationError, EvaluationError, WeightsError
+from zoo.evaluation.pictures import draw_detection
 from zoo.uncertainty import FILE, ErrorModel
-from zoo.uncertainty.calibrate import calibrate
+from zoo.uncertainty.calibrate import calibrate, write
 from zoo.uncertainty.detector import FALSE_ALARMS, fit_detector
 
 
@@ -74,6 +75,22 @@ def test_a_model_flags_the_kind_that_it_was_calibrated_against(trained, tmp_path
         broken = replace(again, facts=replace(again.facts, format=1))
         broken.save(tmp_path / "broken.safetensors")
         ErrorModel.load(tmp_path / "broken.safetensors")
+
+
+def test_detection_is_drawn_from_the_test_split(trained, tmp_path):
+    model, folder, error_model = trained
+    model.__dict__["_error_model"] = error_model
+    card = model.card
+    model.card = write(error_model, card)
+    try:
+        found = zoo.evaluate(model, data=folder / "store")
+        assert draw_detection(found, tmp_path / "roc.png").stat().st_size > 5000
+        with pytest.raises(EvaluationError, match=r"no detector.*Fix:"):
+            draw_detection(replace(found, flagged_kinds=()), tmp_path / "none.png")
+    finally:
+        model.card = card
+    assert found.flagged_kinds == ["pressed"] and [len(v) for v in found.detection.values()] == [100, 100]
+    assert np.mean(found.detection["pressed"] > 0) > 0.8 and found.kinds["outside"][0] < 0.15
 
 
 def test_a_kind_that_the_data_do_not_have_is_refused(trained):

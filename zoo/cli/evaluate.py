@@ -43,6 +43,9 @@ def evaluate(
         "evaluation.yaml"
     ),
     plot: Annotated[Path | None, typer.Option(help="Draw predictions against labels into this PNG file.")] = None,
+    roc: Annotated[
+        Path | None, typer.Option(help="Also draw how well other kinds of geometry are flagged into this PNG.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Measure a model on the test split of its data (or on other data): MAE, RMSE, largest error and R²."""
@@ -82,6 +85,10 @@ def evaluate(
         from zoo.evaluation.pictures import draw_parity
 
         draw_parity(result.results, plot, title=f"{result.model}, {result.split}")
+    if roc is not None:
+        from zoo.evaluation.pictures import draw_detection
+
+        draw_detection(result, roc)
     if write:
         into_card(card, result)
 

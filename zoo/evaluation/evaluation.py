@@ -51,6 +51,8 @@ class Evaluation:
             "element": {"F": …}}}``.
         calibration: coverage and width of the intervals in the form of a card; ``None`` without error estimates.
         kinds: errors, coverage and flags by kind of structure in the form of a card, if the data set names kinds.
+        detection: for each kind of structure the log odds that the model's detector gives; empty without a detector.
+        flagged_kinds: the kinds among them that the detector is to flag.
     """
 
     model: str
@@ -61,6 +63,8 @@ class Evaluation:
     breakdown: dict[str, Groups] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     kinds: dict[str, Any] | None = None
+    detection: dict[str, np.ndarray] = field(default_factory=dict)
+    flagged_kinds: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data without the predictions."""
@@ -125,14 +129,25 @@ def evaluate(
     check_elements(found.store, rows, model.elements, found.name)
     limits = batch or _limits(card.recipe)
     error_model = find(model) if isinstance(card.uncertainty, Uncertainty) else None
-    flagged: list[bool] = []
+    estimates: list[Estimate] = []
     results = predict_rows(model, found.store, rows, names, limits=limits, progress=progress, error_model=error_model,
-                           flagged=flagged)
+                           estimates=estimates)
+    flagged = [bool(reasons) for estimate in estimates for reasons in estimate.out_of_distribution]
     metrics = summarise(results, split=marked, device=_device(model))
     parts = {name: breakdown(result, found.store, rows) for name, result in results.items()}
     held = None if error_model is None else calibration(results, flagged, marked)
     return Evaluation(card.name, marked, len(rows), metrics, results, parts, held,
-                      by_kind(results, flagged, found.store, rows, marked))
+                      by_kind(results, flagged, found.store, rows, marked), _detection(estimates, found.store, rows),
+                      error_model.facts.kinds if error_model is not None else ())
+
+
+def _detection(estimates: Sequence[Estimate], store: Store, rows: Tensor) -> dict[str, np.ndarray]:
+    log_odds = [estimate.log_odds for estimate in estimates if estimate.log_odds is not None]
+    kinds = store.meta.get("kinds")
+    if not log_odds or kinds is None:
+        return {}
+    of, given = store.labels[kinds["label"]][rows].long().cpu().numpy(), np.concatenate(log_odds)
+    return {kinds["names"][kind]: given[of == kind] for kind in np.unique(of).tolist()}
 
 
 # -- predictions ---------------------------------------------------------------------------------------------------
@@ -140,12 +155,12 @@ def evaluate(
 
 def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str], *, limits: Mapping[str, int | None],
                  progress: Callable[[int, int], None] | None = None, error_model: ErrorModel | None = None,
-                 flagged: list[bool] | None = None) -> dict[str, TargetResult]:
+                 estimates: list[Estimate] | None = None) -> dict[str, TargetResult]:
     """Predictions and labels for rows of a store, in physical units and float64; batches are halved if memory runs out.
 
     Args:
         error_model: estimates the ``width`` of the results.
-        flagged: receives for each structure whether the error model finds it out of distribution.
+        estimates: receives what the error model says of each batch.
     """
     derivatives = tuple(name for name in names if name in DERIVATIVES)
     sizes = {"atoms": store.n_atoms.cpu().numpy(), "edges": store.n_edges.cpu().numpy()}
@@ -171,8 +186,8 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
             baselines[name].append(_baseline(model, name, batch[name], graph))
             if estimate is not None and name in estimate.widths:
                 widths[name].append(estimate.widths[name])
-        if estimate is not None and flagged is not None:
-            flagged += map(bool, estimate.out_of_distribution)
+        if estimate is not None and estimates is not None:
+            estimates.append(estimate)
         if progress is not None:
             progress(sum(map(len, order)), len(rows))
     model.train(was_training)

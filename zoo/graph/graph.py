@@ -150,8 +150,8 @@ class Graph:
 
     def usable(self) -> Graph:
         """A copy whose tensors were not made in inference mode, so that autograd takes them; called outside of it."""
-        copies = {f.name: value.clone() for f in fields(self)
-                  if isinstance(value := getattr(self, f.name), Tensor) and value.is_inference()}
+        copies: dict[str, Any] = {f.name: value.clone() for f in fields(self)
+                                  if isinstance(value := getattr(self, f.name), Tensor) and value.is_inference()}
         return replace(self, **copies, _cache={}, _topology={}) if copies else self
 
     def structures(self) -> Iterator[Graph]:

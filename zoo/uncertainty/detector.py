@@ -49,10 +49,10 @@ class GeometryDetector:
         hidden = torch.nn.functional.silu(torch.einsum("bp,kpm->kbm", x, self.hidden) + self.hidden_bias[:, None])
         return torch.einsum("kbm,km->bk", hidden, self.out) + self.out_bias - self.threshold
 
-    def __call__(self, description: Description) -> list[str | None]:
-        """For each structure the kind that it is taken for, ``None`` for that of the training data."""
+    def __call__(self, description: Description) -> tuple[Tensor, list[str | None]]:
+        """(B,) largest log odds above the threshold, and the kind that each structure is taken for; ``None``: its own."""
         most, kind = self.log_odds(detector_inputs(description)).max(1)
-        return [self.kinds[k] if odds > 0 else None for odds, k in zip(most.tolist(), kind.tolist())]
+        return most, [self.kinds[k] if odds > 0 else None for odds, k in zip(most.tolist(), kind.tolist())]
 
 
 def detector_inputs(description: Description) -> Tensor:

@@ -41,10 +41,12 @@ class Estimate:
     Attributes:
         widths: target → (B,) half-width of the interval, in the target's unit.
         out_of_distribution: for each structure, the reasons why it is out of distribution; empty if it is not.
+        log_odds: (B,) of a geometry of another kind, above the threshold of the detector; ``None`` without a detector.
     """
 
     widths: dict[str, np.ndarray]
     out_of_distribution: list[list[str]]
+    log_odds: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,13 @@ class ErrorModel:
         width = (log.exp() * ratio.clamp(min=1)[:, None]).double() * self.quantile * self.scale
         columns = {target: width[:, k].numpy() for k, target in enumerate(self.facts.targets)}
         reasons = self._out_of_distribution(description, ratio)
-        if self.detector is not None:
-            for found, kind in zip(reasons, self.detector(description)):
-                if kind is not None:
-                    found.append(f"its geometry is like one of {kind}, not like those trained on")
-        return Estimate(columns, reasons)
+        if self.detector is None:
+            return Estimate(columns, reasons)
+        most, kinds = self.detector(description)
+        for found, kind in zip(reasons, kinds):
+            if kind is not None:
+                found.append(f"its geometry is like one of {kind}, not like those trained on")
+        return Estimate(columns, reasons, most.numpy())
 
     def network(self, given: Tensor) -> Tensor:
         """(B, T) logarithm of the expected error in units of ``scale``: the mean of the committee."""
