@@ -50,7 +50,7 @@ class GeometryDetector:
         return torch.einsum("kbm,km->bk", hidden, self.out) + self.out_bias - self.threshold
 
     def __call__(self, description: Description) -> tuple[Tensor, list[str | None]]:
-        """(B,) largest log odds above the threshold, and the kind that each structure is taken for; ``None``: its own."""
+        """(B,) largest log odds above the threshold, and the kind that each structure is taken for; ``None``: own."""
         most, kind = self.log_odds(detector_inputs(description)).max(1)
         return most, [self.kinds[k] if odds > 0 else None for odds, k in zip(most.tolist(), kind.tolist())]
 
