@@ -148,7 +148,7 @@ def test_an_altered_conversion_is_made_again(register, installed, foreign, home)
 
 @pytest.mark.parametrize(("version", "content", "path", "says", "fix"), [
     (None, None, INSIDE, "the package tinypots is not installed", "pip install --no-deps 'tinypots>=1.2,<2'"),
-    ("1.1.9", None, INSIDE, "tinypots 1.1.9 is installed, and the weights are those of tinypots<2,>=1.2",
+    ("1.1.9", None, INSIDE, "tinypots 1.1.9 is installed, and the weights are those of tinypots>=1.2,<2",
      "pip install --no-deps 'tinypots>=1.2,<2'"),
     ("2.0", None, INSIDE, "tinypots 2.0 is installed", "pip install --no-deps 'tinypots>=1.2,<2'"),
     ("1.2.0", b"other", INSIDE, "expected .* bytes, found 5", "pip install --force-reinstall --no-deps"),
@@ -440,8 +440,8 @@ def test_a_package_alone_is_got_with_pip(register, capsys):
 @pytest.mark.parametrize(("change", "says"), [
     ({"url": None}, "needs a url, or a package with a path"), ({"package": PACKAGE}, "package and path belong"),
     ({"path": INSIDE}, "belong together"), ({"url": "file:///etc/passwd"}, "is no address of a file"),
-    ({"url": "https://host/"}, "is no address of a file"), ({"package": "tiny pots ?", "path": INSIDE}, "no requirem"),
-    ({"package": "tinypots @ https://x/y.whl", "path": INSIDE}, "a name and versions only"),
+    ({"url": "https://host/"}, "is no address of a file"), ({"package": "a b ?", "path": INSIDE}, "no name of a pack"),
+    ({"package": "tinypots @ https://x/y.whl", "path": INSIDE}, "no name of a package"),
     ({"package": PACKAGE, "path": "../../etc/passwd"}, "no path inside"), ({"sha256": "12"}, "sha256"),
     ({"package": PACKAGE, "path": "/etc/passwd"}, "no path inside"), ({"bytes": 0}, "greater than"),
 ])

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from zoo.errors import WeightsError
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
 
 __all__ = ["file_of_package", "installed_version"]
 
@@ -22,11 +18,11 @@ def installed_version(name: str) -> str | None:
         return None
 
 
-def file_of_package(requirement: Requirement, path: str, install: str) -> Path:
+def file_of_package(name: str, versions: str, path: str, install: str) -> Path:
     """Where a file of a package lies on this machine.
 
     Args:
-        requirement: the package and the versions that will do.
+        name, versions: the package and the versions that will do, such as ``">=0.13,<0.14"``.
         path: of the file, relative to where packages are installed, with ``/``.
         install: the command that brings the package, for errors.
 
@@ -34,17 +30,27 @@ def file_of_package(requirement: Requirement, path: str, install: str) -> Path:
         WeightsError: the package is not installed, of another version, or lacks the file.
     """
     try:
-        found = distribution(requirement.name)
+        found = distribution(name)
     except PackageNotFoundError:
-        raise WeightsError(f"the package {requirement.name} is not installed. Fix: {install}") from None
-    if not requirement.specifier.contains(found.version, prereleases=True):
-        raise WeightsError(f"{requirement.name} {found.version} is installed, and the weights are those of "
-                           f"{requirement}. Fix: {install}")
+        raise WeightsError(f"the package {name} is not installed. Fix: {install}") from None
+    if not _is_one_of(found.version, versions):
+        raise WeightsError(f"{name} {found.version} is installed, and the weights are those of {name}{versions}. "
+                           f"Fix: {install}")
     file = _locate(found, path)
     if file is None:
-        raise WeightsError(f"{requirement.name} {found.version} is installed and has no file {path}. "
+        raise WeightsError(f"{name} {found.version} is installed and has no file {path}. "
                            f"Fix: {install.replace('pip install', 'pip install --force-reinstall', 1)}")
     return file
+
+
+def _is_one_of(version: str, versions: str) -> bool:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        return SpecifierSet(versions).contains(version, prereleases=True)
+    except InvalidSpecifier as error:
+        raise WeightsError(f"'{versions}' in the card's source is no range of versions: {error}. "
+                           "Fix: write one such as >=0.13,<0.14.") from None
 
 
 def _locate(found: Distribution, path: str) -> Path | None:

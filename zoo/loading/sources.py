@@ -133,14 +133,14 @@ def _downloaded(source: Source) -> Path:
 def _package(source: Source) -> str:
     requirement = source.requirement
     assert requirement is not None  # asked for packages only
-    return f"{requirement.name} {installed_version(requirement.name)}"
+    return f"{requirement[0]} {installed_version(requirement[0])}"
 
 
 def _in_package(source: Source) -> str | None:
     """Why the foreign file is in no installed package; ``None`` if it is in one."""
     assert source.requirement is not None and source.path is not None and source.install is not None
     try:
-        file_of_package(source.requirement, source.path, source.install)
+        file_of_package(*source.requirement, source.path, source.install)
     except WeightsError as error:
         return str(error)
     return None
@@ -149,7 +149,7 @@ def _in_package(source: Source) -> str | None:
 def _from_package(source: Source) -> Path | None:
     if source.requirement is None or source.path is None or source.install is None:
         return None
-    found = file_of_package(source.requirement, source.path, source.install)
+    found = file_of_package(*source.requirement, source.path, source.install)
     again = source.install.replace("pip install", "pip install --force-reinstall", 1)
     check_hash(found, sha256=source.sha256, size=source.bytes, fix=again)
     return found
