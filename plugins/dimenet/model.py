@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from zoo.graph import Graph, neighbor_tables, reverse_edges
 from zoo.nn import BesselBasis, PolynomialEnvelope, blockwise, gather, silu, sum_by
+from zoo.nn.fused.overwriting import add_overwriting, multiply_overwriting, silu_overwriting
 from zoo.nn.spherical import SphericalBesselBasis, circular_harmonics
 
 
@@ -118,7 +119,7 @@ class _Angular:
         def exchange_at_atoms(harmonics: Tensor, radial: Tensor, row: Tensor) -> Tensor:
             atoms, width = row.shape
             messages = (radial.flatten(0, 1) @ filters).view(-1, degrees, channels)
-            messages = messages * gather(x, row.flatten())[:, None]
+            messages = multiply_overwriting(messages, gather(x, row.flatten())[:, None])
             return harmonics @ messages.view(atoms, width * degrees, channels)
 
         sums = []
@@ -143,9 +144,9 @@ class EmbeddingBlock(nn.Module):
     def forward(self, graph: Graph, rbf: Tensor) -> Tensor:
         h = self.element(graph.z)
         to_target, to_source, to_radial = self.message.weight.chunk(3, dim=1)
-        x = F.linear(silu(self.radial(rbf)), to_radial, self.message.bias)
-        x = x + gather(h @ to_target.t(), graph.target)
-        return silu(x + gather(h @ to_source.t(), graph.source))
+        x = F.linear(silu_overwriting(self.radial(rbf)), to_radial, self.message.bias)
+        x = add_overwriting(x, gather(h @ to_target.t(), graph.target))
+        return silu_overwriting(add_overwriting(x, gather(h @ to_source.t(), graph.source)))
 
 
 class ResidualLayer(nn.Module):
@@ -157,7 +158,7 @@ class ResidualLayer(nn.Module):
         self.second = _orthogonal(hidden, hidden, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + silu(self.second(silu(self.first(x))))
+        return add_overwriting(silu_overwriting(self.second(silu_overwriting(self.first(x)))), x)
 
 
 class DimeNetInteraction(nn.Module):
@@ -195,16 +196,17 @@ class DimeNetInteraction(nn.Module):
         if angular.weight is not None:
             m = m * angular.weight
         if angular.all_edges:
-            return blockwise(lambda x, m: self._update(x, silu(self.up(m))), x, m)
+            return blockwise(lambda x, m: self._update(x, silu_overwriting(self.up(m))), x, m)
         m = x.new_zeros(x.shape).index_add(0, angular.edge, silu(self.up(m)))
         return blockwise(self._update, x, m)
 
     def _to_exchange(self, x: Tensor, radial: Tensor) -> Tensor:
-        return silu(self.down(silu(self.from_neighbour(x)) * radial))
+        x = silu_overwriting(self.from_neighbour(x))
+        return silu_overwriting(self.down(multiply_overwriting(x, radial)))
 
     def _update(self, x: Tensor, m: Tensor) -> Tensor:
-        h = self.before_skip(m + silu(self.from_self(x)))
-        return self.after_skip(x + silu(self.skip(h)))
+        h = self.before_skip(add_overwriting(silu_overwriting(self.from_self(x)), m))
+        return self.after_skip(add_overwriting(silu_overwriting(self.skip(h)), x))
 
 
 class OutputBlock(nn.Module):
@@ -217,9 +219,9 @@ class OutputBlock(nn.Module):
         self.layers = nn.ModuleList(_orthogonal(out_emb, out_emb, bias=True) for _ in range(layers))
 
     def forward(self, x: Tensor, rbf: Tensor, graph: Graph) -> Tensor:
-        h = self.up(sum_by(self.radial(rbf) * x, graph.target, graph.num_nodes))
+        h = self.up(sum_by(multiply_overwriting(self.radial(rbf), x), graph.target, graph.num_nodes))
         for layer in self.layers:
-            h = silu(layer(h))
+            h = silu_overwriting(layer(h))
         return h
 
 
