@@ -259,3 +259,38 @@ def test_a_result_that_is_no_number_is_the_error_of_its_structure(monkeypatch):
     frames[1].calc = model.calculator()
     with pytest.raises(StructureError, match="no finite energy"):
         frames[1].get_potential_energy()
+
+
+@pytest.mark.parametrize("distance", [1e4, 1e6])
+@pytest.mark.parametrize("periodic", [False, True])
+def test_a_structure_far_from_the_origin_has_the_same_numbers(distance, periodic):
+    model = model_of(dtype="float32", pbc=periodic)
+    frame = ase.build.bulk("C", cubic=True) if periodic else molecules()[0]
+    frame.rattle(0.05, seed=0)
+    far = frame.copy()
+    far.positions += [distance, -distance, 0.5 * distance]
+    near, moved = (model.predict(atoms, derivatives=["forces"]) for atoms in (frame, far))
+    for name in near:
+        np.testing.assert_allclose(moved[name], near[name], rtol=1e-5, atol=1e-5)
+
+
+def test_positions_of_any_dtype_layout_and_history_are_read():
+    model, water = model_of(), molecules()[1]
+    plain = model.predict(water)
+    strided = water.copy()
+    strided.arrays["positions"] = np.asfortranarray(np.repeat(water.positions, 2, axis=0))[::2]
+    same(model.predict(strided), plain)
+    z, pos = torch.tensor(water.numbers), torch.tensor(water.positions)
+    same(model.predict(Graph.from_tensors(z, pos.requires_grad_(True))), plain)
+    half = pos.detach().half()
+    same(model.predict(Graph.from_tensors(z, half)), model.predict(Graph.from_tensors(z, half.double())))
+    same(model.predict(Graph.from_tensors(z, torch.eye(3).long())), model.predict(Graph.from_tensors(z, torch.eye(3))))
+
+
+def test_a_molecule_has_no_stress_and_the_crystals_beside_it_have_theirs():
+    model = toy_model()
+    crystal, flat = ase.build.bulk("Si"), ase.build.bulk("Si", cubic=True)
+    flat.cell[2], flat.pbc = 0, (True, True, False)
+    found = model.predict([crystal, molecules()[1], flat], derivatives=["stress"], on_error="keep")
+    np.testing.assert_allclose(found[0]["stress"], model.predict(crystal, derivatives=["stress"])["stress"], atol=1e-12)
+    assert "structure 1: stress" in str(found[1]) and "vector c is absent" in str(found[2])

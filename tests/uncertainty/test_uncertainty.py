@@ -345,3 +345,14 @@ def test_the_command_fits_and_the_predictions_show_it(folder: Path, tmp_path: Pa
     CliRunner().invoke(app, ["predict", str(folder), *paths, "-q", "--output", str(tmp_path / "out.extxyz")])
     assert ase.io.read(tmp_path / "out.extxyz", 1).info["uncertainty_gap"] == pytest.approx(
         small["uncertainty"]["gap"], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["painn-qm9", "schnet-qm9", "nequip-qm9", "gemnet-qm9", "dimenet-qm9"])
+def test_atoms_diatomics_radicals_and_ions_are_no_molecules_of_qm9(name: str) -> None:
+    model = zoo.load(name)
+    odd = [ase.Atoms(symbol) for symbol in "HCNOF"]
+    odd += [ase.build.molecule(n) for n in ("H2", "N2", "O2", "CO", "HF", "OH", "CH3", "NH2", "NO2", "C2H3", "CH3CH2O")]
+    for atoms, found in zip(odd, model.predict(odd, uncertainty=True)):
+        assert found["outside"], atoms.get_chemical_formula()
+    (usual,) = model.predict([ase.build.molecule("CH3CH2OH")], uncertainty=True)
+    assert not any("electrons" in reason or "smallest" in reason for reason in usual["outside"])

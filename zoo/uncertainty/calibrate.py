@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -74,7 +74,8 @@ def calibrate(model: Model, *, data: str | Path | None = None, sample: int = 10_
                                 _counter(progress, len(rows["train"]), total))
     most = _most(found.store, _own(found, "train", card, other), model.elements)
     facts = Facts(weights=card.weights.sha256, targets=targets, elements=list(model.elements), level=level, most=most,
-                  finite=not card.domain.pbc, train=len(rows["train"]), val=len(rows["val"]))
+                  finite=not card.domain.pbc, train=len(rows["train"]), val=len(rows["val"]),
+                  **smallest(found.store, found.rows["train"], model.elements))
     error_model = fit(train, val, geometry, distance, facts, seed=seed)
     if not flagged:
         return error_model
@@ -217,6 +218,16 @@ def _most(store: Store, rows: Tensor, elements: tuple[int, ...]) -> dict[str, in
     heavy = counts[:, [z > 1 for z in elements]].sum(1)
     most = {"heavy atoms": int(heavy.max()), "atoms": int(part.n_atoms.max())}
     return most | {SYMBOLS[z]: int(n) for z, n in zip(elements, counts.amax(0).tolist())}
+
+
+def smallest(store: Store, rows: Tensor, elements: tuple[int, ...]) -> dict[str, Any]:
+    """``fewest`` and ``radicals`` of :class:`~zoo.uncertainty.error_model.Facts`; neutral structures are assumed."""
+    part = store.subset(rows)
+    counts = part.composition(list(elements))
+    heavy = counts[:, [z > 1 for z in elements]].sum(1)
+    electrons = (counts * torch.tensor(elements, dtype=counts.dtype)).sum(1)
+    return {"fewest": {"heavy atoms": int(heavy.min()), "atoms": int(part.n_atoms.min())},
+            "radicals": bool((electrons % 2 != 0).any())}
 
 
 def _counter(progress: Progress | None, before: int, total: int) -> Progress | None:

@@ -30,6 +30,7 @@ WITH_DETECTOR = 2
 _FLOOR = 0.05  # of the typical error; a smaller output of the residual regression is noise
 CLIP = 4.0  # standard deviations; the networks would extrapolate beyond
 _DETECTOR = tuple(f.name for f in fields(GeometryDetector) if f.name != "kinds")
+_UNKNOWN: dict[str, object] = {"fewest": {}, "radicals": True}
 _STORED = {"regression": "opinion"}
 """Fields whose name in the file differs."""
 
@@ -61,6 +62,8 @@ class Facts:
         most: largest number of atoms of each element, of heavy atoms and of all atoms, in a training structure.
         finite: True for molecules, whose size is compared with ``most``.
         train, val: number of structures that it was fitted on.
+        fewest: smallest number of heavy atoms and of all atoms in a training structure; empty if not known.
+        radicals: False if every training structure has an even number of electrons.
     kinds: kinds of geometry that its detector tells from that of the training data; empty without a detector.
     """
 
@@ -74,6 +77,8 @@ class Facts:
     val: int
     format: int = _FORMAT
     kinds: list[str] = field(default_factory=list)
+    fewest: dict[str, int] = field(default_factory=dict)
+    radicals: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +152,11 @@ class ErrorModel:
             if self.facts.finite and n > most[what]:
                 reasons.append(f"{n} {what}, and the largest trained on has {most[what]}")
                 break
+            if self.facts.finite and n < self.facts.fewest.get(what, 0):
+                reasons.append(f"{n} {what}, and the smallest trained on has {self.facts.fewest[what]}")
+                break
+        if self.facts.finite and not self.facts.radicals and sum(z * n for z, n in count.items()) % 2:
+            reasons.append("an odd number of electrons, and no radical or ion was trained on")
         for z, n in count.items():
             limit = most[SYMBOLS[z]]
             if n and not limit:
@@ -165,6 +175,9 @@ class ErrorModel:
 
         tensors = {key: getattr(self, name).contiguous() for key, name in _tensor_names().items()}
         facts = asdict(self.facts)
+        for key in ("fewest", "radicals"):
+            if facts[key] == _UNKNOWN[key]:
+                del facts[key]  # so that a file that does not know them is what it always was
         if self.detector is None:
             del facts["kinds"]  # so that a file without a detector is what it always was
         else:
