@@ -65,7 +65,11 @@ class Convolution(ExactConstants, FusedOperation):
     def fused(self, features: Features, weights: Tensor, neighbors: Neighbors) -> Features:
         assert neighbors.blocks is not None
         plan = Plan(self.own_paths, neighbors.blocks, neighbors.source, neighbors.pair)
-        return self._couple(PathSums.apply(plan, neighbors.harmonics, weights, *features.values()))
+        harmonics = neighbors.harmonics
+        # The sums write into given memory, which autocast does not convert: they are taken in the harmonics' dtype.
+        with torch.autocast(harmonics.device.type, enabled=False):
+            operands = [x.to(harmonics.dtype) for x in (weights, *features.values())]
+            return self._couple(PathSums.apply(plan, harmonics, *operands))
 
     def _couple(self, sums: tuple[Tensor, ...]) -> Features:
         parts: dict[Irrep, list[Tensor]] = {irrep: [] for irrep in self.irreps_mid}

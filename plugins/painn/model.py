@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,13 +42,13 @@ class PaiNN(nn.Module):
         self,
         *,
         cutoff: float = 5.0,
-        channels: int = 128,
+        channels: Annotated[int, Ge(1)] = 128,
         num_layers: int = 3,
         num_radial: int = 20,
         radial: str = "bessel",
         activation: str = "silu",
         num_elements: int = 100,
-        epsilon: float = 1e-8,
+        epsilon: Annotated[float, Ge(0)] = 1e-8,
     ) -> None:
         super().__init__()
         if radial not in ("bessel", "gaussian"):

@@ -36,7 +36,8 @@ WRONG = [
     ({"cutoff": None}, "expects a number, found None"), ({"channels": "abc"}, "expects a whole number, found 'abc'"),
     ({"channels": None}, "expects a whole number"), ({"num_layers": True}, "expects a whole number, found True"),
     ({"num_layers": 2.5}, "expects a whole number, found 2.5"), ({"channels": [8]}, "expects a whole number"),
-    ({"channels": -3}, "cannot be made with"), ({"channels": 0}, "painn"), ({"radial": 3}, "expects text, found 3"),
+    ({"channels": -3}, "a number from 1, found -3"), ({"channels": 0}, "found 0"),
+    ({"radial": 3}, "expects text, found 3"),
     ({"epsilon": {"a": [float("nan")]}}, "is not finite"),
 ]
 

@@ -313,3 +313,94 @@ def test_importers_of_a_plugin_are_found_by_name_and_checked(yard):
     with pytest.raises(PluginError, match="offered by two plugins"):
         importer("other-net")
     assert set(BUILTIN_IMPORTERS) == set(IMPORTERS)
+
+
+STRANGER = """
+from __future__ import annotations
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+from annotated_types import Interval
+if TYPE_CHECKING:
+    from nowhere import Missing
+class Net:
+    def __init__(self, *, r_max: float = 5.0, width: int = 8, sizes: int | Sequence[int] = 4, gate: bool = True,
+                 kind: Literal["a", "b"] = "a", share: Annotated[float, Interval(gt=0, lt=1)] = 0.5,
+                 far: float | None = None, offset: int = 0, shift: float = 1.0, layers: int = 3):
+        if layers == 2:
+            raise ValueError("two layers are one too many")
+        self.cutoff = r_max
+class Bare:
+    def __init__(self, cutoff=5.0, width=8, gate=True, kind="a", free=None):
+        self.cutoff = cutoff
+class Odd:
+    def __init__(self, *, cutoff: float = 5.0, width: int = 8, other: Missing = None):
+        self.cutoff = cutoff
+"""
+
+
+@pytest.fixture
+def stranger(yard):
+    yard.install("zoo-far", {
+        "zoo_far/__init__.py": """
+            from zoo.plugin import Architecture, hookimpl
+            @hookimpl
+            def zoo_architectures():
+                return [Architecture(name="far", factory="zoo_far.model:Net", cutoffs=("r_max", "far")),
+                        Architecture(name="bare", factory="zoo_far.model:Bare"),
+                        Architecture(name="odd", factory="zoo_far.model:Odd")]
+        """,
+        "zoo_far/model.py": STRANGER,
+    }, entry={"far": "zoo_far"})
+    return loaded(yard)
+
+
+@pytest.mark.parametrize(("name", "key", "value", "words"), [
+    ("far", "r_max", float("nan"), "nan is not finite"),
+    ("far", "r_max", float("inf"), "inf is not finite"),
+    ("far", "r_max", 0, "a radius of 0 Å"),
+    ("far", "r_max", -5, "a radius of -5 Å"),
+    ("far", "far", -1.0, "a radius of -1.0 Å"),
+    ("far", "r_max", "5.0", "expects a number, found '5.0'"),
+    ("far", "width", None, "expects a whole number, found None"),
+    ("far", "width", "abc", "expects a whole number, found 'abc'"),
+    ("far", "width", 8.0, "expects a whole number, found 8.0"),
+    ("far", "width", True, "expects a whole number, found True"),
+    ("far", "width", -8, "expects a whole number from 0, found -8"),
+    ("far", "sizes", "x", "expects a whole number or a list, found 'x'"),
+    ("far", "sizes", [4, float("nan")], "[4, nan] is not finite"),
+    ("far", "gate", 1, "expects true or false, found 1"),
+    ("far", "kind", "c", "expects 'a' or 'b', found 'c'"),
+    ("far", "share", 1.5, "less than 1, found 1.5"),
+    ("far", "shift", float("-inf"), "-inf is not finite"),
+    ("far", "layers", 2, "two layers are one too many"),
+    ("bare", "width", "abc", "expects a whole number, found 'abc'"),
+    ("bare", "gate", 0, "expects true or false, found 0"),
+    ("bare", "cutoff", float("nan"), "nan is not finite"),
+    ("bare", "free", float("nan"), "nan is not finite"),
+    ("odd", "width", None, "expects a whole number, found None"),
+    ("odd", "cutoff", -1, "a radius of -1 Å"),
+])
+def test_values_of_any_plugin_s_config_are_checked(stranger, name, key, value, words):
+    with pytest.raises(ZooError) as caught:
+        stranger.backbone(name, {key: value}, where=lambda at: f"card.yaml:6: config.{at}")
+    assert str(caught.value).startswith(f"card.yaml:6: config.{key}: ")
+    assert words in str(caught.value) and "Fix: " in str(caught.value)
+
+
+def test_what_a_constructor_takes_passes(stranger):
+    for config in ({"r_max": 5}, {"far": None}, {"far": 3}, {"sizes": [1, 2]}, {"sizes": (1, 2)}, {"offset": -3},
+                   {"shift": -2.5}, {"share": 0.25}, {"kind": "b", "gate": False}, {"width": 0}):
+        assert stranger.backbone("far", config).cutoff > 0
+    assert stranger.backbone("bare", {"free": {"any": ["thing", 1]}, "kind": "z"}).cutoff == 5.0
+    assert stranger.backbone("odd", {"other": "thing"}).cutoff == 5.0
+
+
+def test_a_cut_off_that_a_config_leads_to_is_checked_too(stranger):
+    """The keyword is not declared as a radius, and its value is no number either."""
+    class Late:
+        def __init__(self, *, half=2.0):
+            self.cutoff = 2 * half
+
+    stranger.factory = lambda name: Late
+    with pytest.raises(ZooError, match=r"the cut-off 0\.0 Å"):
+        stranger.backbone("bare", {"half": 0.0})

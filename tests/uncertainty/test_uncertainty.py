@@ -27,7 +27,7 @@ from zoo.uncertainty import FILE, ErrorModel, describe, interval_metrics, spearm
 from zoo.uncertainty.calibrate import calibrate, write
 from zoo.uncertainty.descriptors import Description, last_layer_gradient
 from zoo.uncertainty.error_model import Facts, atom_distance, inputs, pooled_distance
-from zoo.uncertainty.fit import Geometry, Sample, fit, whitening
+from zoo.uncertainty.fit import Geometry, Sample, _residual_regression, fit, whitening
 
 SAMPLE = Path(str(files("zoo.data").joinpath("samples", "qm9")))
 MOLECULES = [ase.build.molecule(name) for name in ("CH3CH2OH", "CO2", "C6H6", "NH3")]
@@ -356,3 +356,25 @@ def test_atoms_diatomics_radicals_and_ions_are_no_molecules_of_qm9(name: str) ->
         assert found["outside"], atoms.get_chemical_formula()
     (usual,) = model.predict([ase.build.molecule("CH3CH2OH")], uncertainty=True)
     assert not any("electrons" in reason or "smallest" in reason for reason in usual["outside"])
+
+
+# -- heads that say the same for all structures ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spoil", ["constant", "nearly constant", "repeated", "zero"])
+def test_heads_that_are_the_same_for_all_structures_leave_the_regression_as_it_is(spoil: str) -> None:
+    """Structures of one composition: what their heads share is known to rounding, and the matrix was not positive."""
+    generator = torch.Generator().manual_seed(0)
+    heads = torch.randn(400, 6, generator=generator)
+    noise = torch.randn(400, 20, generator=generator)
+    extra = {"constant": torch.full((400, 20), 3000.0), "nearly constant": 3000 + 1e-4 * noise,
+             "repeated": heads[:, :1].repeat(1, 20) * (1 + 1e-7 * noise), "zero": torch.zeros(400, 20)}[spoil]
+    residual = heads @ torch.randn(6, 1, generator=generator) + 0.1 * torch.randn(400, 1, generator=generator)
+    folds = torch.arange(100) % 4
+
+    def held_out(x: torch.Tensor) -> torch.Tensor:
+        return _residual_regression(x[:300], residual[:300].double(), x[300:], residual[300:].double(), folds)[1]
+
+    plain, spoilt = held_out(heads), held_out(torch.cat([heads, extra], 1))
+    assert spoilt.isfinite().all()
+    assert float((plain - spoilt).square().mean().sqrt()) < 0.05 * float(plain.std())

@@ -120,6 +120,8 @@ def evaluate(
         EvaluationError: the structures are training structures, or none has a label.
         DataError: the data cannot be opened.
     """
+    if limit is not None and limit < 1:
+        raise EvaluationError(f"limit is {limit}: no structure would be left. Fix: give 1 or more, or leave limit out")
     model = model if isinstance(model, torch.nn.Module) else load(model, device=device, dtype=dtype)
     card = model.required_card
     found = open_for_card(card, cutoff=model.cutoff, labels=[*card.targets, *DERIVATIVES], path=data,

@@ -27,6 +27,7 @@ from zoo.model.priors import PRIORS
 from zoo.model.readouts import READOUTS, Readout
 from zoo.nn.irreps import FeatureLayout
 from zoo.plugin import Architecture
+from zoo.process.device import chosen_device
 from zoo.registry import host
 
 __all__ = ["CardFolder", "build", "create", "exact_copy", "load", "resolve", "save"]
@@ -68,7 +69,7 @@ def load(
     """
     if verify not in ("hash", "golden"):
         raise ZooError(f"verify={verify!r} is unknown. Fix: choose 'hash' or 'golden'.")
-    device, dtype = _device(device), _dtype(dtype)
+    device, dtype = chosen_device(device), _dtype(dtype)
     found = resolve(name, download=download)
     card = found.card
     if not found.verified:
@@ -136,7 +137,7 @@ def create(
         **known_physics,
         "domain": {"elements": list(elements or _first_elements()), "pbc": pbc},
     })
-    return build(card).to(device=_device(device), dtype=_dtype(dtype))
+    return build(card).to(device=chosen_device(device), dtype=_dtype(dtype))
 
 
 def build(card: Card) -> Model:
@@ -309,16 +310,6 @@ def _first_elements() -> list[str]:
     from ase.data import chemical_symbols
 
     return chemical_symbols[1:_ALL_ELEMENTS]
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    chosen = torch.device("cpu" if device is None else device)
-    if chosen.type == "mps":
-        raise ZooError("device 'mps' has no float64, which total energies are summed in. Fix: use device='cpu'.")
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ZooError(f"device '{chosen}' was asked for, and this torch ({torch.__version__}) finds no CUDA device. "
-                       "Fix: use device='cpu', or install torch for CUDA.")
-    return chosen
 
 
 def _dtype(dtype: torch.dtype | str | None) -> torch.dtype:

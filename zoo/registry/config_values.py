@@ -1,75 +1,113 @@
-"""Values of a card's ``config`` compared with the annotations of the constructor that they are for."""
+"""Values of a card's ``config`` against the constructor of the architecture: its annotations, defaults and cut-offs.
+
+Any plugin's keywords are checked, without a line of its own: a value of another type than the annotation (or than the
+default, where there is none), a number that is not finite, a radius that is not positive, a negative count. A plugin
+that takes less says so in the annotation, ``channels: Annotated[int, annotated_types.Ge(1)]``.
+"""
 
 from __future__ import annotations
 
 import inspect
+import json
 import math
-import types
+import typing
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Integral, Real
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from zoo.errors import ZooError, shortened
 
 __all__ = ["check_config"]
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
+_WORDS = {"int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
+          "bool_type": "true or false", "string_type": "text", "list_type": "a list", "tuple_type": "a list",
+          "is_sequence_of": "a list", "dict_type": "a mapping"}
 
 
-def check_config(name: str, config: Mapping[str, Any], constructor: Callable[..., Any], radii: Iterable[str],
+def check_config(name: str, config: Mapping[str, Any], cls: type, radii: Iterable[str],
                  place: Callable[[str], str]) -> None:
-    """Refuse values of another kind than annotated, numbers that are not finite, and radii that are not positive.
-
-    Annotations that are neither plain types, unions of them nor literals are not looked at.
+    """Refuse values that the constructor of ``cls`` does not take, or would make other numbers of.
 
     Args:
         name: of the architecture.
-        radii: keywords that are lengths.
-        place: says where a key of ``config`` stands.
+        radii: keywords that are radii in Å.
+        place: gives the place of a key for errors.
 
     Raises:
-        ZooError: says what was found and what is expected.
+        ZooError: names the key, what was found and what is expected.
     """
-    hints = _hints(constructor)
+    parameters = inspect.signature(cls).parameters
+    hints = _hints(cls)
     for key, value in config.items():
-        if not _is_finite(value):
-            raise ZooError(f"{place(key)}: {value} is not finite. Fix: give a finite number.")
-        kinds = _kinds(hints.get(key))
-        if kinds and not any(_fits(value, kind) for kind in kinds):
-            expected = " or ".join(_WORDS.get(kind) or repr(kind) for kind in kinds)
-            raise ZooError(f"{place(key)}: '{name}' expects {expected}, found {shortened(value)}. Fix: correct it.")
-        if key in radii and _fits(value, float) and value <= 0:
-            raise ZooError(f"{place(key)}: a radius of {value} Å. Fix: give a positive number.")
+        parameter = parameters.get(key)
+        default = inspect.Parameter.empty if parameter is None else parameter.default
+        wrong = _of_another_type(value, hints.get(key, inspect.Parameter.empty), default)
+        if not _finite(value):
+            wrong = f"{shortened(value)} is not finite"
+        elif wrong is not None:
+            wrong = f"'{name}' expects {wrong}"
+        elif key in radii and _is_number(value) and value <= 0:
+            wrong = f"a radius of {value} Å; '{name}' expects a number above 0"
+        elif _is_count(default) and _is_number(value) and value < 0:
+            wrong = f"'{name}' expects a whole number from 0, found {shortened(value)}"
+        if wrong is not None:
+            known = default is not inspect.Parameter.empty and default is not None
+            hint = f", such as the default, {shortened(default)}" if known else ""
+            raise ZooError(f"{place(key)}: {wrong}. Fix: write a value of this kind{hint}.")
 
 
-def _hints(constructor: Callable[..., Any]) -> dict[str, Any]:
+def _hints(cls: type) -> dict[str, Any]:
+    """Annotations of the constructor; none of those that cannot be resolved (names imported for type checkers only)."""
+    constructor: Any = cls.__init__  # type: ignore[misc]
     try:
-        return get_type_hints(constructor.__init__ if inspect.isclass(constructor) else constructor)
-    except Exception:  # a name that exists for type checkers only, or anything else in a stranger's module
-        return {}
+        return typing.get_type_hints(constructor, include_extras=True)
+    except Exception:
+        raw = {name: p.annotation for name, p in inspect.signature(constructor).parameters.items()}
+        plain = {"int": int, "float": float, "bool": bool, "str": str, "int | None": int | None,
+                 "float | None": float | None, "str | None": str | None}
+        return {name: plain[text] for name, text in raw.items() if isinstance(text, str) and text in plain}
 
 
-def _kinds(hint: Any) -> list[Any]:
-    """The types and literal values that an annotation allows; empty if it is of another form."""
-    if isinstance(hint, type) and hint in _WORDS:
-        return [hint]
-    if get_origin(hint) is Literal:
-        return list(get_args(hint))
-    if get_origin(hint) in (Union, types.UnionType):
-        parts = [_kinds(part) for part in get_args(hint)]
-        return [kind for part in parts for kind in part] if all(parts) else []
-    return []
+def _of_another_type(value: Any, annotation: Any, default: Any) -> str | None:
+    """What is wrong with the type or range of a value; ``None`` if nothing is, or nothing is known."""
+    if annotation is inspect.Parameter.empty:
+        if not isinstance(default, (bool, int, float, str)):
+            return None
+        annotation = type(default)
+    if value is None and default is None:
+        return None
+    try:
+        # As JSON, so that a list is taken for any kind of sequence, and nothing is converted otherwise.
+        TypeAdapter(annotation).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        return _explained(error, value)
+    except (PydanticUserError, TypeError, ValueError):
+        return None  # a type that pydantic does not know, or a value that is no plain data
+    return None
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    if kind is float or kind is int:
-        return isinstance(value, Real if kind is float else Integral) and not isinstance(value, bool)
-    return isinstance(value, kind) if kind in _WORDS else value == kind
+def _explained(error: ValidationError, value: Any) -> str:
+    problems = error.errors(include_url=False)
+    kinds = list(dict.fromkeys(_WORDS[p["type"]] for p in problems if p["type"] in _WORDS))
+    if not kinds or len(kinds) < len({p["type"] for p in problems}):
+        text = problems[0]["msg"].removeprefix("Input should be ")
+        kinds = [text.replace("greater than or equal to", "a number from")]
+    return f"{' or '.join(kinds)}, found {shortened(value)}"
 
 
-def _is_finite(value: Any) -> bool:
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
     if isinstance(value, Mapping):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
+        return all(map(_finite, value.values()))
+    return not isinstance(value, (list, tuple)) or all(map(_finite, value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_count(default: Any) -> bool:
+    return isinstance(default, int) and not isinstance(default, bool) and default > 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -119,7 +120,8 @@ class Host:
 
         Raises:
             PluginError: the class cannot be imported.
-            ZooError: a keyword the constructor does not take (with the nearest), or a required one that is absent.
+            ZooError: a keyword the constructor does not take (with the nearest), a required one that is absent, a value
+                of another type or range (:mod:`zoo.registry.config_values`), or one that the constructor refuses.
         """
         name = arch if isinstance(arch, str) else arch.name
         cls = self.factory(name)
@@ -136,14 +138,20 @@ class Host:
             raise ZooError(f"{place(required[0])}: is missing; '{name}' cannot be made without {', '.join(required)}. "
                            "Fix: add it.")
         check_config(name, config, cls, self.offer("architectures", name).value.cutoffs, place)
+        section = place(next(iter(config), ""))
         try:
-            return cls(**config)
-        except ZooError:
-            raise
+            made = cls(**config)
+        except ZooError as error:
+            # The constructor knows no file and line.
+            raise (ZooError(f"{section}: {error}") if type(error) is ZooError else error) from error
         except Exception as error:  # whatever a backbone's own code makes of values that its signature allows
-            raise PluginError(f"{place(next(iter(config), ''))}: '{name}' cannot be made with "
-                              f"{shortened(dict(config))}: {type(error).__name__}: {error}. "
-                              "Fix: correct the config, or the backbone.") from error
+            raise PluginError(f"{section}: '{name}' cannot be made with {shortened(dict(config))}: "
+                              f"{type(error).__name__}: {error}. Fix: correct the config, or the backbone.") from error
+        cutoff = getattr(made, "cutoff", 1.0)
+        if not 0 < float(cutoff) < math.inf:
+            raise ZooError(f"{place('cutoff')}: '{name}' has the cut-off {float(cutoff)} Å with this config. "
+                           "Fix: write a radius above 0.")
+        return made
 
     def emit(self, event: str, state: Mapping[str, Any]) -> None:
         """Call every listener; one that fails is reported as a warning, and the others are still called."""

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from zoo.errors import TrainingError
+from zoo.process.device import chosen_device
 
 __all__ = ["Ranks", "freeze_unused", "ranks"]
 
@@ -90,16 +91,13 @@ def ranks(device: str | None = None) -> Iterator[Ranks]:
     """Join the job that ``torchrun`` describes in the environment, if there is one; leave it at the end.
 
     Args:
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default CUDA where there is one.
+        device: ``cpu``, ``cuda``, ``cuda:1``; by default CUDA where there is one.
     """
     world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = torch.device(device)
+    chosen = chosen_device(device)
     if chosen.type == "cuda":
-        if not torch.cuda.is_available():
-            raise TrainingError(f"device {device} was asked for, but torch {torch.__version__} sees no CUDA device. "
-                                "Fix: train with --device cpu, or install a torch that supports this GPU")
         chosen = torch.device("cuda", local if chosen.index is None else chosen.index)
         torch.cuda.set_device(chosen)
     if world == 1:

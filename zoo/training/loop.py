@@ -225,6 +225,9 @@ class Trainer:
                 return self.net(self.prefetcher(rows), self.criterion.derivatives, standardised=True,
                                 partial_stress=True)
         except (MemoryError, RuntimeError) as error:
+            if self.recipe.autocast and not is_out_of_memory(error):
+                raise TrainingError(f"the network cannot run in bfloat16: {error}. Fix: leave out "
+                                    "recipe.autocast") from error
             if not is_out_of_memory(error):
                 raise
             raise TrainingError(f"{len(rows)} molecules with {int(self.cost(rows).sum()):,} edges and atoms do not fit "

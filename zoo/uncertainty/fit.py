@@ -95,7 +95,7 @@ def _residual_regression(train: Tensor, train_residual: Tensor, val: Tensor, val
                          ) -> tuple[Tensor, Tensor]:
     """(H, T) weights of a ridge regression of the residuals on all heads, and (n_val, T) predictions for each fold by
     the regression without that fold. The ridge is the one with the best of these predictions."""
-    spread = torch.cat([train, val]).std(0).clamp(min=1e-6)
+    spread = _spread(torch.cat([train, val]))
     wanted = [r.nan_to_num(0.0).clamp(-_LARGEST, _LARGEST) for r in (train_residual, val_residual)]
     parts = [_normal(val[folds == k] / spread, wanted[1][folds == k]) for k in range(_FOLDS)]
     matrix, vector = _normal(train / spread, wanted[0])
@@ -116,6 +116,17 @@ def _residual_regression(train: Tensor, train_residual: Tensor, val: Tensor, val
     return weights.float(), best[2].float()
 
 
+def _spread(heads: Tensor) -> Tensor:
+    """(H,) standard deviation of each head; the size of a head that is the same for all structures.
+
+    Structures of one composition have many such heads. Divided by a deviation that is only rounding, one would be 1e6
+    times as large as the others, and the ridge would be lost beside it.
+    """
+    heads = heads.double()
+    deviation, size = heads.std(0), heads.square().mean(0).sqrt()
+    return torch.where(deviation > 1e-5 * size, deviation, size).clamp(min=1e-6).to(torch.float32)
+
+
 def _normal(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     # In blocks, since all rows in float64 would take gigabytes.
     matrix = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
@@ -128,7 +139,13 @@ def _normal(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _solve(matrix: Tensor, vector: Tensor) -> Tensor:
-    return torch.cholesky_solve(vector, torch.linalg.cholesky(matrix))
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if not int(failed):
+        return torch.cholesky_solve(vector, factor)
+    # Heads that nearly repeat each other: directions below the rounding of the largest take no part.
+    values, vectors = torch.linalg.eigh(matrix)
+    used = values > 1e-13 * values[-1]
+    return vectors[:, used] @ (vectors[:, used].T @ vector / values[used, None])
 
 
 # -- committee -----------------------------------------------------------------------------------------------------
