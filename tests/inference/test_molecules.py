@@ -45,8 +45,8 @@ def test_several_keep_their_order_and_errors_say_which(model):
     results = zoo.predict_smiles(some, model=model, conformers=2, on_error="keep")
     assert [isinstance(one, StructureError) for one in results] == [False, True, False]
     turned = zoo.predict_smiles(iter(some[::-1]), model=model, conformers=2, on_error="keep")[::-1]
-    for target in model.units:
-        assert turned[0][target] == pytest.approx(results[0][target], rel=1e-6, abs=1e-5)
+    for one, other in zip(results[::2], turned[::2]):
+        assert {k: v for k, v in one.items() if k != "atoms"} == {k: v for k, v in other.items() if k != "atoms"}
     with pytest.raises(StructureError, match="SMILES 1: 'C\\('"):
         zoo.predict_smiles(some, model=model, conformers=2)
     table = zoo.predict_smiles(some, model=model, conformers=2, on_error="keep", as_frame=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,8 +42,11 @@ def predict(
     forces: Annotated[bool, typer.Option("--forces", help="Also forces (in --json and --output).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Structures with results, by the ending: "
-                                                ".extxyz, .sdf, .csv or .json.")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Structures with results, by the ending: "
+                                               ".extxyz, .sdf, .csv or .json; a folder (out/) of shards for very many, "
+                                               "which goes on where it was cut short.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Where the shards of a folder are computed: local or ray.")] = None,
+    shard: Annotated[int, typer.Option(help="Structures of a shard.")] = 1024,
     image: Annotated[Path | None, typer.Option(help="Draw the molecules into this PNG or SVG.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
@@ -54,8 +57,10 @@ def predict(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
 ) -> None:
     """Predict properties of molecules or crystals. What cannot be read or predicted is named, the rest is kept."""
+    from zoo.cli.prediction_shards import predict_into
     from zoo.inference.molecules import embedded_for
     from zoo.inference.rows import predicted
+    from zoo.inference.shards import Job
     from zoo.inference.writers import Heading
     from zoo.process import machine
     from zoo.structures.drawing import check_picture
@@ -74,17 +79,31 @@ def predict(
     if image is not None:
         check_picture(image)
     lines, of = _lines(smiles or [], smiles_file, smiles_column)
+    workers = processes or processors()
+    if engine is not None or (output is not None and (output.endswith("/") or Path(output).is_dir())):
+        if output is None or smiles or forces or as_json or as_csv or image is not None:
+            raise ZooError("shards are tables in a folder. Fix: give --output FOLDER/ and files or --smiles-file, "
+                           "without --smiles, --forces, --json, --csv and --image")
+        first = list(islice(read_structures(files), 1))
+        job = Job(_chosen(given, first, quiet=quiet), "parquet" if _is_parquet(smiles_file) else "csv",
+                  smiles_file is not None, conformers, average,  # type: ignore[arg-type]
+                  uncertainty=uncertainty, dtype=dtype, device=device, max_atoms=max_atoms)
+        if predict_into(Path(output), job, lines, of, files=files, smiles_file=smiles_file, engine=engine or "local",
+                        workers=workers, shard=shard, quiet=quiet).failed:
+            raise typer.Exit(2)
+        return
     reads = list(read_structures(files))
     machine.keep_memory()
-    model = _model(given, reads, device=device, dtype=dtype, quiet=quiet)
+    model = _load(_chosen(given, reads, quiet=quiet), device=device, dtype=dtype)
     estimates = uncertainty and _has_estimates(model)
     embedded = embedded_for(model, lines, count=conformers, average=average,  # type: ignore[arg-type]
-                            processes=processes or processors())
+                            processes=workers)
     rows = predicted(model, chain(reads, embedded), average=average,  # type: ignore[arg-type]
                      derivatives=["forces"] if forces else [], max_atoms=max_atoms, uncertainty=estimates)
     total = len(reads) + of
     shown = track(rows, "predict", "structures", total=total, enabled=not quiet and total > _WORTH_PROGRESS)
-    results = Results(Heading.of(model, uncertainty=estimates, smiles=of > 0), output, image, smiles_file)
+    results = Results(Heading.of(model, uncertainty=estimates, smiles=of > 0),
+                      None if output is None else Path(output), image, smiles_file)
     results.write(shown, "json" if as_json else "csv" if as_csv else "table")
     results.notes(_of_the_card(model), quiet=quiet)
     if results.failed:
@@ -103,21 +122,32 @@ def _looks_like_a_file(word: str) -> bool:
     return bool(Path(word).suffix) and ":" not in word and not Path(word).exists()
 
 
-def _model(name: str | None, reads: Sequence[Read], *, device: str | None, dtype: str, quiet: bool) -> Model:
+def _is_parquet(file: Path | None) -> bool:
+    return file is not None and file.suffix.lower() == ".parquet"
+
+
+def _chosen(name: str | None, reads: Sequence[Read], *, quiet: bool) -> str:
     """The model named, or the default one, which is said."""
-    from zoo.loading.models import load
     from zoo.registry.default_models import default_model
 
+    if name is not None:
+        return name
     periodic = any(read.atoms is not None and read.atoms.pbc.any() for read in reads)
-    chosen = name or default_model(periodic=periodic)
-    if name is None and not quiet:
+    chosen = default_model(periodic=periodic)
+    if not quiet:
         kind = "periodic structures" if periodic else "molecules"
         typer.echo(f"model: {chosen}, the default for {kind} (--model chooses another)", err=True)
+    return chosen
+
+
+def _load(name: str, *, device: str | None, dtype: str) -> Model:
+    from zoo.loading.models import load
+
     try:
-        return load(chosen, device=device, dtype=dtype)
+        return load(name, device=device, dtype=dtype)
     except UnknownNameError as error:
-        if _looks_like_a_file(chosen):
-            raise UnknownNameError(f"'{chosen}' is neither a file nor a model: {error}") from error
+        if _looks_like_a_file(name):
+            raise UnknownNameError(f"'{name}' is neither a file nor a model: {error}") from error
         raise
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 from ase.units import kB
 
 from zoo.errors import StructureError, ZooError
@@ -127,12 +129,27 @@ def predict_molecules(model: Model, molecules: Sequence[EmbeddedMolecule | ZooEr
         average: see :data:`Average`.
         options: of :func:`zoo.inference.prediction.predict`.
     """
-    weights = [() if isinstance(one, ZooError) else conformer_weights(one, average) for one in molecules]
-    structures = [one.atoms(k) for one, some in zip(molecules, weights) for k in range(len(some))
-                  if not isinstance(one, ZooError)]
-    each = iter(predict(model, structures, on_error="keep", **options))
-    return [one if isinstance(one, ZooError) else _average(list(islice(each, len(some))), some)
-            for one, some in zip(molecules, weights)]
+    with _one_thread():
+        return [one if isinstance(one, ZooError) else _predict(model, one, average, options) for one in molecules]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Float32 sums depend on the number of threads, which is another one on another machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _predict(model: Model, molecule: EmbeddedMolecule, average: Average, options: dict[str, Any]) -> Any:
+    # Each molecule is a batch of its own: float32 rounds in another way in another batch, and numbers would depend on
+    # the order of the molecules. Embedding takes several times as long.
+    weights = conformer_weights(molecule, average)
+    structures = [molecule.atoms(k) for k in range(len(weights))]
+    return _average(predict(model, structures, on_error="keep", **options), weights)
 
 
 def conformer_weights(molecule: EmbeddedMolecule, average: Average) -> Sequence[float]:

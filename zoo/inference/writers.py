@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from zoo.model.model import Model
 
-__all__ = ["CSVWriter", "Heading", "JSONWriter", "RowWriter", "SDFWriter", "XYZWriter", "molecule_of", "write_failures",
-           "writing"]
+__all__ = ["CSVWriter", "Heading", "JSONWriter", "RowWriter", "SDFWriter", "XYZWriter", "cells", "columns",
+           "molecule_of", "write_failures", "writing"]
 
 
 @dataclass(frozen=True)
@@ -77,22 +77,30 @@ class CSVWriter(RowWriter):
     def __init__(self, file: TextIO, heading: Heading) -> None:
         super().__init__(file, heading)
         self._writer = csv.writer(file, lineterminator="\n")
-        units = heading.units
-        self._writer.writerow([
-            "structure", *(["line", "smiles"] if heading.smiles else []), *(f"{t} [{units[t]}]" for t in units),
-            *(f"± {t} [{units[t]}]" for t in heading.estimated), *(["outside"] if heading.estimated else []),
-            *(["conformers", "note"] if heading.smiles else []), "error"])
+        self._writer.writerow(columns(heading))
 
     def add(self, row: Predicted) -> None:
-        heading, molecule = self.heading, row.molecule
-        smiles = row.smiles if molecule is None else molecule.smiles
-        self._writer.writerow([
-            row.label, *([row.line or "", smiles] if heading.smiles else []),
-            *(_cell(row.values.get(target, "")) for target in heading.units),
-            *((row.widths or {}).get(target, "") for target in heading.estimated),
-            *(["; ".join(row.outside or ())] if heading.estimated else []),
-            *(["" if molecule is None else molecule.found, "; ".join(row.notes)] if heading.smiles else []),
-            row.error or ""])
+        self._writer.writerow(["" if cell is None else cell for cell in cells(row, self.heading)])
+
+
+def columns(heading: Heading) -> list[str]:
+    """Names of the columns of a table."""
+    units = heading.units
+    return ["structure", *(["line", "smiles"] if heading.smiles else []), *(f"{t} [{units[t]}]" for t in units),
+            *(f"± {t} [{units[t]}]" for t in heading.estimated), *(["outside"] if heading.estimated else []),
+            *(["conformers", "note"] if heading.smiles else []), "error"]
+
+
+def cells(row: Predicted, heading: Heading) -> list[Any]:
+    """A row of a table; ``None`` where there is no value."""
+    molecule = row.molecule
+    smiles = row.smiles if molecule is None else molecule.smiles
+    return [row.label, *([row.line or None, smiles] if heading.smiles else []),
+            *(_cell(row.values.get(target)) for target in heading.units),
+            *((row.widths or {}).get(target) for target in heading.estimated),
+            *(["; ".join(row.outside or ()) or None] if heading.estimated else []),
+            *([None if molecule is None else molecule.found, "; ".join(row.notes) or None] if heading.smiles else []),
+            None if row.error is None else str(row.error)]
 
 
 def _cell(value: Any) -> Any:

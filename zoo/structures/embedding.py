@@ -40,7 +40,7 @@ def processors() -> int:
 
 
 def embed_all(lines: Iterable[SmilesLine], *, count: int = CONFORMERS, seed: int = SEED, species: Species | None = None,
-              keep: int | None = None, processes: int = 1) -> Iterator[Embedded]:
+              keep: int | None = None, processes: int = 1, isolated: bool = False) -> Iterator[Embedded]:
     """Embed each line, lazily and in order; a few are embedded ahead of the one asked for.
 
     A process that dies (RDKit crashes, memory runs out) costs the molecule it died of and no other.
@@ -49,6 +49,7 @@ def embed_all(lines: Iterable[SmilesLine], *, count: int = CONFORMERS, seed: int
         lines: any number.
         count, seed, species, keep: see :func:`zoo.structures.smiles.embed`.
         processes: 1 embeds in this process.
+        isolated: never embed in this process, which a molecule might end.
 
     Raises:
         MissingExtraError: RDKit is not installed.
@@ -58,7 +59,7 @@ def embed_all(lines: Iterable[SmilesLine], *, count: int = CONFORMERS, seed: int
     first = list(islice(lines, _FEW))
     lines = chain(first, lines)
     tasks = iter(lambda: list(islice(lines, _TASK)), [])
-    if processes < 2 or len(first) < _FEW:
+    if not isolated and (processes < 2 or len(first) < _FEW):
         for task in tasks:
             for line in task:
                 yield Embedded(line, *work([line.smiles]))
@@ -83,7 +84,7 @@ def _in_processes(tasks: Iterator[list[SmilesLine]], work: Work, processes: int)
     try:
         while True:
             for task in islice(tasks, processes * _AHEAD - len(waiting)):
-                waiting.append((task, pool.submit(work, [line.smiles for line in task])))
+                waiting.append((task, _submit(pool, work, task)))
             if not waiting:
                 return
             task, future = waiting.popleft()
@@ -93,10 +94,19 @@ def _in_processes(tasks: Iterator[list[SmilesLine]], work: Work, processes: int)
                 pool.shutdown(cancel_futures=True)
                 made = [_alone(work, line.smiles) for line in task]
                 pool = _pool(processes)
-                waiting = deque((later, pool.submit(work, [line.smiles for line in later])) for later, _ in waiting)
+                waiting = deque((later, _submit(pool, work, later)) for later, _ in waiting)
             yield from map(Embedded, task, made)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, work: Work, task: Sequence[SmilesLine]) -> Future[list[Outcome]]:
+    try:
+        return pool.submit(work, [line.smiles for line in task])
+    except BrokenProcessPool as error:  # a process has died since; the result says so
+        broken: Future[list[Outcome]] = Future()
+        broken.set_exception(error)
+        return broken
 
 
 def _alone(work: Work, smiles: str) -> Outcome:

@@ -1,4 +1,4 @@
-"""SMILES from files: one a line with an optional name, or a column of a CSV table; read line by line."""
+"""SMILES from files: one a line with an optional name, or a column of a CSV or Parquet table; read lazily."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from zoo.errors import StructureError, did_you_mean
+from zoo.errors import MissingExtraError, StructureError, did_you_mean
 
 __all__ = ["SmilesLine", "read_smiles"]
 
-_COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "canonicalsmiles", "isomericsmiles", "smiles_string",
+_SMILES = ("smiles", "canonical_smiles", "isomeric_smiles", "canonicalsmiles", "isomericsmiles", "smiles_string",
             "smile", "structure_smiles")
 """Names of a column of SMILES, most usual first; case and spaces do not count."""
 _NAMES = ("name", "id", "title", "compound", "compound_name", "molecule", "identifier")
@@ -44,14 +44,19 @@ def read_smiles(path: Path, column: str | None = None) -> Iterator[SmilesLine]:
     """Every line of a file, lazily.
 
     Args:
-        path: ``.csv`` or ``.tsv`` with a header, else a SMILES and, after white space, its name on each line
-            (``.smi``); ``.gz`` of these. Empty lines before the end are lines without a SMILES.
+        path: ``.csv`` or ``.tsv`` with a header, ``.parquet`` (its rows are the lines, from 1), else a SMILES and,
+            after white space, its name on each line (``.smi``); ``.gz`` of these, but not of Parquet. Empty lines
+            before the end are lines without a SMILES.
         column: name of the column of a table; by default ``smiles`` or a usual variant.
 
     Raises:
         StructureError: the file cannot be read, or the table has no such column.
+        MissingExtraError: Parquet, and pyarrow is not installed.
     """
     path = Path(path)
+    if path.suffix.lower() == ".parquet":
+        yield from _parquet(path, column)
+        return
     kind = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     try:
         with _opened(path) as file:
@@ -80,7 +85,7 @@ def _lines(file: TextIO) -> Iterator[SmilesLine]:
         if not words:
             empty.append(number)
             continue
-        if number == 1 and words[0].casefold() in _COLUMNS:
+        if number == 1 and words[0].casefold() in _SMILES:
             continue
         yield from (SmilesLine("", line=line) for line in empty)
         empty.clear()
@@ -92,8 +97,7 @@ def _table(path: Path, file: TextIO, delimiter: str, column: str | None) -> Iter
     if delimiter == "," and first.count(";") > first.count(","):
         delimiter = ";"
     header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
-    at = _column(path, header, column)
-    named = next((k for name in _NAMES for k, cell in enumerate(header) if _plain(cell) == name and k != at), None)
+    at, named = _columns(path, header, column)
     reader = csv.reader(file, delimiter=delimiter)
     line = 2
     empty: list[int] = []
@@ -111,6 +115,38 @@ def _table(path: Path, file: TextIO, delimiter: str, column: str | None) -> Iter
         raise StructureError(f"{path}, line {line}: {error}. Fix: correct the quotes of this line.") from error
 
 
+def _parquet(path: Path, column: str | None) -> Iterator[SmilesLine]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtraError("reading Parquet", "parquet") from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            header = file.schema_arrow.names
+            at, named = _columns(path, header, column)
+            wanted = [header[k] for k in (at, named) if k is not None]
+            number = 0
+            for batch in file.iter_batches(columns=wanted):
+                texts = [batch.column(name).to_pylist() for name in wanted]
+                for smiles, *name in zip(*texts):
+                    number += 1
+                    yield SmilesLine(_text(smiles), _text(name[0]) if name else "", number)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        raise StructureError(f"{path}: {reason}. Fix: check the path.") from error
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _columns(path: Path, header: list[str], column: str | None) -> tuple[int, int | None]:
+    """Index of the column of SMILES, and of the one of names."""
+    at = _column(path, header, column)
+    return at, next((k for name in _NAMES for k, cell in enumerate(header) if _plain(cell) == name and k != at), None)
+
+
 def _column(path: Path, header: list[str], column: str | None) -> int:
     """Index of the column of SMILES."""
     columns = ", ".join(header) or "none"
@@ -120,7 +156,7 @@ def _column(path: Path, header: list[str], column: str | None) -> int:
                                  f"Fix: choose from {columns}.")
         return header.index(column)
     plain = [_plain(cell) for cell in header]
-    for name in _COLUMNS:
+    for name in _SMILES:
         if name in plain:
             return plain.index(name)
     if len(header) == 1:
