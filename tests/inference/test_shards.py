@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import os
 import signal
-import subprocess
-import sys
-import threading
 import time
 from itertools import chain
 from pathlib import Path
@@ -180,51 +176,3 @@ def test_a_process_that_is_killed_loses_nothing():
             if len(results) == 2:
                 os.kill(next(iter(engine._pool._processes)), signal.SIGKILL)
     assert results == {n: str(n**2).encode() for n in range(8)}
-
-
-@pytest.mark.slow
-def test_a_ray_cluster_that_loses_a_worker_gives_the_plain_run(tmp_path):
-    if importlib.util.find_spec("ray") is None:
-        pytest.skip("needs the ray extra")
-    path = tmp_path / "m.smi"
-    path.write_text("\n".join(SMILES[:5] * 12))
-    arguments = ["--smiles-file", str(path), "--conformers", "2", "--model", "schnet-qm9", "--shard", "4"]
-    killed = []
-
-    def kill_one() -> None:
-        # Once the first shard is there, the process that computes another is killed.
-        while not list((tmp_path / "ray").glob("part-*.csv")):
-            time.sleep(0.05)
-        for pid in workers_of(ray_run.pid):
-            if not killed:
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
-
-    command = [sys.executable, "-m", "zoo", "predict", *arguments, "--processes", "2"]
-    ray_run = subprocess.Popen([*command, "--output", f"{tmp_path / 'ray'}/", "--engine", "ray"],
-                               env=os.environ | {"RAY_ADDRESS": "local"}, stderr=subprocess.PIPE, text=True)
-    killer = threading.Thread(target=kill_one, daemon=True)
-    killer.start()
-    _, err = ray_run.communicate(timeout=500)
-    assert ray_run.returncode == 2, err
-    assert killed, err
-    subprocess.run([*command, "--output", f"{tmp_path / 'plain'}/", "--processes", "1"], check=False)
-    rows = rows_of(tmp_path / "ray")
-    assert [row["line"] for row in rows] == [str(n) for n in range(1, 61)]
-    assert rows == rows_of(tmp_path / "plain")
-
-
-def workers_of(pid: int) -> list[int]:
-    """Ray's workers below a process that compute a shard."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout.splitlines()[1:]
-    parents = {int(line.split()[0]): (int(line.split()[1]), line.split(None, 2)[2]) for line in listed}
-
-    def below(child: int) -> bool:
-        while child in parents:
-            child = parents[child][0]
-            if child == pid:
-                return True
-        return False
-
-    return [child for child, (_, words) in parents.items() if words.startswith("ray::") and "IDLE" not in words
-            and below(child)]

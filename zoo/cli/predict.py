@@ -45,8 +45,7 @@ def predict(
     output: Annotated[str | None, typer.Option("--output", "-o", help="Structures with results, by the ending: "
                                                ".extxyz, .sdf, .csv or .json; a folder (out/) of shards for very many, "
                                                "which goes on where it was cut short.")] = None,
-    engine: Annotated[str | None, typer.Option(help="Where the shards of a folder are computed: local or ray.")] = None,
-    shard: Annotated[int, typer.Option(help="Structures of a shard.")] = 1024,
+    shard: Annotated[int, typer.Option(help="Structures of a shard of a folder.")] = 1024,
     image: Annotated[Path | None, typer.Option(help="Draw the molecules into this PNG or SVG.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
@@ -80,15 +79,15 @@ def predict(
         check_picture(image)
     lines, of = _lines(smiles or [], smiles_file, smiles_column)
     workers = processes or processors()
-    if engine is not None or (output is not None and (output.endswith("/") or Path(output).is_dir())):
-        if output is None or smiles or forces or as_json or as_csv or image is not None:
+    if output is not None and (output.endswith("/") or Path(output).is_dir()):
+        if smiles or forces or as_json or as_csv or image is not None:
             raise ZooError("shards are tables in a folder. Fix: give --output FOLDER/ and files or --smiles-file, "
                            "without --smiles, --forces, --json, --csv and --image")
         first = list(islice(read_structures(files), 1))
         job = Job(_chosen(given, first, quiet=quiet), "parquet" if _is_parquet(smiles_file) else "csv",
                   smiles_file is not None, conformers, average,  # type: ignore[arg-type]
                   uncertainty=uncertainty, dtype=dtype, device=device, max_atoms=max_atoms)
-        if predict_into(Path(output), job, lines, of, files=files, smiles_file=smiles_file, engine=engine or "local",
+        if predict_into(Path(output), job, lines, of, files=files, smiles_file=smiles_file,
                         workers=workers, shard=shard, quiet=quiet).failed:
             raise typer.Exit(2)
         return

@@ -1,4 +1,4 @@
-"""Where shards of work run: processes of this machine, or tasks of a Ray cluster; a worker that dies loses nothing."""
+"""Where shards of work run: processes of this machine, or other workers; one that dies loses nothing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, NamedTuple
 
-from zoo.errors import MissingExtraError, ZooError
+from zoo.errors import ZooError
 
-__all__ = ["ENGINES", "Engine", "LocalEngine", "RayEngine", "WorkerDied", "engine_named", "map_shards"]
+__all__ = ["ENGINES", "Engine", "LocalEngine", "WorkerDied", "engine_named", "map_shards"]
 
 Work = Callable[[Any, bool], bytes]
 """Called with the shard, and whether a worker has died of it before."""
@@ -120,65 +120,13 @@ class LocalEngine(Engine):
 
 def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the others
-    _one_thread()
-
-
-def _one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
     torch.set_num_threads(1)
 
 
-class RayEngine(Engine):
-    """Tasks of a Ray cluster of one processor each: the one that ``RAY_ADDRESS`` or ``ray start`` names, else a local
-    one of ``workers`` processors, which ends with the engine."""
-
-    def __init__(self, workers: int) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise MissingExtraError("--engine ray", "ray") from None
-        self._ray = ray
-        self._own = not ray.is_initialized()
-        if self._own:
-            self._connect(workers)
-        self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        # Retried here and not by Ray: another attempt is made with more care.
-        self._task = ray.remote(num_cpus=1, max_retries=0)(_in_one_thread)
-
-    def _connect(self, workers: int) -> None:
-        quiet = {"logging_level": "ERROR", "log_to_driver": False}
-        try:
-            self._ray.init(address="auto", **quiet)
-        except ConnectionError:
-            self._ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
-
-    def __exit__(self, *error: object) -> None:
-        if self._own:
-            self._ray.shutdown()
-
-    def submit(self, work: Work, shard: Any, again: bool) -> Any:
-        return self._task.remote(work, shard, again)
-
-    def first(self, handles: list[Any]) -> Any:
-        return self._ray.wait(handles, num_returns=1)[0][0]
-
-    def result(self, handle: Any) -> bytes:
-        try:
-            return bytes(self._ray.get(handle))
-        except self._ray.exceptions.RayTaskError as error:
-            raise error.as_instanceof_cause() from None
-        except self._ray.exceptions.RayError as error:
-            raise WorkerDied(type(error).__name__) from error
-
-
-def _in_one_thread(work: Work, shard: Any, again: bool) -> bytes:
-    _one_thread()
-    return work(shard, again)
-
-
-ENGINES: dict[str, Callable[[int], Engine]] = {"local": LocalEngine, "ray": RayEngine}
+ENGINES: dict[str, Callable[[int], Engine]] = {"local": LocalEngine}
 
 
 def engine_named(name: str, workers: int) -> Engine:
@@ -186,7 +134,6 @@ def engine_named(name: str, workers: int) -> Engine:
 
     Raises:
         ZooError: no engine has this name.
-        MissingExtraError: its package is not installed.
     """
     if name not in ENGINES:
         raise ZooError(f"no engine '{name}'. Fix: choose from {', '.join(ENGINES)}.")

@@ -95,14 +95,14 @@ def predict_shards(sources: Iterable[Source], files: Sequence[Path], folder: Pat
         folder: made if it is not there.
         job: what is computed.
         engine: of :data:`zoo.inference.engines.ENGINES`.
-        workers: processes of the local engine, or of a Ray cluster that is started here.
+        workers: processes of the local engine.
         shard: structures of a file.
         share: (rank, number) of several commands that share the shards, as under Slurm.
         progress: called with the number of structures of each shard that is done.
 
     Raises:
         ZooError: the folder holds results of another plan, or workers die of a shard again and again.
-        MissingExtraError: the engine's package or pyarrow is not installed.
+        MissingExtraError: Parquet, and pyarrow is not installed.
     """
     if job.form == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise MissingExtraError("writing Parquet", "parquet")
