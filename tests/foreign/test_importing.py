@@ -180,7 +180,8 @@ def test_an_unknown_kind_names_the_nearest():
 
 def test_the_tested_versions_are_those_of_the_references():
     files = {"pyg-schnet": "schnet", "pyg-dimenet": "dimenet", "schnetpack-painn": "painn", "nequip": "nequip",
-             "fairchem-gemnet": "gemnet"}
+             "fairchem-gemnet": "gemnet", "nequix": "nequix", "sevennet": "sevennet-l3"}
+    assert files.keys() == IMPORTERS.keys()
     for kind, file in files.items():
         package, version = IMPORTERS[kind].tested.split()
         with safe_open(REFERENCES / f"{file}.safetensors", "pt") as file:

@@ -40,11 +40,14 @@ class Peer:
     bare: tuple[str, ...] = ()
 
 
+SEVENNET = ("sevennet-xplor", "sevennet-unnormalised", "sevennet-l3", "sevennet-modal-pbe", "sevennet-modal-r2scan")
 PEERS = (
     Peer("pyg", {"write_schnet.py": ("schnet",), "write_dimenet.py": ("dimenet",)}),
     Peer("schnetpack", {"write_painn.py": ("painn",)}, bare=("schnetpack==2.2.0",)),
     Peer("nequip", {"write_nequip.py": ("nequip", "nequip-one-parity")}),
     Peer("fairchem", {"write_gemnet.py": ("gemnet",)}, bare=("fairchem-core==1.10.0",)),
+    Peer("nequix", {"write_nequix.py": ("nequix",)}, bare=("nequix==0.4.5",)),
+    Peer("sevenn", {"write_sevennet.py": SEVENNET}, bare=("sevenn==0.13.0",)),
     Peer("mace", {}),  # for benchmarks/md.py alone
 )
 

@@ -77,7 +77,7 @@ def sevennet(state: ForeignState) -> Imported:
     """
     header = state.header
     _check(header)
-    irreps = [_irreps(text) for text in _irreps_list(header)]
+    irreps = _all_irreps(header)
     modality = _modality(state)
     state.drop(_DERIVED)
     numbers = [z for z, _ in sorted(header["_type_map"].items(), key=lambda item: item[1])]
@@ -169,14 +169,22 @@ def _before(header: Mapping[str, Any], minor: int) -> bool:
     return major == 0 and (x < minor or (x == minor and parts[-1] == "dev0"))
 
 
-def _irreps_list(header: Mapping[str, Any]) -> list[str]:
-    """Irreps before the first layer and after each."""
-    manual, layers = header.get("irreps_manual"), header["num_convolution_layer"]
-    if manual:
-        return [str(text) for text in manual]
-    channels = header["channel"]
-    hidden = "+".join(f"{channels}x{l}e" for l in range(header["lmax"] + 1))
-    return [f"{channels}x0e", *[hidden] * (layers - 1), f"{channels}x0e"]
+def _all_irreps(header: Mapping[str, Any]) -> list[Irreps]:
+    """Irreps before the first layer and after each.
+
+    Raises:
+        WeightsError: they are not those of the zoo's nequip.
+    """
+    texts, layers = header.get("irreps_manual"), header["num_convolution_layer"]
+    if not texts:
+        hidden = "+".join(f"{header['channel']}x{l}e" for l in range(header["lmax"] + 1))
+        texts = [f"{header['channel']}x0e", *[hidden] * (layers - 1), f"{header['channel']}x0e"]
+    found = [_irreps(str(text)) for text in texts]
+    scalars = {natural(0): found[1][natural(0)]}
+    if layers < 2 or found[1:] != [found[1]] * (layers - 1) + [scalars] or len(found[1]) != header["lmax"] + 1:
+        raise WeightsError(f"sevennet: irreps {texts}: the zoo's nequip has the same in all hidden layers, and their "
+                           "scalars after the last. Fix: import a model with such irreps.")
+    return found
 
 
 def _irreps(text: str) -> Irreps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo.cards.card import Card
 from zoo.cards.schema import SCHEMA
 from zoo.elements import SYMBOLS, numbers
-from zoo.errors import WeightsError
+from zoo.errors import WeightsError, ZooError
 from zoo.files.hashing import sha256_of
 from zoo.foreign import importer
 from zoo.foreign.state import ForeignState, Imported
@@ -88,7 +88,7 @@ def import_state(
     floating = {v.dtype for v in state.values() if v.is_floating_point()}
     exact = {k: v.detach().double() if v.is_floating_point() else v for k, v in state.items()}
     foreign = ForeignState(exact, given, kind, header or {})
-    imported = factory(foreign)
+    imported = _converted(factory, foreign)
     foreign.finish()
 
     elements = _elements(imported, elements, kind)
@@ -115,6 +115,18 @@ def import_state(
     return model.eval().to(torch.float32 if torch.float32 in floating else torch.float64)
 
 
+def _converted(factory: Callable[[ForeignState], Imported], foreign: ForeignState) -> Imported:
+    try:
+        return factory(foreign)
+    except ZooError:
+        raise
+    except Exception as error:  # a configuration of other types or sizes than its tensors leads to whatever it leads to
+        if not foreign.header:
+            raise
+        raise WeightsError(f"{foreign.kind}: the configuration in the file does not describe the tensors in it: "
+                           f"{error!r}. Fix: give the file as its authors published it.") from error
+
+
 def _elements(imported: Imported, named: Sequence[str] | None, kind: str) -> list[str]:
     """Symbols of the domain, from the file or from the user."""
     if imported.elements is None:
@@ -122,6 +134,9 @@ def _elements(imported: Imported, named: Sequence[str] | None, kind: str) -> lis
             raise WeightsError(f"the weights of {kind} do not say which elements they know. Fix: name them all, "
                                "--elements H,C,N,O.")
         return list(named)
+    if not set(imported.elements) <= set(range(1, len(SYMBOLS))) or len({*imported.elements}) < len(imported.elements):
+        raise WeightsError(f"{kind}: the file's elements {list(imported.elements)} are not distinct atomic numbers. "
+                           "Fix: give the file as its authors published it.")
     known = [SYMBOLS[z] for z in imported.elements]
     if named is not None and set(named) != set(known):
         raise WeightsError(f"the file says which {len(known)} elements it knows, and others were named. "
@@ -152,4 +167,6 @@ def _load(module: torch.nn.Module, state: Mapping[str, Tensor], kind: str) -> No
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(f"{kind}: these weights do not make up the model that --set describes: {error}") from error
+        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise WeightsError(f"{kind}: these weights do not make up the model that the configuration describes: {reason} "
+                           "Fix: check --set, or give the file as its authors published it.") from error

@@ -61,6 +61,24 @@ def energies_and_forces(
     return {"energy": value.detach(), "forces": -gradient}
 
 
+def energies_and_derivatives(
+    energy: Callable[[Tensor], Tensor], batch: Batch, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """``energy(vectors)`` of the edges' vectors (E, 3), with its derivatives: {'energy': (B,), 'forces': (N, 3),
+    'stress': (B, 3, 3)}; the stress is ∂E/∂ε / V of crystals and zero of molecules."""
+    pos = torch.from_numpy(batch.pos).to(dtype).requires_grad_()
+    strain = torch.zeros(len(batch.names), 3, 3, dtype=dtype, requires_grad=True)
+    source, target = torch.from_numpy(batch.edge_index)
+    vectors = pos[source] + torch.from_numpy(batch.edge_shift).to(dtype) - pos[target]
+    of_edge = torch.from_numpy(batch.batch)[target]
+    vectors = vectors + torch.einsum("ei,eij->ej", vectors, (strain + strain.mT)[of_edge] / 2)
+    value = energy(vectors).reshape(-1)
+    by_position, by_strain = torch.autograd.grad(value.sum(), (pos, strain))
+    volume = torch.from_numpy(batch.cell).det().abs().to(dtype)
+    volume[~torch.from_numpy(batch.pbc)] = torch.inf
+    return {"energy": value.detach(), "forces": -by_position, "stress": by_strain / volume[:, None, None]}
+
+
 def write(
     name: str,
     *,
@@ -71,15 +89,17 @@ def write(
     packages: list[str],
     paper_parameters: dict[str, Any],
     notes: list[str],
+    state: dict[str, Tensor] | None = None,
     inputs: dict[str, Tensor] | None = None,
     extra: dict[str, Any] | None = None,
 ) -> None:
     """Write ``tests/reference/<name>.safetensors``.
 
-    Tensors: ``state.*`` the model's whole state dict under its own names (float32), ``input.*``,
-    ``output.<dtype>.*``. Metadata: one JSON string, since several keys would come out in any order.
+    Tensors: ``state.*`` the model's whole state dict under its own names (float32), or what ``state`` says instead,
+    ``input.*``, ``output.<dtype>.*``. Metadata: one JSON string, since several keys would come out in any order.
     """
-    tensors = {f"state.{key}": value.detach().clone().contiguous() for key, value in model.state_dict().items()}
+    state = model.state_dict() if state is None else state
+    tensors = {f"state.{key}": value.detach().clone().contiguous() for key, value in state.items()}
     tensors |= {f"input.{key}": torch.from_numpy(value).contiguous() for key, value in batch.arrays().items()}
     tensors |= {f"input.{key}": value.contiguous() for key, value in (inputs or {}).items()}
     for dtype, values in outputs.items():
