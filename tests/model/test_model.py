@@ -11,6 +11,8 @@ from toy import toy_model
 from zoo.errors import StructureError, UnknownNameError, ZooError
 from zoo.evaluation.evaluation import evaluate
 from zoo.graph.graph import Graph
+from zoo.model.model import Model
+from zoo.model.readouts import Dipole
 
 
 def molecules() -> list[ase.Atoms]:
@@ -125,8 +127,10 @@ def test_an_isolated_atom_has_its_reference_energy_and_no_force():
 
 
 def test_the_dipole_turns_with_the_molecule_and_not_with_its_place():
-    model = toy_model("dipole", "vector")
-    model.readouts["dipole"].magnitude = False
+    made = toy_model("vector")
+    dipole = Dipole(made.layout, made.elements, hidden=[8], magnitude=False)
+    model = Model(made.backbone, {**made.readouts, "dipole": dipole}, units={"dipole": "D", "vector": "1"},
+                  elements=made.elements).double()
     atoms = molecules()[0]
     turned = atoms.copy()
     turned.rotate(77, (1, 2, 3))

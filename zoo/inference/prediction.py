@@ -31,7 +31,7 @@ log = logging.getLogger("zoo")
 Prediction = dict[str, Any]
 
 _DEFAULT_ATOMS = 4096
-_NOT_COMPUTED = ("uncertainty", "outside")  # entries of a prediction that are not results of the model
+_NOT_COMPUTED = ("uncertainty", "outside", "edge_index")  # entries of a prediction that are not results of the model
 
 
 def predict(
@@ -66,6 +66,8 @@ def predict(
 
     Returns:
         A dict target → float or array in ``model.units`` for one structure; a list of such dicts in order for several.
+        A target per atom is an array (n_atoms, …); one per edge (n_edges, …), with the edges as ``edge_index``
+        (2, n_edges), source and target atom of each.
 
     Raises:
         StructureError: empty or not finite, atoms too close to each other, elements outside the model's domain,
@@ -152,17 +154,28 @@ def _run(model: Model, graphs: list[Graph], derivatives: Sequence[str], per_atom
 def _forward(model: Model, graph: Graph, derivatives: Sequence[str], per_atom: bool,
              error_model: ErrorModel | None) -> list[Prediction]:
     # Frozen, so that the operations chosen, and with them the last digits, do not depend on what other threads compute.
+    per: dict[str, str] = {name: kind.per for name, kind in model.output_types.items()}
     with frozen(model), torch.no_grad():
+        if "edge" in per.values():
+            graph = model.with_vectors(graph)
         with FeatureHook(model) as hook:
             out = model(graph, derivatives)
         estimate = None if error_model is None else error_model(describe(model, graph, hook.features))
         if per_atom and model.energy_target is not None:
             out["atomic_energies"] = model.atomic_energies(graph)
     arrays = {name: value.cpu().double().numpy() for name, value in out.items()}
-    bounds = graph.ptr.tolist()
+    per |= dict.fromkeys(("forces", "atomic_energies"), "atom")
+    bounds = {"atom": graph.ptr.tolist()}
+    if "edge" in per.values():
+        bounds["edge"] = _edge_bounds(graph)
     predictions: list[Prediction] = [
-        {name: _slice(name, array, b, bounds) for name, array in arrays.items()} for b in range(graph.num_graphs)
+        {name: _slice(array, b, bounds.get(per.get(name, "structure"))) for name, array in arrays.items()}
+        for b in range(graph.num_graphs)
     ]
+    if "edge" in bounds:
+        pairs = torch.stack([graph.source, graph.target]).cpu().numpy()
+        for b, prediction in enumerate(predictions):
+            prediction["edge_index"] = pairs[:, slice(*bounds["edge"][b : b + 2])] - bounds["atom"][b]
     if estimate is not None:
         for b, prediction in enumerate(predictions):
             prediction["uncertainty"] = {name: float(width[b]) for name, width in estimate.widths.items()}
@@ -170,10 +183,17 @@ def _forward(model: Model, graph: Graph, derivatives: Sequence[str], per_atom: b
     return predictions
 
 
-def _slice(name: str, array: np.ndarray, b: int, bounds: list[int]) -> float | np.ndarray:
-    if name in ("forces", "atomic_energies"):
+def _slice(array: np.ndarray, b: int, bounds: list[int] | None) -> float | np.ndarray:
+    """The rows of a structure; its only one without ``bounds``."""
+    if bounds is not None:
         return array[bounds[b] : bounds[b + 1]]
     return float(array[b]) if array.ndim == 1 else array[b]
+
+
+def _edge_bounds(graph: Graph) -> list[int]:
+    """First edge of each structure, and the end; edges of a structure are next to each other."""
+    counts = torch.bincount(graph.batch.index_select(0, graph.target), minlength=graph.num_graphs)
+    return [0, *counts.cumsum(0).tolist()]
 
 
 def as_table(results: Sequence[Any]) -> Any:

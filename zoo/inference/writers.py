@@ -38,6 +38,7 @@ class Heading:
         estimated: targets with error estimates.
         level: share of errors that intervals hold.
         smiles: whether rows are from SMILES.
+        atomic: targets with one row per atom.
     """
 
     model: str
@@ -45,16 +46,18 @@ class Heading:
     estimated: tuple[str, ...] = ()
     level: float | None = None
     smiles: bool = False
+    atomic: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, model: Model, *, uncertainty: bool, smiles: bool = False) -> Heading:
         """The heading of a model's predictions."""
         name = "untrained model" if model.card is None else model.card.name
+        atomic = frozenset(target for target, kind in model.output_types.items() if kind.per == "atom")
         found = find(model) if uncertainty else None
         if found is None:
-            return cls(name, model.units, smiles=smiles)
+            return cls(name, model.units, smiles=smiles, atomic=atomic)
         return cls(name, model.units, tuple(t for t in model.units if t in found.facts.targets), found.facts.level,
-                   smiles)
+                   smiles, atomic)
 
 
 class RowWriter(ABC):
@@ -146,15 +149,16 @@ def as_data(row: Predicted, heading: Heading) -> dict[str, Any]:
 
 
 class XYZWriter(RowWriter):
-    """Extended XYZ: predictions as ``predicted_U0``, half-widths as ``uncertainty_U0``; errors are left out."""
+    """Extended XYZ: predictions as ``predicted_U0``, in columns if they are per atom, half-widths as
+    ``uncertainty_U0``; errors are left out."""
 
     def add(self, row: Predicted) -> None:
         if row.error is not None:
             return
         atoms = row.structure.copy()
         for key, value in row.values.items():
-            if key == "forces":
-                atoms.arrays["predicted_forces"] = value
+            if key == "forces" or key in self.heading.atomic:
+                atoms.arrays[f"predicted_{key}"] = value.reshape(len(atoms), -1) if value.ndim > 2 else value
             else:
                 atoms.info[f"predicted_{key}"] = value
         for key, width in (row.widths or {}).items():

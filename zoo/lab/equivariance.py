@@ -13,7 +13,7 @@ from zoo.graph.graph import Graph
 from zoo.model.model import Model
 from zoo.nn.rotations import random_rotation, transform
 
-__all__ = ["Equivariance", "equivariance", "vector_targets"]
+__all__ = ["Equivariance", "equivariance"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Equivariance:
 def equivariance(model: Model, atoms: ase.Atoms, *, trials: int = 5, seed: int = 0) -> list[Equivariance]:
     """Measure a model on one structure under ``trials`` random rotations, each also with a reflection.
 
-    The structure is also moved by a random translation. Vector targets transform as ``1o``, all others are invariant.
+    The structure is also moved by a random translation. Targets transform as their readouts declare
+    (:class:`zoo.model.output_types.OutputType`).
     """
     rows = []
     for dtype in (torch.float32, torch.float64):
@@ -52,7 +53,7 @@ def equivariance(model: Model, atoms: ase.Atoms, *, trials: int = 5, seed: int =
             rotation = random_rotation(seed + trial)
             for improper, matrix in enumerate((rotation, -rotation)):
                 for name, value in _outputs(twin, _moved(atoms, matrix, seed + trial)).items():
-                    expected = transform(_irreps(twin, name), still[name].double(), matrix)
+                    expected = _transformed(twin, name, still[name].double(), matrix)
                     error = float((value.double() - expected).abs().max()) if value.numel() else 0.0
                     errors[name][improper] = max(errors[name][improper], error)
         for name, (proper, reflected) in errors.items():
@@ -61,15 +62,11 @@ def equivariance(model: Model, atoms: ase.Atoms, *, trials: int = 5, seed: int =
     return rows
 
 
-def vector_targets(model: Model) -> set[str]:
-    """Targets and derivatives that rotate with the structure."""
-    return {name for name, readout in model.readouts.items() if readout.shape == (3,)} | {"forces"}
-
-
-def _irreps(model: Model, name: str) -> str:
+def _transformed(model: Model, name: str, value: Tensor, matrix: Tensor) -> Tensor:
+    """Features or a target of a structure after an orthogonal transformation of space."""
     if name.startswith("features "):
-        return f"{model.layout.count(*_type_of(name))}x{name.removeprefix('features ')}"
-    return "1o" if name in vector_targets(model) else "0e"
+        return transform(f"{model.layout.count(*_type_of(name))}x{name.removeprefix('features ')}", value, matrix)
+    return transform("1o", value, matrix) if name == "forces" else model.output_types[name].rotated(value, matrix)
 
 
 def _type_of(name: str) -> tuple[int, int]:
@@ -78,7 +75,7 @@ def _type_of(name: str) -> tuple[int, int]:
 
 
 def _outputs(model: Model, atoms: ase.Atoms) -> dict[str, Tensor]:
-    """Features by irrep (N, mul·(2l+1)) and targets (rows, width)."""
+    """Features by irrep (N, mul·(2l+1)) and targets (rows, *shape)."""
     inputs = () if model.card is None else model.card.inputs
     graph = Graph.from_atoms(atoms, dtype=torch.float64, inputs=inputs)
     with torch.no_grad():
@@ -89,8 +86,7 @@ def _outputs(model: Model, atoms: ase.Atoms) -> dict[str, Tensor]:
         name = f"features {term.l}{'e' if term.p == 1 else 'o'}"
         block = h[:, term.start : term.stop]
         out[name] = torch.cat([out[name], block], 1) if name in out else block
-    return out | {name: value.reshape(-1, value.shape[-1] if name in vector_targets(model) else 1)
-                  for name, value in targets.items()}
+    return out | targets
 
 
 def _moved(atoms: ase.Atoms, matrix: Tensor, seed: int) -> ase.Atoms:

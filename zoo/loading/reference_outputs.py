@@ -105,5 +105,5 @@ def _outputs(model: Model, atoms: ase.Atoms, dtype: str) -> dict[str, Any]:
     model = model if dtype == "float64" else copy.deepcopy(model).to(getattr(torch, dtype))
     with torch.no_grad():
         out = model(graph, derivatives)
-    return {name: value.double().cpu().tolist() if name == "forces" else value[0].double().cpu().tolist()
-            for name, value in out.items()}
+    single = {name for name, kind in model.output_types.items() if kind.per == "structure"}
+    return {name: (value[0] if name in single else value).double().cpu().tolist() for name, value in out.items()}

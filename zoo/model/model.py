@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from zoo.errors import PluginError, StructureError, UnknownNameError, ZooError
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges, edge_vectors
+from zoo.graph.tracing import is_traced
 from zoo.model.feature_hook import FeatureHook
+from zoo.model.output_types import output_type
 from zoo.model.priors import Prior
 from zoo.model.readouts import Energy, Readout
 from zoo.nn import sum_by
@@ -41,7 +43,8 @@ class Model(nn.Module):
         card: the description (``card.yaml``) that the model was made from.
 
     Raises:
-        PluginError: the backbone lacks ``cutoff`` or ``irreps_out``, or there are priors and no energy.
+        PluginError: the backbone lacks ``cutoff`` or ``irreps_out``, a readout declares an output that cannot be, or
+            there are priors and no energy.
     """
 
     readouts: Mapping[str, Readout]
@@ -69,6 +72,7 @@ class Model(nn.Module):
         # A ModuleDict has a mapping's methods but not its type; declared as a Mapping, the checker knows its values.
         self.readouts = cast(Mapping[str, Readout], nn.ModuleDict(readouts))
         self.priors = cast(Mapping[str, Prior], nn.ModuleDict(priors or {}))
+        self.output_types = {name: output_type(name, readout) for name, readout in self.readouts.items()}
         self.units = dict(units)
         self.elements = tuple(elements)
         self.card = card
@@ -149,13 +153,14 @@ class Model(nn.Module):
                 of crystals and molecules together.
 
         Returns:
-            target → (B, …) in the card's unit, float64 (or standardised, in the model's dtype); ``energy`` (B,) eV
-            when the model has one; ``forces`` −∂E/∂r (N, 3) eV/Å; ``stress`` (1/V) ∂E/∂ε (B, 3, 3) eV/Å³, positive
+            target → (B, …), or (N, …) per atom, in the card's unit, float64 (or standardised, in the model's dtype);
+            ``energy`` (B,) eV when the model has one; ``forces`` −∂E/∂r (N, 3) eV/Å; ``stress`` (1/V) ∂E/∂ε (B, 3, 3) eV/Å³, positive
             under tension, as in ASE. V is the volume of the given cell, for slabs and wires too.
 
         Raises:
             StructureError: stress of a structure without a periodic direction.
             UnknownNameError: an unknown derivative, or a derivative of a model without energy.
+            PluginError: a readout gives another shape than it declares.
         """
         if not derivatives:
             graph = self.with_vectors(graph)
@@ -203,7 +208,7 @@ class Model(nn.Module):
         return torch.bincount(flat, minlength=graph.num_graphs * n).view(-1, n).double()
 
     def standardise(self, name: str, value: Tensor, graph: Graph) -> Tensor:
-        """Convert physical values of a target, (B, …) float64, to standardised ones in the model's dtype."""
+        """Convert physical values of a target, (B, …) or (N, …) float64, to standardised ones in the model's dtype."""
         return self.readouts[name].standardise(value, graph, self.composition(graph)).to(self.dtype)
 
     def with_vectors(self, graph: Graph) -> Graph:
@@ -224,6 +229,9 @@ class Model(nn.Module):
 
     def _network(self, h: Tensor, graph: Graph) -> dict[str, Tensor]:
         network = {name: readout(h, graph) for name, readout in self.readouts.items()}
+        if not is_traced():  # while it is recorded, sizes are symbols, and comparing them would fix them
+            for name, value in network.items():
+                self.output_types[name].check(name, self.readouts[name], value, graph)
         if self.priors:
             prior = sum_by(self._priors(graph), graph.batch, graph.num_graphs)
             energy = self.required_energy

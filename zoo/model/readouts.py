@@ -1,4 +1,4 @@
-"""Readouts: per-atom features to one property per structure.
+"""Readouts: per-atom features to one property per structure, atom or edge.
 
 Every readout ends with the same affine map, *output = basis · coefficients + scale · network*. The network part is
 computed in the model's dtype; ``coefficients`` (atomic references, for example) and ``scale`` are float64, are fitted
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from zoo.errors import PluginError
 from zoo.graph.graph import Graph
+from zoo.model.output_types import Per
 from zoo.nn import MLP, sum_by
 from zoo.nn.irreps import FeatureLayout
 
@@ -50,7 +51,11 @@ class AffineConstants(nn.Module):
 
 
 class Readout(nn.Module):
-    """Base class: a subclass defines the network part and the basis (B, K) of the fitted linear part.
+    """Base class: a subclass defines the network part and the basis of the fitted linear part.
+
+    What comes out is declared by the attributes :attr:`per`, :attr:`shape` and :attr:`irreps`, of the class or set in
+    ``__init__``. Everything else follows from them: which labels it is trained on, what predictions look like, and how
+    the conformance kit rotates them. An output of another shape is a :class:`~zoo.errors.PluginError`.
 
     Args:
         layout: layout of the backbone's features.
@@ -59,8 +64,15 @@ class Readout(nn.Module):
     """
 
     extensive: bool = False
+    per: Per = "structure"
+    """What one row of the output belongs to: ``"structure"``, ``"atom"`` or ``"edge"``. Labels per edge are not stored,
+    so that a readout per edge predicts and is not trained on."""
     shape: tuple[int, ...] = ()
-    """Shape of one structure's value."""
+    """Shape of one row: ``()`` a number, ``(3,)`` a vector, ``(3, 3)`` a Cartesian tensor."""
+    irreps: str | None = None
+    """How a row transforms, where the shape does not say it: ``"1e"`` for a magnetic moment (3,), ``"0e+2e"`` for a
+    symmetric tensor (3, 3), ``"3x0e"`` for three invariant numbers. Without a shape, it is the components of the irreps
+    in e3nn's order: ``"2e"`` means five numbers."""
 
     def __init__(
         self,
@@ -90,15 +102,18 @@ class Readout(nn.Module):
         return []
 
     def basis(self, graph: Graph, composition: Tensor) -> Tensor:
-        """(B, K) float64 features of the linear part; ``composition`` (B, n_elements) counts atoms by element."""
+        """(rows, *shape, K) float64 features of the linear part, one row per structure, atom or edge.
+
+        ``composition`` (B, n_elements) counts atoms by element.
+        """
         return composition[:, :0]
 
     def forward(self, h: Tensor, graph: Graph) -> Tensor:
-        """Standardised value per structure (B, *shape) in the model's dtype, from features ``h`` (N, F)."""
+        """Standardised value (rows, *shape) in the model's dtype, from features ``h`` (N, F)."""
         raise NotImplementedError
 
     def physical(self, network: Tensor, graph: Graph, composition: Tensor) -> Tensor:
-        """Convert a standardised value (B, …) to physical units, float64."""
+        """Convert a standardised value (rows, …) to physical units, float64."""
         constants = self.constants
         value = network.to(constants.scale) * constants.scale
         if constants.coefficients.numel():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -24,8 +25,9 @@ _CHUNK = 8192
 class Criterion:
     """Loss of a model's outputs against a store's labels.
 
-    Labels of all targets are standardised once, into one matrix (M, D) in the model's dtype with a column for each
-    component, so that a step gathers rows of it. Forces and stress are compared in eV/Å and eV/Å³.
+    Labels of all targets per structure are standardised once, into one matrix (M, D) in the model's dtype with a column
+    for each component, so that a step gathers rows of it; those per atom in a store of their own. Forces and stress are
+    compared in eV/Å and eV/Å³.
 
     Args:
         losses: per target, and ``forces``, ``stress`` where they are trained on.
@@ -34,33 +36,42 @@ class Criterion:
     def __init__(self, model: Model, store: Store, losses: Mapping[str, Loss], *, dtype: torch.dtype,
                  device: torch.device | str = "cpu") -> None:
         self.names = [name for name in losses if name in model.readouts]
+        self.atomic = [name for name in self.names if model.output_types[name].per == "atom"]
+        self.whole = [name for name in self.names if name not in self.atomic]
         self.derivatives = tuple(name for name in ("forces", "stress") if name in losses)
         self.losses = dict(losses)
         self.store = store
         self.dtype, self.device = dtype, device
         self.refresh(model)
-        self.columns = _columns(model, self.names)
+        self.columns = _columns(model, self.whole)
         self._n_atoms = store.n_atoms.cpu()
+        self._widths = {name: math.prod(model.output_types[name].shape) for name in self.names}
         self.missing = bool(self.labels.isnan().any()) or any(
-            bool(store.labels[name].isnan().any()) for name in self.derivatives)
+            bool(store.labels[name].isnan().any()) for name in (*self.atomic, *self.derivatives))
 
     def refresh(self, model: Model) -> None:
         """Standardise the labels with the constants that the model holds now."""
-        self.labels, self.scales = _standardised(model, self.store, self.names, self.dtype)
+        self.labels, atomic = _standardised(model, self.store, self.whole, self.atomic, self.dtype)
         self.labels = self.labels.to(self.device)
+        # Labels per atom or of derivatives, which are gathered by atom.
+        raw = {name: self.store.labels[name] for name in self.derivatives}
+        self.gathered = replace(self.store, edges=None, labels={**raw, **atomic},
+                                units=dict.fromkeys((*raw, *atomic), "1"))
+        self.scales = {name: float(model.readouts[name].constants.scale) for name in self.names}
 
     # -- one batch ---------------------------------------------------------------------------------------------
 
     def counts(self, rows: Tensor) -> dict[str, float]:
         """Labels of every kind in a *global* batch (all ranks, all micro-batches): the denominators of the loss."""
         if not self.missing:
-            counts: dict[str, float] = {n: float(len(rows) * self._width(n)) for n in self.names}
-            counts |= {"forces": 3.0 * float(self._n_atoms[rows].sum()), "stress": 9.0 * len(rows)}
-            return counts
+            atoms = float(self._n_atoms[rows].sum())
+            counts: dict[str, float] = {n: float(len(rows) * self._widths[n]) for n in self.whole}
+            counts |= {n: atoms * self._widths[n] for n in self.atomic}
+            return counts | {"forces": 3.0 * atoms, "stress": 9.0 * len(rows)}
         known = self.labels.index_select(0, self._here(rows)).isfinite()
-        counts = {n: float(known[:, self.columns[n]].sum()) for n in self.names}
-        raw = self.store.labels_of(rows, self.derivatives)
-        return counts | {n: float(raw[n].isfinite().sum()) for n in self.derivatives}
+        counts = {n: float(known[:, self.columns[n]].sum()) for n in self.whole}
+        gathered = self.gathered.labels_of(rows)
+        return counts | {n: float(value.isfinite().sum()) for n, value in gathered.items()}
 
     def loss(self, outputs: Mapping[str, Tensor], rows: Tensor, counts: Mapping[str, float]) -> Tensor:
         """Weighted sum of the batch's losses, each divided by its global count."""
@@ -104,11 +115,11 @@ class Criterion:
     def _residuals(self, outputs: Mapping[str, Tensor], rows: Tensor) -> list[tuple[str, Tensor, Tensor]]:
         """(name, residual, number of labels) of each metric; a missing label has the residual 0."""
         standardised = self.labels.index_select(0, self._here(rows))
-        raw = self.store.labels_of(rows, self.derivatives) if self.derivatives else {}
+        gathered = self.gathered.labels_of(rows) if self.gathered.labels else {}
         found = []
         for name in self.metric_names:
-            if name in raw:
-                label, predicted = raw[name].to(outputs[name]), outputs[name]
+            if name in gathered:
+                label, predicted = gathered[name].to(outputs[name]), outputs[name]
             else:
                 label, predicted = standardised[:, self.columns[name]], outputs[name].reshape(len(rows), -1)
             residual = predicted - label
@@ -121,15 +132,12 @@ class Criterion:
         return found
 
     def _per_atom(self, residual: Tensor, name: str, rows: Tensor) -> Tensor:
-        if name in self.derivatives or not self.losses[name].per_atom:
+        if name in self.gathered.labels or not self.losses[name].per_atom:
             return residual
         return residual / self._n_atoms[rows][:, None].to(residual)
 
     def _here(self, rows: Tensor) -> Tensor:
         return rows.to(self.labels.device, non_blocking=True)
-
-    def _width(self, name: str) -> int:
-        return self.columns[name].stop - self.columns[name].start
 
 
 def _penalty(residual: Tensor, loss: Loss) -> Tensor:
@@ -143,23 +151,26 @@ def _penalty(residual: Tensor, loss: Loss) -> Tensor:
 def _columns(model: Model, names: Sequence[str]) -> dict[str, slice]:
     columns, start = {}, 0
     for name in names:
-        width = max(1, int(torch.Size(model.readouts[name].shape).numel()))
+        width = math.prod(model.output_types[name].shape)
         columns[name] = slice(start, start + width)
         start += width
     return columns
 
 
-def _standardised(model: Model, store: Store, names: Sequence[str], dtype: torch.dtype
-                  ) -> tuple[Tensor, dict[str, float]]:
-    """(M, D) standardised labels of the whole store, computed in float64, and each target's scale."""
+def _standardised(model: Model, store: Store, whole: Sequence[str], atomic: Sequence[str], dtype: torch.dtype
+                  ) -> tuple[Tensor, dict[str, Tensor]]:
+    """Standardised labels of the store, computed in float64: (M, D) of targets ``whole``, (A, …) of each ``atomic``."""
     bare = replace(store, edges=None)
-    parts = [torch.zeros(0, 0, dtype=dtype)] if not names else []
+    parts = [torch.zeros(len(store), 0, dtype=dtype)] if not whole else []
+    by_atom: dict[str, list[Tensor]] = {name: [] for name in atomic}
     for rows in torch.arange(len(store)).split(_CHUNK):
         graph = bare.graph(rows, dtype=torch.float64).to(model.device)
         composition = model.composition(graph)
-        labels = store.labels_of(rows, names)
-        columns = [model.readouts[name].standardise(labels[name].to(model.device), graph, composition)
-                   .reshape(len(rows), -1) for name in names]
-        parts.append(torch.cat(columns, 1).to(dtype))
-    scales = {name: float(model.readouts[name].constants.scale) for name in names}
-    return torch.cat(parts), scales
+        labels = store.labels_of(rows, [*whole, *atomic])
+        made = {name: model.readouts[name].standardise(label.to(model.device), graph, composition)
+                for name, label in labels.items()}
+        if whole:
+            parts.append(torch.cat([made[name].reshape(len(rows), -1) for name in whole], 1).to(dtype))
+        for name in atomic:
+            by_atom[name].append(made[name].to(store.device))
+    return torch.cat(parts), {name: torch.cat(values) for name, values in by_atom.items()}

@@ -12,6 +12,7 @@ from torch import Tensor
 from zoo.data.identity import fingerprints
 from zoo.elements import SYMBOLS
 from zoo.errors import DataError, TrainingError
+from zoo.model.output_types import Per
 from zoo.training.outliers import energy_outliers
 from zoo.training.references import linear_bases
 from zoo.units import dimension, factor
@@ -25,7 +26,7 @@ __all__ = ["check_apart", "check_elements_of_splits", "check_labels", "named", "
 ABSURD_FORCE = 1e4
 """eV/Å; a force between two protons 0.04 Å apart."""
 
-_SHAPES: dict[str, tuple[tuple[int, ...], bool]] = {"forces": ((3,), True), "stress": ((3, 3), False)}
+_SHAPES: dict[str, tuple[tuple[int, ...], Per]] = {"forces": ((3,), "atom"), "stress": ((3, 3), "structure")}
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,11 @@ def check_labels(model: Model, store: Store, rows: Mapping[str, Tensor], names: 
         TrainingError: no structure that is trained on, or by which the best weights are chosen, has the label.
     """
     for name in names:
-        shape, per_atom = _SHAPES.get(name) or (tuple(model.readouts[name].shape), False)
+        shape, per = _SHAPES.get(name) or (model.output_types[name].shape, model.output_types[name].per)
+        if per == "edge":
+            raise DataError(f"'{name}' is predicted per edge, and data sets hold labels per structure and per atom. "
+                            f"Fix: leave it out of the training with --set recipe.losses.{name}.weight=0")
+        per_atom = per == "atom"
         label = store.labels[name]
         if tuple(label.shape[1:]) != shape or (name in store.per_atom) != per_atom:
             raise DataError(f"the label '{name}' has {_in_words(tuple(label.shape[1:]), name in store.per_atom)}, and "
@@ -143,7 +148,7 @@ def suspicious_labels(model: Model, store: Store, rows: Mapping[str, Tensor], na
 def _energies(model: Model, store: Store, rows: Tensor, name: str) -> str | None:
     unit = store.units[name]
     readout = model.readouts[name]
-    if not readout.extensive or readout.shape or dimension(unit) != dimension("eV"):
+    if not readout.extensive or not model.output_types[name].is_scalar or dimension(unit) != dimension("eV"):
         return None
     label = store.labels_of(rows, [name])[name] * factor(unit, "eV")
     known = label.isfinite()

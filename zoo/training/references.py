@@ -33,7 +33,7 @@ def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str],
 
     Args:
         given: coefficients (K,) that are used as they are.
-        network: (n, ...) outputs of a trained network, which are subtracted first. Its scale is kept, and its
+        network: (rows, ...) outputs of a trained network, which are subtracted first. Its scale is kept, and its
             coefficients change as little as the labels ask for: an element that does not occur keeps its own.
 
     Returns the spread (root mean square) of the residuals of each target, in its unit.
@@ -47,7 +47,7 @@ def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str],
     bases = linear_bases(model, store, rows, names)
     spread = {}
     for name in names:
-        y = labels[name].reshape(len(rows), -1)
+        y = labels[name].reshape(len(labels[name]), -1)
         if name in network:
             y = y - network[name].reshape(y.shape)
         known = y.isfinite().all(1)
@@ -55,6 +55,8 @@ def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str],
             raise TrainingError(f"no molecule of the training split has the label '{name}'. Fix: take '{name}' out of "
                                 "the card's targets, or add molecules that have it")
         y, basis = y[known], bases[name][known]
+        # One linear part for all components: basis (…, K) · coefficients (K,).
+        y, basis = y.reshape(-1, 1), basis.reshape(y.numel() if basis.shape[-1] else -1, basis.shape[-1])
         if name in given:
             coefficients = given[name][:, None].to(y)
         else:
@@ -120,7 +122,7 @@ def absurd_residuals(model: Model, store: Store, rows: Tensor, names: Sequence[s
     found = {}
     for name in names:
         readout = model.readouts[name]
-        if not readout.extensive or store.units.get(name) != "eV":
+        if not readout.extensive or not model.output_types[name].is_scalar or store.units.get(name) != "eV":
             continue
         residual = labels[name] - bases[name] @ readout.constants.coefficients.to(store.device)
         mean = float((residual / store.n_atoms[rows]).nanmean())
@@ -130,7 +132,7 @@ def absurd_residuals(model: Model, store: Store, rows: Tensor, names: Sequence[s
 
 
 def linear_bases(model: Model, store: Store, rows: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-    """(n, K) linear basis of every target's readout."""
+    """(n, *shape, K) linear basis of every target's readout, n atoms for a target per atom."""
     bare = replace(store, edges=None)
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for chunk in rows.split(_CHUNK):

@@ -55,7 +55,11 @@ def calibrate(model: Model, *, data: str | Path | None = None, sample: int = 10_
     card = model.card
     if card is None or card.weights is None:
         raise CalibrationError("error estimates need a trained model with a card. Fix: save it first with zoo.save")
-    targets = [name for name, readout in model.readouts.items() if not readout.shape]
+    targets = [name for name, kind in model.output_types.items() if kind.is_scalar]
+    if not targets:
+        raise CalibrationError(f"no target of {card.name} is one number per structure, and there are error estimates "
+                               f"of such targets only; it predicts {', '.join(model.output_types)}. Fix: give the model"
+                               " such a target, or use zoo evaluate for the errors of the others")
     found = open_for_card(card, cutoff=model.cutoff, labels=targets, path=data, lenient=True)
     targets = [name for name in targets if name in found.store.labels and name not in found.store.per_atom]
     if not targets:

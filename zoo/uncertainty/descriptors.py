@@ -49,8 +49,8 @@ def describe(model: Model, graph: Graph, features: Tensor) -> Description:
     sums = sum_by(torch.cat([scalars, torch.ones_like(scalars[:, :1])], 1), graph.batch, count)
     composition = model.composition(graph)
     heads = [composition, sums[:, :-1]]
-    for readout in model.readouts.values():
-        gradient = last_layer_gradient(readout, features, graph)
+    for name, readout in model.readouts.items():
+        gradient = last_layer_gradient(readout, features, graph) if model.output_types[name].is_scalar else None
         if gradient is not None:
             heads.append(gradient)
     return Description(_plain(torch.cat([head.float() for head in heads], 1)), _plain(sums), _plain(composition),
@@ -61,13 +61,13 @@ def last_layer_gradient(readout: Readout, features: Tensor, graph: Graph) -> Ten
     """(B, D) gradient of a scalar target with respect to the last linear layer of its head, summed over atoms.
 
     D = inputs + 1 for a head with one output. A head with more outputs, such as charges and dipoles, has twice that:
-    the gradients of the first output, and the norms over the others, which may be hundreds. ``None`` for a target that
-    is not a scalar or a readout without a linear layer.
+    the gradients of the first output, and the norms over the others, which may be hundreds. ``None`` for a readout
+    without a linear layer.
     """
     # Hooks of the readout itself would act on the forward passes of other threads as well.
     readout = _apart(readout)
     layers = [m for m in getattr(readout, "net", nn.Identity()).modules() if isinstance(m, nn.Linear)]
-    if readout.shape or not layers:
+    if not layers:
         return None
     kept: dict[str, Tensor] = {}
 
