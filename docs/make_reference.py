@@ -22,6 +22,7 @@ import zoo
 from zoo.cards.card import Card
 from zoo.cli import COMMANDS, app
 from zoo.files.markdown import markdown_table
+from zoo.model.readouts import Readout
 from zoo.registry import hookspecs
 from zoo.registry.registry_file import _Content
 
@@ -204,6 +205,11 @@ def hooks() -> str:
     for name in hookspecs.__all__:
         function = getattr(hookspecs, name)
         parts += [f"## {name}\n", _code(_signature(name, function)), _docstring(function)]
+    parts += ["## zoo.model.readouts.Readout\n", "The base class of the readouts that `zoo_readouts` names.\n",
+              _code(_signature("Readout", Readout)), _docstring(Readout)]
+    for name in ("head_width", "basis_names", "basis", "forward", "physical", "standardise"):
+        method = getattr(Readout, name)
+        parts += [f"### Readout.{name}\n", _code(_signature(name, method)), _docstring(method)]
     return _page(parts)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.graph.graph import Graph
 from zoo.model.model import Model
-from zoo.model.readouts import READOUTS
+from zoo.model.readout_kinds import READOUTS
 from zoo.nn import sum_by
 from zoo.properties import Bonds
 

@@ -221,7 +221,7 @@ def test_listeners_hear_events_and_a_failing_one_only_warns(yard):
 
 
 def test_the_names_that_are_taken_are_those_of_the_zoo():
-    from zoo.model.readouts import READOUTS
+    from zoo.model.readout_kinds import READOUTS
     from zoo.registry.discovery import BUILTIN_READOUTS
 
     assert set(BUILTIN_READOUTS) == set(READOUTS)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.data import Store, with_edges
 from zoo.graph.graph import Graph
 from zoo.model.model import Model
-from zoo.model.readouts import READOUTS
+from zoo.model.readout_kinds import READOUTS
 from zoo.nn import gather, sum_by
 from zoo.nn.irreps import FeatureLayout
 from zoo.training import loop

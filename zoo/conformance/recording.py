@@ -16,7 +16,7 @@ from zoo.exporting.signature import arguments
 from zoo.lab.probes import probe
 from zoo.loading.models import build
 from zoo.model.model import Model
-from zoo.model.readouts import READOUTS
+from zoo.model.readout_kinds import READOUTS
 
 __all__ = ["compiled", "exported", "with_energy"]
 

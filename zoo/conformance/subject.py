@@ -18,7 +18,7 @@ from zoo.graph.graph import Graph
 from zoo.loading.models import build, create, load
 from zoo.loading.resolution import CardFolder
 from zoo.model.model import Model
-from zoo.model.readouts import READOUTS
+from zoo.model.readout_kinds import READOUTS
 from zoo.plugin import Architecture
 from zoo.registry import host
 from zoo.registry.discovery import PluginRecord

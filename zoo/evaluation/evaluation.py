@@ -237,7 +237,20 @@ def _names(model: Model, found: CardData, targets: Sequence[str] | None,
     if not names:
         raise EvaluationError(f"{found.name} has labels {', '.join(labels) or 'of no kind'}, and {card.name} "
                               f"predicts {', '.join(model.readouts)}. Fix: map the labels to targets under data.keys")
+    for name in names:
+        if name not in DERIVATIVES:
+            _check_type(model, found.store, name)
     return names
+
+
+def _check_type(model: Model, store: Store, name: str) -> None:
+    """Refuse labels of another kind than the target's."""
+    kind, label = model.output_types[name], store.labels[name]
+    held = ("atom" if name in store.per_atom else "structure", tuple(label.shape[1:]))
+    if held != (kind.per, kind.shape):
+        raise EvaluationError(f"the label '{name}' has the shape {held[1]} per {held[0]}, and the model predicts "
+                              f"{kind.shape} per {kind.per}. Fix: map '{name}' to another key under data.keys, or name "
+                              "the targets to measure: evaluate(…, targets=[…])")
 
 
 def _rows(found: CardData, split: str | None, *, limit: int | None, allow_overlap: bool) -> tuple[Tensor, str]:

@@ -24,7 +24,8 @@ from zoo.loading.resolution import CardFolder, resolve
 from zoo.loading.size_limit import limited_to
 from zoo.model.model import Model
 from zoo.model.priors import PRIORS
-from zoo.model.readouts import READOUTS, Readout
+from zoo.model.readout_kinds import READOUTS
+from zoo.model.readouts import Readout
 from zoo.nn.irreps import FeatureLayout
 from zoo.plugin import Architecture
 from zoo.process.device import chosen_device

@@ -154,8 +154,8 @@ class Model(nn.Module):
 
         Returns:
             target → (B, …), or (N, …) per atom, in the card's unit, float64 (or standardised, in the model's dtype);
-            ``energy`` (B,) eV when the model has one; ``forces`` −∂E/∂r (N, 3) eV/Å; ``stress`` (1/V) ∂E/∂ε (B, 3, 3) eV/Å³, positive
-            under tension, as in ASE. V is the volume of the given cell, for slabs and wires too.
+            ``energy`` (B,) eV when the model has one; ``forces`` −∂E/∂r (N, 3) eV/Å; ``stress`` (1/V) ∂E/∂ε (B, 3, 3)
+            eV/Å³, positive under tension, as in ASE. V is the volume of the given cell, for slabs and wires too.
 
         Raises:
             StructureError: stress of a structure without a periodic direction.

@@ -7,7 +7,7 @@ on training data, and are added last, so that a total energy of −11,000 eV los
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ase.data
@@ -20,7 +20,7 @@ from zoo.model.output_types import Per
 from zoo.nn import MLP, sum_by
 from zoo.nn.irreps import FeatureLayout
 
-__all__ = ["READOUTS", "Dipole", "Energy", "Intensive", "Polarizability", "Readout", "SpatialExtent", "Vector"]
+__all__ = ["Dipole", "Energy", "Intensive", "Polarizability", "Readout", "SpatialExtent", "Vector"]
 
 
 # Σ‖r‖² of a QM9 molecule is about 100 Å²; without this factor the gradient of ⟨r²⟩ dominates all other targets'.
@@ -53,9 +53,18 @@ class AffineConstants(nn.Module):
 class Readout(nn.Module):
     """Base class: a subclass defines the network part and the basis of the fitted linear part.
 
-    What comes out is declared by the attributes :attr:`per`, :attr:`shape` and :attr:`irreps`, of the class or set in
-    ``__init__``. Everything else follows from them: which labels it is trained on, what predictions look like, and how
-    the conformance kit rotates them. An output of another shape is a :class:`~zoo.errors.PluginError`.
+    What comes out is declared by ``per``, ``shape`` and ``irreps``, of the class or set in ``__init__``. All else
+    follows from them: which labels it is trained on, what predictions look like, and how the conformance kit rotates
+    them. An output of another shape is a :class:`~zoo.errors.PluginError`.
+
+    Attributes:
+        per: what one row of the output belongs to: ``"structure"``, ``"atom"`` or ``"edge"``. Data sets hold no labels
+            per edge: a readout per edge predicts, and is not trained on.
+        shape: of one row: ``()`` a number, ``(3,)`` a vector, ``(3, 3)`` a Cartesian tensor.
+        irreps: how a row transforms, where the shape does not say it: ``"1e"`` for a magnetic moment (3,), ``"0e+2e"``
+            for a symmetric tensor (3, 3), ``"3x0e"`` for three invariant numbers. Without a shape, a row is the
+            components of the irreps in e3nn's order: ``"2e"`` means five numbers.
+        extensive: whether two structures far apart have the sum of their values.
 
     Args:
         layout: layout of the backbone's features.
@@ -65,14 +74,8 @@ class Readout(nn.Module):
 
     extensive: bool = False
     per: Per = "structure"
-    """What one row of the output belongs to: ``"structure"``, ``"atom"`` or ``"edge"``. Labels per edge are not stored,
-    so that a readout per edge predicts and is not trained on."""
     shape: tuple[int, ...] = ()
-    """Shape of one row: ``()`` a number, ``(3,)`` a vector, ``(3, 3)`` a Cartesian tensor."""
     irreps: str | None = None
-    """How a row transforms, where the shape does not say it: ``"1e"`` for a magnetic moment (3,), ``"0e+2e"`` for a
-    symmetric tensor (3, 3), ``"3x0e"`` for three invariant numbers. Without a shape, it is the components of the irreps
-    in e3nn's order: ``"2e"`` means five numbers."""
 
     def __init__(
         self,
@@ -285,14 +288,3 @@ class Vector(Readout):
     def forward(self, h: Tensor, graph: Graph) -> Tensor:
         atomic = torch.einsum("nc,ncd->nd", self.net(self.layout.scalars(h)), self.layout.vectors(h))
         return sum_by(atomic, graph.batch, graph.num_graphs)
-
-
-READOUTS: Mapping[str, type[Readout]] = {
-    "energy": Energy,
-    "intensive": Intensive,
-    "dipole": Dipole,
-    "polarizability": Polarizability,
-    "spatial_extent": SpatialExtent,
-    "vector": Vector,
-}
-"""Readouts by the name that a card uses. Plugins add theirs through the hook ``zoo_readouts``."""

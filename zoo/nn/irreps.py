@@ -69,6 +69,10 @@ class FeatureLayout:
         """The 1o channels of features (N, dim), as (N, count, 3) in x, y, z."""
         return self._columns(h, 1, -1).unflatten(1, (-1, 3))
 
+    def channels(self, h: Tensor, l: int, p: int) -> Tensor:
+        """The channels of one irrep of features (N, dim), as (N, count, 2l + 1) in e3nn's order."""
+        return self._columns(h, l, p).unflatten(1, (-1, 2 * l + 1))
+
     def _columns(self, h: Tensor, l: int, p: int) -> Tensor:
         parts = [h[:, t.start : t.stop] for t in self.terms if (t.l, t.p) == (l, p)]
         return parts[0] if len(parts) == 1 else torch.cat([*parts, h[:, :0]], 1)

@@ -24,8 +24,9 @@ __all__ = ["LoadedPlugin", "Offer", "PluginRecord", "load_plugin"]
 SLOW_SECONDS = 0.2
 HEAVY_MODULES = ("torch", "e3nn", "torch_geometric", "ase", "huggingface_hub")
 HOOKS = tuple(hookspecs.__all__)
-BUILTIN_READOUTS = ("energy", "intensive", "dipole", "polarizability", "spatial_extent", "vector")
-"""Keys of :data:`zoo.model.readouts.READOUTS`, which needs torch."""
+BUILTIN_READOUTS = ("atomic_scalar", "charges", "dipole", "energy", "intensive", "polarizability", "spatial_extent",
+                    "tensor", "vector")
+"""Keys of :data:`zoo.model.readout_kinds.READOUTS`, which needs torch."""
 BUILTIN_SCHEMES = ("hf", "dir")
 BUILTIN_IMPORTERS = ("pyg-schnet", "pyg-dimenet", "schnetpack-painn", "nequip", "fairchem-gemnet", "nequix", "sevennet")
 """Keys of :data:`zoo.foreign.IMPORTERS`, which is above this package."""

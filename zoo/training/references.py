@@ -56,7 +56,7 @@ def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str],
                                 "the card's targets, or add molecules that have it")
         y, basis = y[known], bases[name][known]
         # One linear part for all components: basis (…, K) · coefficients (K,).
-        y, basis = y.reshape(-1, 1), basis.reshape(y.numel() if basis.shape[-1] else -1, basis.shape[-1])
+        y, basis = y.reshape(-1, 1), basis.reshape(y.numel(), basis.shape[-1])
         if name in given:
             coefficients = given[name][:, None].to(y)
         else:
