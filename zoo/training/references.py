@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoo.errors import TrainingError
+from zoo.errors import PluginError, TrainingError
 from zoo.units import factor
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def fit_readouts(model: Model, store: Store, rows: Tensor, names: Sequence[str],
         if not bool(known.any()):
             raise TrainingError(f"no molecule of the training split has the label '{name}'. Fix: take '{name}' out of "
                                 "the card's targets, or add molecules that have it")
-        y, basis = y[known], bases[name][known]
         # One linear part for all components: basis (…, K) · coefficients (K,).
-        y, basis = y.reshape(-1, 1), basis.reshape(y.numel(), basis.shape[-1])
+        y, basis = y[known].reshape(-1, 1), bases[name]
+        basis = basis[known].reshape(len(y), -1) if basis.shape[-1] else y.new_zeros(len(y), 0)
         if name in given:
             coefficients = given[name][:, None].to(y)
         else:
@@ -139,5 +139,11 @@ def linear_bases(model: Model, store: Store, rows: Tensor, names: Sequence[str])
         graph = bare.graph(chunk, dtype=torch.float64).to(model.device)
         composition = model.composition(graph)
         for name in names:
-            parts[name].append(model.readouts[name].basis(graph, composition).double().to(store.device))
+            basis, kind = model.readouts[name].basis(graph, composition), model.output_types[name]
+            expected = (kind.rows(graph), *kind.shape)
+            if basis.shape[-1] and tuple(basis.shape[:-1]) != expected:
+                raise PluginError(f"the basis of {type(model.readouts[name]).__name__} of '{name}' has the shape "
+                                  f"{tuple(basis.shape)}; expected {expected} and one column per coefficient. "
+                                  "Fix: correct its basis.")
+            parts[name].append(basis.double().to(store.device))
     return {name: torch.cat(part) for name, part in parts.items()}
