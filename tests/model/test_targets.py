@@ -16,7 +16,7 @@ from zoo.errors import CalibrationError, DataError, PluginError
 from zoo.graph.graph import Graph
 from zoo.inference.prediction import predict
 from zoo.lab.equivariance import equivariance
-from zoo.model.atomic_readouts import AtomicScalar, Charges, SymmetricTensor
+from zoo.model.atomic_readouts import AtomicScalar, CartesianTensor, Charges
 from zoo.model.model import Model
 from zoo.model.output_types import output_type
 from zoo.model.readouts import Energy, Readout, Vector
@@ -75,9 +75,9 @@ def model_of(backbone=None, **kinds) -> Model:
 
 
 def everything(**more) -> Model:
-    return model_of(WithTensors(), energy=Energy, q=Charges, shielding=AtomicScalar, alpha=SymmetricTensor,
-                    vector=Vector, quadrupole=lambda *a, **k: SymmetricTensor(*a, traceless=True, **k),
-                    born=lambda *a, **k: SymmetricTensor(*a, per="atom", **k), **more)
+    return model_of(WithTensors(), energy=Energy, q=Charges, shielding=AtomicScalar, alpha=CartesianTensor,
+                    vector=Vector, quadrupole=lambda *a, **k: CartesianTensor(*a, traceless=True, **k),
+                    born=lambda *a, **k: CartesianTensor(*a, per="atom", symmetric=False, **k), **more)
 
 
 def frames() -> list[ase.Atoms]:
@@ -140,7 +140,7 @@ def test_every_target_rotates_as_declared():
 
 @pytest.mark.parametrize("wrong", [
     Moment,
-    type("Skew", (SymmetricTensor,), {"forward": lambda self, h, g: SymmetricTensor.forward(self, h, g) + torch.diag(
+    type("Skew", (CartesianTensor,), {"forward": lambda self, h, g: CartesianTensor.forward(self, h, g) + torch.diag(
         torch.ones(2, dtype=h.dtype), 1)}),
 ])
 def test_a_target_that_rotates_otherwise_shows(wrong):
@@ -189,8 +189,8 @@ def test_an_output_of_another_shape_names_readout_and_shapes():
 
 def test_labels_of_every_kind_are_fitted_and_trained_on():
     store = labelled()
-    model = model_of(WithTensors(), energy=Energy, q=Charges, shielding=AtomicScalar, alpha=SymmetricTensor,
-                     vector=Vector, born=lambda *a, **k: SymmetricTensor(*a, per="atom", **k))
+    model = model_of(WithTensors(), energy=Energy, q=Charges, shielding=AtomicScalar, alpha=CartesianTensor,
+                     vector=Vector, born=lambda *a, **k: CartesianTensor(*a, per="atom", symmetric=False, **k))
     rows = torch.arange(len(store))
     names = list(model.readouts)
     check_labels(model, store, {"train": rows, "val": rows}, names)
@@ -257,4 +257,4 @@ def test_a_tensor_needs_vectors_or_tensors():
     scalars = nn.Module()
     scalars.cutoff, scalars.irreps_out = 4.0, "8x0e"
     with pytest.raises(PluginError, match="1o or 2e"):
-        model_of(scalars, alpha=SymmetricTensor)
+        model_of(scalars, alpha=CartesianTensor)

@@ -18,7 +18,7 @@ from zoo.model.readouts import Readout
 from zoo.nn import sum_by
 from zoo.nn.irreps import FeatureLayout
 
-__all__ = ["AtomicScalar", "Charges", "SymmetricTensor"]
+__all__ = ["AtomicScalar", "CartesianTensor", "Charges"]
 
 
 class AtomicScalar(Readout):
@@ -59,36 +59,37 @@ class Charges(AtomicScalar):
         return charge - excess.index_select(0, graph.batch)
 
 
-class SymmetricTensor(Readout):
-    """A symmetric Cartesian tensor (3, 3): polarizability, quadrupole (``traceless``), per atom a shielding tensor.
+class CartesianTensor(Readout):
+    """A Cartesian tensor (3, 3): polarizability, quadrupole (``traceless``), per atom a Born charge (not symmetric).
 
-    T_i = a_i 1 + Σ_c g_ic sym(u_ic ⊗ w_ic) + Σ_c q_ic t_ic, with a, g, q from the ``0e`` features, u and w linear maps
-    of the ``1o`` features (as in PaiNN, eq. 14, whose second factor is the position), and t the ``2e`` features as
-    matrices. Per structure, it is the sum over atoms. The linear part is a multiple of the unit matrix per element.
+    T_i = a_i 1 + Σ_c g_ic u_ic ⊗ w_ic + Σ_c q_ic t_ic, with a, g, q from the ``0e`` features, u and w linear maps of
+    the ``1o`` features (PaiNN, eq. 14, has the position as second factor), and t the ``2e`` features as matrices.
+    Per structure, it is the sum over atoms. The linear part is a multiple of the unit matrix per element.
 
     Args:
         per: ``"structure"`` or ``"atom"``.
+        symmetric: leave out the antisymmetric part.
         traceless: leave out the trace.
         width: number of pairs u, w.
 
     Raises:
-        PluginError: the backbone offers neither ``1o`` nor ``2e`` features.
+        PluginError: the backbone offers neither ``1o`` nor ``2e`` features, or no ``1o`` for an antisymmetric part.
     """
 
     shape = (3, 3)
     elements: Tensor
 
     def __init__(self, layout: FeatureLayout, elements: Sequence[int], *, per: Per = "structure",
-                 traceless: bool = False, width: int = 16, **head: Any) -> None:
+                 symmetric: bool = True, traceless: bool = False, width: int = 16, **head: Any) -> None:
         vectors, tensors = layout.count(1, -1), layout.count(2, 1)
-        if not vectors + tensors:
-            raise PluginError(f"a tensor needs 1o or 2e features, and the backbone offers {layout.irreps}. "
-                              "Fix: choose an equivariant backbone.")
+        if not (vectors or (tensors and symmetric)):
+            raise PluginError(f"a tensor needs {'1o or 2e' if symmetric else '1o'} features, and the backbone offers "
+                              f"{layout.irreps}. Fix: choose an equivariant backbone.")
         self.pairs = width if vectors else 0
-        self.traceless = traceless
+        self.symmetric, self.traceless = symmetric, traceless
         super().__init__(layout, elements, **head)
         self.per, self.extensive = per, per == "structure"
-        self.irreps = "2e" if traceless else "0e+2e"
+        self.irreps = "+".join([*([] if traceless else ["0e"]), *([] if symmetric else ["1e"]), "2e"])
         self.factors = nn.Linear(vectors, 2 * self.pairs, bias=False) if vectors else None
         self.register_buffer("elements", torch.tensor(list(elements)), persistent=False)
 
@@ -112,7 +113,7 @@ class SymmetricTensor(Readout):
         if self.factors is not None:
             vectors = self.factors(self.layout.vectors(h).transpose(1, 2)).transpose(1, 2)
             product = torch.einsum("nc,nca,ncb->nab", outer, *vectors.split(self.pairs, 1))
-            tensor = tensor + (product + product.transpose(1, 2)) / 2
+            tensor = tensor + ((product + product.transpose(1, 2)) / 2 if self.symmetric else product)
         if own.shape[1]:
             components = torch.einsum("nc,ncm->nm", own, self.layout.channels(h, 2, 1))
             tensor = tensor + torch.einsum("nm,mab->nab", components, _symmetric_basis().to(h))

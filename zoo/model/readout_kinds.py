@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zoo.model.atomic_readouts import AtomicScalar, Charges, SymmetricTensor
+from zoo.model.atomic_readouts import AtomicScalar, CartesianTensor, Charges
 from zoo.model.readouts import Dipole, Energy, Intensive, Polarizability, Readout, SpatialExtent, Vector
 
 __all__ = ["READOUTS"]
@@ -17,6 +17,6 @@ READOUTS: Mapping[str, type[Readout]] = {
     "intensive": Intensive,
     "polarizability": Polarizability,
     "spatial_extent": SpatialExtent,
-    "tensor": SymmetricTensor,
+    "tensor": CartesianTensor,
     "vector": Vector,
 }
