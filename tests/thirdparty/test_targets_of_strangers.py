@@ -43,7 +43,8 @@ def test_the_kit_turns_both_as_declared(python, trained, tmp_path):
 
 def test_predictions_are_per_atom_and_whole_tensors(python, trained, tmp_path):
     ase.io.write(tmp_path / "two.xyz", [ase.build.molecule("H2O"), ase.build.molecule("CH3OH")])
-    said = call(python, "-m", "zoo", "predict", trained, "two.xyz", "--json", "--quiet", "--output", "out.xyz", cwd=tmp_path)
+    options = ("--json", "--quiet", "--output", "out.xyz")
+    said = call(python, "-m", "zoo", "predict", trained, "two.xyz", *options, cwd=tmp_path)
     rows = json.loads(said[said.index("{"):])["results"]
     assert [len(row["values"]["q"]) for row in rows] == [3, 6]
     assert all(abs(sum(row["values"]["q"])) < 1e-5 for row in rows)
