@@ -14,7 +14,7 @@ from zoo.exporting.parity import example, measure
 from zoo.exporting.record import record
 from zoo.exporting.signature import arguments
 from zoo.lab.probes import probe
-from zoo.loading.models import build
+from zoo.loading.building import build
 from zoo.model.model import Model
 from zoo.model.readout_kinds import READOUTS
 

@@ -15,7 +15,8 @@ import torch
 from zoo.cards.card import Card
 from zoo.errors import ZooError
 from zoo.graph.graph import Graph
-from zoo.loading.models import build, create, load
+from zoo.loading.building import build
+from zoo.loading.models import create, load
 from zoo.loading.resolution import CardFolder
 from zoo.model.model import Model
 from zoo.model.readout_kinds import READOUTS

@@ -26,7 +26,8 @@ from zoo.exporting.parity import Parity, example, measure
 from zoo.exporting.record import record
 from zoo.exporting.signature import INPUTS, MINIMUM, OUTPUTS, STRESS, arguments
 from zoo.files.hashing import sha256_of
-from zoo.loading.models import exact_copy, load
+from zoo.loading.building import exact_copy
+from zoo.loading.models import load
 from zoo.model.model import Model
 
 __all__ = ["FORMATS", "describe", "export"]

@@ -15,7 +15,8 @@ from zoo.files.bounded_reads import read_json
 from zoo.files.yaml_loader import MAX_BYTES
 from zoo.hub.address import UNSAFE, Address, is_commit, safe_path
 from zoo.hub.cache import CachedRepository, Verdicts, cache_folder, check_etag, discard, etag_of
-from zoo.hub.network import TRIES, Remote, api, head, is_offline, notify, timeout, wait_before
+from zoo.hub.network import TRIES, Remote, api, head, is_offline, timeout, wait_before
+from zoo.hub.notices import notify
 from zoo.hub.trouble import AccessError, TooLargeError, UnreachableError, explain, is_passing
 from zoo.hub.waiting import limited_waits
 

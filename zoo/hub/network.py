@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from zoo.hub.waiting import LONGEST_WAIT, limited_waits
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["TRIES", "Remote", "api", "ask", "head", "is_offline", "notify", "patience", "wait_before"]
+__all__ = ["TRIES", "Remote", "api", "ask", "head", "is_offline", "patience", "wait_before"]
 
 TRIES = 3
 LIBRARY = "geometric-zoo"
@@ -47,11 +46,6 @@ def is_offline() -> bool:
 
 def _is_true(variable: str) -> bool:
     return os.environ.get(variable, "").strip().lower() in ("1", "true", "yes", "on")
-
-
-def notify(message: str) -> None:
-    """Print a line on standard error."""
-    print(message, file=sys.stderr, flush=True)
 
 
 def api() -> HfApi:

@@ -14,7 +14,8 @@ from zoo.errors import HubError, ZooError
 from zoo.hub.address import PREFIX, Address, safe_path
 from zoo.hub.cache import CachedRepository
 from zoo.hub.fetching import CONFIG_FILE, Fetched, fetch, fetch_file, inside_cache
-from zoo.hub.network import api, ask, is_offline, notify, timeout
+from zoo.hub.network import api, ask, is_offline, timeout
+from zoo.hub.notices import notify
 from zoo.hub.repository import EXTRA_NAMES, EXTRA_SUFFIXES
 from zoo.hub.trouble import TooLargeError
 from zoo.registry import names

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from zoo.errors import HubError
 from zoo.hub.address import Address, check_tag
 from zoo.hub.cache import check_etag
-from zoo.hub.network import TRIES, api, ask, is_offline, notify, patience, timeout, wait_before
+from zoo.hub.network import TRIES, api, ask, is_offline, patience, timeout, wait_before
+from zoo.hub.notices import notify
 from zoo.hub.repository import Contents, is_handwritten
 from zoo.hub.trouble import AccessError, explain, is_passing, status_of
 

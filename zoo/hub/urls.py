@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from zoo.cards.weights import check_hash
 from zoo.errors import HubError, WeightsError
 from zoo.files.zoo_home import home
-from zoo.hub.network import LIBRARY, TRIES, is_offline, notify, wait_before
+from zoo.hub.network import LIBRARY, TRIES, is_offline, wait_before
+from zoo.hub.notices import notify
 from zoo.hub.trouble import AccessError, TooLongError, UnreachableError, disk_error, is_passing, short, status_of
 from zoo.hub.waiting import limited_waits
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
+from zoo.hub.notices import notify
 from zoo.hub.trouble import TooLongError, asked_wait
 
 __all__ = ["LONGEST_WAIT", "TOTAL_WAIT", "limited_waits"]
@@ -65,6 +66,4 @@ def _see_answer(response: Any) -> None:
         total = max(budget.asked for budget in _active)
     if asked > LONGEST_WAIT or total > TOTAL_WAIT:
         raise TooLongError(response)
-    from zoo.hub.network import notify
-
     notify(f"zoo: {response.url.host} asks to wait {asked:.0f} s before the next request; waiting")

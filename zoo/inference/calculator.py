@@ -12,7 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from zoo.inference.potential import Potential
-from zoo.loading.models import exact_copy
+from zoo.loading.building import exact_copy
 from zoo.model.checks import Scope, check_distances, check_finite
 from zoo.model.model import Model
 from zoo.model.stress import why_no_stress

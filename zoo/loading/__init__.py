@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from zoo import lazy_names
 
 if TYPE_CHECKING:
+    from zoo.loading.building import build
     from zoo.loading.importing import import_model
-    from zoo.loading.models import build, create, load, save
+    from zoo.loading.models import create, load, save
     from zoo.loading.resolution import resolve
 
 __all__ = ["build", "create", "import_model", "load", "resolve", "save"]
 
 __getattr__ = lazy_names(__name__, {
-    "build": "models", "create": "models", "import_model": "importing", "load": "models", "resolve": "resolution",
+    "build": "building", "create": "models", "import_model": "importing", "load": "models", "resolve": "resolution",
     "save": "models",
 })

@@ -9,7 +9,7 @@ from typing import Any
 from zoo.cards import weights
 from zoo.cards.card import CARD_FILE, Card
 from zoo.errors import WeightsError
-from zoo.loading import models
+from zoo.loading.building import build
 from zoo.loading.importing import import_model
 from zoo.model.model import Model
 from zoo.registry import host
@@ -57,7 +57,7 @@ def _described(card: Card, file: Path) -> Model:
                          for place, mine, theirs in differences)
         raise WeightsError(f"{card.path or card.name} describes another model than {file.name} holds:{listed}\n"
                            "Fix: correct the card.")
-    model = models.build(card).to(found.dtype)
+    model = build(card).to(found.dtype)
     model.load_state_dict(found.state_dict())
     return model
 

@@ -16,7 +16,7 @@ from zoo.errors import WeightsError, ZooError
 from zoo.files.hashing import sha256_of
 from zoo.foreign import importer
 from zoo.foreign.state import ForeignState, Imported
-from zoo.loading import models as loading
+from zoo.loading.building import build
 from zoo.registry import host
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def import_state(
     if reference is not None:
         spec["reference"] = "fitted"
     arch = host.architecture(imported.architecture)
-    model = loading.build(Card.from_dict({
+    model = build(Card.from_dict({
         "schema": SCHEMA,
         "name": name or kind,
         "architecture": arch.name,

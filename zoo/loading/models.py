@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from threading import RLock
 from typing import Any, Literal
 
 import torch
@@ -18,25 +15,19 @@ from zoo.cards.card import Card
 from zoo.cards.measured import Uncertainty
 from zoo.cards.sections import TargetSpec
 from zoo.elements import SYMBOLS, numbers
-from zoo.errors import PluginError, UnknownNameError, WeightsError, ZooError, did_you_mean
+from zoo.errors import UnknownNameError, WeightsError, ZooError, did_you_mean
+from zoo.loading.building import BUILDING, build, exact_copy, model_dtype
 from zoo.loading.reference_outputs import check_reference_outputs, record_reference_outputs
-from zoo.loading.resolution import CardFolder, resolve
+from zoo.loading.resolution import resolve
 from zoo.loading.size_limit import limited_to
 from zoo.model.model import Model
-from zoo.model.priors import PRIORS
-from zoo.model.readout_kinds import READOUTS
-from zoo.model.readouts import Readout
-from zoo.nn.irreps import FeatureLayout
 from zoo.plugin import Architecture
 from zoo.process.device import chosen_device
 from zoo.registry import host
 
-__all__ = ["CardFolder", "build", "create", "exact_copy", "load", "resolve", "save"]
+__all__ = ["create", "load", "save"]
 
 Verify = Literal["hash", "golden"]
-
-_BUILDING = RLock()
-"""Held while a model is made: the default dtype and the random numbers of torch belong to the whole process."""
 
 _ALL_ELEMENTS = 100
 _ENERGY = {"energy": {"readout": "energy", "unit": "eV"}}
@@ -70,14 +61,14 @@ def load(
     """
     if verify not in ("hash", "golden"):
         raise ZooError(f"verify={verify!r} is unknown. Fix: choose 'hash' or 'golden'.")
-    device, dtype = chosen_device(device), _dtype(dtype)
+    device, dtype = chosen_device(device), model_dtype(dtype)
     found = resolve(name, download=download)
     card = found.card
     if not found.verified:
         fix = f"copy {found.folder} again from where it came, or take the model from the Hub with zoo pull"
         weights.check_hash(found.weights, sha256=found.promised.sha256, size=found.promised.bytes, fix=fix)
     header, _ = weights.read_header(found.weights)
-    with _BUILDING, torch.random.fork_rng(devices=[]), limited_to(header, str(card.path or card.name)):
+    with BUILDING, torch.random.fork_rng(devices=[]), limited_to(header, str(card.path or card.name)):
         model = build(card)
     weights.load_into(model, found.weights, upgrade=_upgrade(card))
     _check_references(model, card)
@@ -138,36 +129,7 @@ def create(
         **known_physics,
         "domain": {"elements": list(elements or _first_elements()), "pbc": pbc},
     })
-    return build(card).to(device=chosen_device(device), dtype=_dtype(dtype))
-
-
-def build(card: Card) -> Model:
-    """The model a card describes, with random weights, in float64.
-
-    Built in float64 so that every constant a backbone derives is exact to float64; cast it afterwards.
-    """
-    with _BUILDING:
-        return _built(card)
-
-
-def _built(card: Card) -> Model:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        arch = host.architecture(card.architecture, package=card.requires.plugin)
-        missing = [name for name in arch.inputs if name not in card.inputs]
-        if missing:
-            raise PluginError(f"{card.where('inputs')}: {arch.name} reads {', '.join(missing)}, and the card does not "
-                              "declare it. Fix: list it under 'inputs'.")
-        backbone = host.backbone(arch, card.config, where=lambda key: card.where("config", key))
-        elements = numbers(card.domain.elements)
-        layout = FeatureLayout(backbone.irreps_out)
-        readouts = {n: _readout(card, n, layout, elements, arch.readout) for n in card.targets}
-        units = {n: spec.unit for n, spec in card.targets.items()}
-        priors = {name: PRIORS[name](float(backbone.cutoff), **settings) for name, settings in card.priors.given()}
-        return Model(backbone, readouts, units=units, elements=elements, priors=priors, card=card)
-    finally:
-        torch.set_default_dtype(before)
+    return build(card).to(device=chosen_device(device), dtype=model_dtype(dtype))
 
 
 def save(model: Model, folder: str | Path, **changes: Any) -> Card:
@@ -215,52 +177,6 @@ def _same_elements(arch: Architecture, keyword: str, elements: Sequence[str] | N
     known = {**host.defaults(arch), **config}.get(keyword)
     known = numbers(_first_elements()) if known is None else known
     return [SYMBOLS[z] for z in known], {**config, keyword: list(known)}
-
-
-@torch.inference_mode(False)
-def exact_copy(model: Model, dtype: torch.dtype | str | None = None, *, device: str | torch.device | None = None
-               ) -> Model:
-    """A copy of a model in another dtype and on another device, both as they are if absent.
-
-    Constants that the backbone derives are computed in float64 and cast once, so that a float64 copy of a float32 model
-    has exact ones. A model without a card has nothing to compute them from: its copy is cast.
-
-    Raises:
-        ZooError: neither float32 nor float64.
-    """
-    card = None if dtype is None else model.card
-    dtype = model.dtype if dtype is None else _dtype(dtype)
-    if card is None:
-        twin = copy.deepcopy(model)
-    else:
-        with _BUILDING, torch.random.fork_rng(devices=[]):
-            twin = build(card)
-        twin.load_state_dict(model.state_dict())
-    return twin.to(device=device or model.device, dtype=dtype)
-
-
-def _readout(card: Card, name: str, layout: FeatureLayout, elements: Sequence[int],
-             defaults: Mapping[str, Any]) -> Readout:
-    spec = card.targets[name]
-    kind = READOUTS.get(spec.readout)
-    if kind is None:
-        offered = host.readouts()
-        if spec.readout not in offered:
-            known = [*READOUTS, *offered]
-            raise UnknownNameError(f"{card.where('targets', name, 'readout')}: no readout '{spec.readout}'"
-                                   f"{did_you_mean(spec.readout, known)} Fix: name one of {', '.join(known)}.")
-        what = f"readout '{spec.readout}' of {host.provider(spec.readout, 'readouts').package}"
-        kind = host.resolve(offered[spec.readout], what)
-        if not (inspect.isclass(kind) and issubclass(kind, Readout)):
-            raise PluginError(f"{what}: '{offered[spec.readout]}' is no readout. "
-                              "Fix: derive it from zoo.model.readouts.Readout.")
-    try:
-        return kind(layout, elements, **spec.head(defaults))
-    except ZooError:
-        raise
-    except Exception as error:  # whatever a readout's own code makes of its keywords
-        raise PluginError(f"{card.where('targets', name)}: readout '{spec.readout}': {type(error).__name__}: {error}. "
-                          "Fix: correct the target's hidden, activation, bias or options.") from error
 
 
 def _upgrade(card: Card) -> Any:
@@ -311,10 +227,3 @@ def _first_elements() -> list[str]:
     from ase.data import chemical_symbols
 
     return chemical_symbols[1:_ALL_ELEMENTS]
-
-
-def _dtype(dtype: torch.dtype | str | None) -> torch.dtype:
-    chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype or torch.float32
-    if chosen not in (torch.float32, torch.float64):
-        raise ZooError(f"dtype {dtype!r} is not one that models run in. Fix: use float32 or float64.")
-    return chosen

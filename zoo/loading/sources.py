@@ -202,7 +202,7 @@ def _whose(file: Path) -> str | None:
 
 
 def _convert(card: Card, file: Path, target: Path) -> Converted:
-    from zoo.hub.network import notify
+    from zoo.hub.notices import notify
     from zoo.loading.converting import convert
 
     if not (target.is_file() and _has(target, source_of(card).converted_sha256)):

@@ -17,7 +17,7 @@ from zoo.cards.card import DERIVATIVES, Card
 from zoo.data.frames import available
 from zoo.elements import NUMBERS, SYMBOLS
 from zoo.errors import DataError, StructureError, TrainingError, did_you_mean
-from zoo.loading.models import resolve
+from zoo.loading.resolution import resolve
 from zoo.registry import host
 from zoo.units import factor
 

@@ -14,7 +14,9 @@ from zoo.cards.card import Card
 from zoo.data.batches import plan
 from zoo.data.store import Store
 from zoo.errors import TrainingError, UnknownNameError
-from zoo.loading.models import build, load, resolve
+from zoo.loading.building import build
+from zoo.loading.models import load
+from zoo.loading.resolution import resolve
 from zoo.model.model import Model
 from zoo.registry import host
 from zoo.training.recipe import Loss, Recipe, apply_overrides

@@ -23,7 +23,8 @@ from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.data.store import Store
 from zoo.elements import numbers
 from zoo.errors import TrainingError, ZooError
-from zoo.loading.models import resolve, save
+from zoo.loading.models import save
+from zoo.loading.resolution import resolve
 from zoo.model.model import Model
 from zoo.process import machine
 from zoo.training.curve import write_curve
