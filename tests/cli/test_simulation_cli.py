@@ -59,6 +59,57 @@ def test_a_run_that_blows_up_ends_soon_with_status_2_a_log_and_the_reason(folder
     assert len(ase.io.read(tmp_path / "wild-0.extxyz", ":")) >= 1 and (tmp_path / "wild.restart.npz").is_file()
 
 
+def test_relax_keeps_what_it_can_and_names_the_rest(folder, tmp_path):
+    charged = ase.build.molecule("H2O")
+    charged.info["charge"] = 1
+    frames = [ase.build.molecule("H2O"), charged, ase.build.molecule("CH4"), ase.build.molecule("H2O")]
+    ase.io.write(tmp_path / "some.xyz", frames)
+    (tmp_path / "broken.xyz").write_text("1\n\nD 0 0 0\n")
+    done = zoo("relax", tmp_path / "some.xyz", tmp_path / "broken.xyz", "-m", folder / "sim", "--fmax", 1000, "--json")
+    assert done.exit_code == 2
+    rows = {row["structure"]: row for row in json.loads(done.stdout)["results"]}
+    words = {"some.xyz#1": "has charge 1", "some.xyz#2": "C (atom 0) is outside", "broken.xyz": "symbol of an element"}
+    assert len(rows) == 5 and all(word in rows[label]["error"] for label, word in words.items())
+    assert all(f"error: {label}: " in done.stderr for label in words)
+    assert len(ase.io.read(tmp_path / "some-relaxed.extxyz", index=":")) == 2
+
+
+@pytest.mark.parametrize(("name", "output"), [
+    ("conf_0.5.xyz", "conf_0.5-relaxed.extxyz"), ("a.b@3.extxyz", "a.b@3-relaxed.extxyz"),
+    ("x.xyz.gz", "x-relaxed.extxyz"), ("water.old.XYZ", "water.old-relaxed.extxyz"),
+])
+def test_relax_cuts_the_ending_of_the_format_only(folder, tmp_path, name, output):
+    ase.io.write(tmp_path / name, ase.build.molecule("H2O"), format="extxyz")
+    assert zoo("relax", tmp_path / name, "-m", folder / "sim", "--fmax", 1000).exit_code == 0
+    assert ase.io.read(tmp_path / output, do_not_split_by_at_sign=True).get_chemical_formula() == "H2O"
+
+
+def test_relax_keeps_an_older_result_of_the_same_name(folder, tmp_path, caplog):
+    for name, what in (("m.xyz", "H2O"), ("m.json", "H2"), ("m.json", "H2")):
+        ase.io.write(tmp_path / name, ase.build.molecule(what))
+        assert zoo("relax", tmp_path / name, "-m", folder / "sim", "--fmax", 1000).exit_code == 0
+    found = {path.name: ase.io.read(path).get_chemical_formula() for path in tmp_path.glob("*relaxed*")}
+    assert found == {"m-relaxed.extxyz": "H2", "m-relaxed.1.extxyz": "H2O"}
+    assert caplog.text.count("the older file is now") == 1
+
+
+def test_a_molecule_in_a_box_needs_no_box(folder, tmp_path):
+    from zoo.loading.models import create, save
+
+    save(create("schnet", preset="small", elements=["H", "O"], name="molecular", cutoff=3.5), tmp_path / "molecular",
+         domain={"elements": ["H", "O"], "pbc": False})
+    boxed = ase.build.molecule("H2O", vacuum=4.0)
+    boxed.pbc = True
+    boxed.positions -= boxed.positions[0]
+    boxed.wrap()
+    ase.io.write(tmp_path / "POSCAR", boxed, format="vasp")
+    refused = zoo("relax", tmp_path / "POSCAR", "-m", tmp_path / "molecular", "--steps", 0)
+    assert refused.exit_code == 2 and "--no-pbc" in refused.stderr
+    zoo("relax", tmp_path / "POSCAR", "-m", tmp_path / "molecular", "--steps", 0, "--no-pbc")
+    alone = ase.io.read(tmp_path / "POSCAR-relaxed.extxyz", format="extxyz")
+    assert not alone.pbc.any() and alone.get_all_distances().max() == pytest.approx(1.526, abs=1e-2)
+
+
 def test_dynamics_in_two_parts_is_dynamics_in_one(folder, tmp_path):
     whole = md(folder, tmp_path / "whole.extxyz", "--steps", 20)
     assert whole.exit_code == 0, whole.output

@@ -89,6 +89,18 @@ def test_a_structure_without_finite_forces_leaves_the_others_alone():
     np.testing.assert_array_equal(done[0].positions, water.positions)
 
 
+def test_errors_take_the_place_of_structures():
+    model = spoilt(morse_model(), element=8)
+    charged = ase.Atoms("H2", [[0, 0, 0], [0, 0, 0.8]], info={"total_charge": 1})
+    lost, methane, ion = model.relax([ase.build.molecule("H2O"), ase.build.molecule("CH4"), charged], fmax=0.02,
+                                     on_error="keep")
+    assert "not finite after 0 steps" in str(lost) and "structure 2 has charge 1" in str(ion)
+    assert methane.info["relax_converged"]
+    assert str(model.relax(charged, on_error="keep")).startswith("the structure has charge 1")
+    with pytest.raises(StructureError, match="structure 1 has charge"):
+        model.relax([methane, charged])
+
+
 def test_atoms_that_fell_onto_each_other_are_no_minimum():
     # Without any size the minimum of a pair is at distance zero, where the force vanishes.
     done = morse_model(size=0.0).relax(ase.build.molecule("O2"), fmax=0.02, steps=400)

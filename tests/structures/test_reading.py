@@ -105,6 +105,11 @@ def test_the_box_of_a_pdb_that_stands_for_none(tmp_path, caplog):
     assert "read as a molecule" in caplog.text
 
 
+def test_the_ending_says_the_format(tmp_path):
+    assert formulas(read(tmp_path / "POSCAR-relaxed.extxyz", ATOM.format("Ar"))) == ["Ar"]
+    assert formulas(read(tmp_path / "OUTCAR.XYZ", ATOM.format("Ar"))) == ["Ar"]
+
+
 def test_every_frame_of_a_gro(tmp_path):
     ase.io.write(tmp_path / "one.gro", MOLECULES[0])
     assert formulas(read(tmp_path / "two.gro", 2 * (tmp_path / "one.gro").read_text())) == ["H2O", "H2O"]

@@ -36,6 +36,7 @@ def check(
     from zoo.conformance.find import find, find_all
     from zoo.conformance.rendering import renderables, write_html
     from zoo.conformance.run import check_subjects, chosen
+    from zoo.files.atomic_writes import keep_older
 
     checks = chosen(only or (), skip or ())
     subjects, left_out = find_all() if name is None else (find(name), {})
@@ -43,7 +44,8 @@ def check(
         typer.echo(f"left out: {model}: {reason}", err=True)
     report = check_subjects(name or "the zoo", subjects, checks, _progress())
     if html is not None:
-        write_html(report, html)
+        with keep_older(html):
+            write_html(report, html)
     if as_json:
         print(json.dumps(report.to_dict(), indent=1, ensure_ascii=False))
     else:

@@ -51,7 +51,7 @@ def evaluate(
     """Measure a model on the test split of its data (or on other data): MAE, RMSE, largest error and R²."""
     from zoo.errors import EvaluationError
     from zoo.evaluation.evaluation import evaluate as measure
-    from zoo.files.atomic_writes import write_text
+    from zoo.files.atomic_writes import keep_older, write_text
     from zoo.files.yaml_writer import dump_yaml
     from zoo.loading import models as loading
     from zoo.process import machine
@@ -75,7 +75,8 @@ def evaluate(
     chosen = cast("SplitName | None", split)  # which refuses a wrong name
     with progress("evaluate", "structures") as report:
         result = measure(model, split=chosen, data=data, limit=limit, allow_overlap=allow_overlap, progress=report)
-    write_text(output, dump_yaml(result.to_dict()))
+    with keep_older(output):
+        write_text(output, dump_yaml(result.to_dict()))
     if as_json:
         print(json.dumps(result.to_dict(), indent=1, ensure_ascii=False))
     else:
@@ -84,11 +85,13 @@ def evaluate(
     if plot is not None:
         from zoo.evaluation.pictures import draw_parity
 
-        draw_parity(result.results, plot, title=f"{result.model}, {result.split}")
+        with keep_older(plot):
+            draw_parity(result.results, plot, title=f"{result.model}, {result.split}")
     if roc is not None:
         from zoo.evaluation.pictures import draw_detection
 
-        draw_detection(result, roc)
+        with keep_older(roc):
+            draw_detection(result, roc)
     if write:
         into_card(card, result)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from zoo.errors import ZooError
+from zoo.files.atomic_writes import keep_older
 from zoo.files.markdown import markdown_table
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def run(names: Sequence[str] | None, experiments: str, layers: str, seeds: int, 
     if picture is not None:
         from zoo.lab.pictures import draw_expressivity
 
-        draw_expressivity([*found.pairs, *found.chains], picture)
+        with keep_older(picture):
+            draw_expressivity([*found.pairs, *found.chains], picture)
     if as_json:
         typer.echo(json.dumps(as_data(found), indent=1, ensure_ascii=False))
     elif markdown:

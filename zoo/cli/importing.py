@@ -32,13 +32,15 @@ def import_weights(
 ) -> None:
     """Convert weights of torch-geometric, schnetpack, nequip, fairchem-core, nequix or sevenn into a model."""
     from zoo.cli import console
+    from zoo.files.atomic_writes import keep_older
     from zoo.loading import import_model
     from zoo.loading.models import save
 
     symbols = None if elements is None else [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
     model = import_model(kind, file, elements=symbols, target=target, unit=unit, name=name or to.resolve().name.lower(),
                          scale=scale, shift=shift, pbc=pbc, config=_settings(settings or []))
-    card = save(model, to)
+    with keep_older(to / "card.yaml", to / "model.safetensors"):
+        card = save(model, to)
     console().print(f"{card.architecture} with {model.num_parameters:,} parameters written to {to}\n"
                     f"Its card holds what the weights give; data, theory, licence and limits are yours to add: "
                     f"{to / 'card.yaml'}")

@@ -10,6 +10,7 @@ import typer
 
 from zoo.cli.measuring import add_to
 from zoo.errors import ZooError
+from zoo.files.atomic_writes import keep_older
 
 __all__ = ["lab"]
 
@@ -87,7 +88,8 @@ def _products(x: str, y: str, irreps: str, matrix: str | None, seed: int, improp
     if picture is not None:
         from zoo.lab.pictures import draw_representations
 
-        draw_representations([(f"{first} ⊗ {second}", kron), (result, blocks)], picture)
+        with keep_older(picture):
+            draw_representations([(f"{first} ⊗ {second}", kron), (result, blocks)], picture)
     typer.echo(json.dumps(data, indent=1, ensure_ascii=False)) if as_json else _print_products(data)
 
 
@@ -129,7 +131,8 @@ def _model(name: str, structure: Path | None, seed: int, picture: Path | None, a
     if picture is not None:
         from zoo.lab.pictures import draw_equivariance
 
-        draw_equivariance(rows, picture, title=f"{name} on {atoms.get_chemical_formula()}")
+        with keep_older(picture):
+            draw_equivariance(rows, picture, title=f"{name} on {atoms.get_chemical_formula()}")
     if as_json:
         typer.echo(json.dumps([{**vars(row), "relative": row.relative} for row in rows], indent=1))
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli.options import Compile
+from zoo.cli.options import Compile, Periodic
 from zoo.errors import ZooError
 from zoo.process.progress import progress
 
@@ -50,6 +50,7 @@ def md(
     restart: Annotated[bool, typer.Option("--restart", help="Continue from the restart file.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    pbc: Periodic = True,
     compile: Compile = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; warnings are still shown.")] = False,
 ) -> None:
@@ -71,7 +72,7 @@ def md(
     resume = Restart.read(files.restart) if restart else None
     machine.keep_memory()
     field = load(model, device=device, dtype=dtype)
-    atoms = _structure(file)
+    atoms = _structure(file, pbc=pbc)
     settings = {"structure": atoms.get_chemical_formula("reduce"), "model": _identity(field), "ensemble": ensemble,
                 "temperature": temperature, "timestep": timestep, "friction": friction, "seed": seed,
                 "replicas": replicas, "every": every, "dtype": dtype}
@@ -105,10 +106,10 @@ def md(
         raise typer.Exit(2)
 
 
-def _structure(file: Path) -> ase.Atoms:
+def _structure(file: Path, *, pbc: bool) -> ase.Atoms:
     from zoo.structures.reading import read_structures
 
-    first = next(iter(read_structures([file])))
+    first = next(iter(read_structures([file], pbc=pbc)))
     if first.atoms is None:
         raise first.error or ZooError(f"{file}: holds no structure. Fix: give a file with at least one")
     return first.atoms

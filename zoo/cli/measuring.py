@@ -11,6 +11,7 @@ import typer
 from zoo.cli.options import Compile
 from zoo.cli.writing import check_writable
 from zoo.errors import ZooError
+from zoo.files.atomic_writes import keep_older
 from zoo.process.progress import progress
 from zoo.properties.card_results import write_result
 
@@ -130,7 +131,8 @@ def phonons(
         from zoo.properties.pictures import draw_bands
 
         title = model.card.name if model.card is not None else name
-        draw_bands(found, output, title=f"{title}: phonons of {result['structure']}")
+        with keep_older(output):
+            draw_bands(found, output, title=f"{title}: phonons of {result['structure']}")
     _out(model, "phonons", result, write)
     if model.card is not None and model.card.signature.get("smooth", 2) == 1:
         typer.echo(f"warning: the cut-off function of {model.card.name} has a continuous first derivative only: force "
@@ -184,7 +186,8 @@ def scan(
     if output is not None:
         from zoo.properties.pictures import draw_scan
 
-        draw_scan(found, output, title=f"{title}: {result['structure']}")
+        with keep_older(output):
+            draw_scan(found, output, title=f"{title}: {result['structure']}")
     if as_json:
         typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
     else:

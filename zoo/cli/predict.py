@@ -50,6 +50,7 @@ def predict(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     max_atoms: Annotated[int, typer.Option(help="Atoms per batch.")] = 4096,
+    pbc: Periodic = True,
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty/--no-uncertainty", help="Error estimates (±); warnings outside the data.")
     ] = True,
@@ -80,9 +81,9 @@ def predict(
     lines, of = _lines(smiles or [], smiles_file, smiles_column)
     workers = processes or processors()
     if output is not None and (output.endswith("/") or Path(output).is_dir()):
-        if smiles or forces or as_json or as_csv or image is not None:
+        if smiles or forces or as_json or as_csv or image is not None or not pbc:
             raise ZooError("shards are tables in a folder. Fix: give --output FOLDER/ and files or --smiles-file, "
-                           "without --smiles, --forces, --json, --csv and --image")
+                           "without --smiles, --forces, --json, --csv, --image and --no-pbc")
         first = list(islice(read_structures(files), 1))
         job = Job(_chosen(given, first, quiet=quiet), "parquet" if _is_parquet(smiles_file) else "csv",
                   smiles_file is not None, conformers, average,  # type: ignore[arg-type]
@@ -91,7 +92,7 @@ def predict(
                         workers=workers, shard=shard, quiet=quiet).failed:
             raise typer.Exit(2)
         return
-    reads = list(read_structures(files))
+    reads = list(read_structures(files, pbc=pbc))
     machine.keep_memory()
     model = _load(_chosen(given, reads, quiet=quiet), device=device, dtype=dtype)
     estimates = uncertainty and _has_estimates(model)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli.options import Compile
+from zoo.cli.options import Compile, Periodic
 from zoo.process.progress import progress
 
 if TYPE_CHECKING:
@@ -32,40 +32,62 @@ def relax(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64",
     max_atoms: Annotated[int, typer.Option(help="Atoms per batch.")] = 4096,
+    pbc: Periodic = True,
     compile: Compile = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Relax molecules or crystals with FIRE. Exit status 1 if a structure did not converge."""
+    """Relax molecules or crystals with FIRE.
+
+    Exit status 1 if a structure did not converge, 2 if one cannot be relaxed; it is named, the others are kept.
+    """
     from zoo.cli import errors
+    from zoo.errors import StructureError
     from zoo.loading.models import load
     from zoo.process import machine
     from zoo.simulation import relax as run
     from zoo.structures.reading import read_structures, write_structures
 
-    reads = list(read_structures(files))
-    for read in reads:
-        if read.error is not None:
-            raise read.error
-    frames = [read.atoms for read in reads if read.atoms is not None]
+    reads = list(read_structures(files, pbc=pbc))
+    results: dict[int, ase.Atoms | StructureError] = {k: r.error for k, r in enumerate(reads) if r.error is not None}
+    frames = {k: read.atoms for k, read in enumerate(reads) if read.atoms is not None}
     machine.keep_memory()
     field = load(model, device=device, dtype=dtype)
     screen = errors()
     with progress("relax", "converged", quiet=quiet, screen=screen) as report:
-        relaxed = run(field, frames, fmax=fmax, steps=steps, cell=cell, max_atoms=max_atoms, compile=compile,
-                      progress=lambda done, of, force: report(done, of, f"largest force {force:.3f} eV/Å"))
-    output = output or files[0].with_name(f"{files[0].name.split('.')[0]}-relaxed.extxyz")
-    write_structures(output, relaxed)
-    rows = [_row(read.label, before, after) for read, before, after in zip(reads, frames, relaxed)]
+        results |= zip(frames, run(field, list(frames.values()), fmax=fmax, steps=steps, cell=cell,
+                                   max_atoms=max_atoms, compile=compile, on_error="keep",
+                                   progress=lambda done, of, force: report(done, of, f"largest force {force:.3f} eV/Å")))
+    relaxed = {k: atoms for k in frames if not isinstance(atoms := results[k], StructureError)}
+    if relaxed:
+        output = output or files[0].with_name(f"{_stem(files[0])}-relaxed.extxyz")
+        write_structures(output, list(relaxed.values()))
+    failed = {reads[k].label: error for k, error in sorted(results.items()) if isinstance(error, StructureError)}
+    rows = [_row(reads[k].label, frames[k], atoms) for k, atoms in relaxed.items()]
     if as_json:
-        typer.echo(json.dumps({"model": model, "fmax": fmax, "results": rows}, indent=1))
-    else:
+        wrong = [{"structure": label, "error": str(error)} for label, error in failed.items()]
+        typer.echo(json.dumps({"model": model, "fmax": fmax, "results": rows + wrong}, indent=1))
+    elif rows:
         _show(field, rows)
-    if not quiet:
+    if relaxed and not quiet:
         screen.print(f"wrote {len(relaxed)} structures to {output}", soft_wrap=True)
     lost = [row["structure"] for row in rows if not row["converged"]]
     if lost:
         screen.print(f"not converged: {', '.join(lost)}", style="red", soft_wrap=True)
-        raise typer.Exit(1)
+    for label, error in failed.items():
+        typer.secho(f"error: {label}: {error}", fg="red", err=True)
+    if failed or lost:
+        raise typer.Exit(2 if failed else 1)
+
+
+def _stem(file: Path) -> str:
+    """The name of a file without the endings of its format and its compression: ``conf_0.5.xyz.gz`` → ``conf_0.5``."""
+    from ase.io.formats import extension2format, ioformats
+
+    from zoo.files.unpack import COMPRESSED
+
+    plain = file.with_suffix("") if file.suffix in COMPRESSED else file
+    ending = plain.suffix[1:].lower()
+    return plain.stem if ending in extension2format or ending in ioformats else plain.name
 
 
 def _row(label: str, before: ase.Atoms, after: ase.Atoms) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from zoo.exporting.loaded import load_function
 from zoo.exporting.parity import Parity, example, measure
 from zoo.exporting.record import record
 from zoo.exporting.signature import INPUTS, MINIMUM, OUTPUTS, STRESS, arguments
+from zoo.files.atomic_writes import keep_older
 from zoo.files.hashing import sha256_of
 from zoo.loading.building import exact_copy
 from zoo.loading.models import load
@@ -90,8 +91,9 @@ def export(
         description |= _measured(parity, seconds, partial)
         sidecar = folder / f"{path.name}.json"
         sidecar.write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-        os.replace(sidecar, path.with_name(sidecar.name))
+        with keep_older(path, path.with_name(sidecar.name)):
+            os.replace(partial, path)
+            os.replace(sidecar, path.with_name(sidecar.name))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return path

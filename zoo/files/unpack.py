@@ -19,7 +19,7 @@ from typing import Literal
 
 from zoo.errors import DataError
 
-__all__ = ["ALWAYS", "RATIO", "unpacked"]
+__all__ = ["ALWAYS", "COMPRESSED", "RATIO", "unpacked"]
 
 ALWAYS = 100_000_000
 """Bytes that any file may unpack to."""
@@ -29,6 +29,9 @@ RATIO = 200
 _OPEN: dict[str, Callable[[Path, Literal["rb"]], BufferedIOBase]] = {
     ".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open,
 }
+
+COMPRESSED = tuple(_OPEN)
+"""Endings of files that are unpacked."""
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import ase.io
 import numpy as np
 
 from zoo.errors import MissingExtraError, StructureError, ZooError
-from zoo.files.atomic_writes import replacing
+from zoo.files.atomic_writes import keep_older, replacing
 from zoo.inference.rows import Predicted
 from zoo.uncertainty import find
 
@@ -229,13 +229,14 @@ _FORMATS: dict[str, type[RowWriter]] = {".csv": CSVWriter, ".json": JSONWriter, 
 @contextmanager
 def writing(path: Path, heading: Heading) -> Iterator[RowWriter]:
     """Write rows into a file that appears whole when the block ends well: ``.csv``, ``.json``, ``.sdf``, else extended
-    XYZ.
+    XYZ. Another file of that name is kept under a number.
 
     Raises:
         ZooError: the file cannot be written.
     """
     try:
-        with replacing(path) as staging, staging.open("w", encoding="utf-8", newline="") as file:
+        with (keep_older(path), replacing(path) as staging,
+              staging.open("w", encoding="utf-8", newline="") as file):
             writer = _FORMATS.get(path.suffix.lower(), XYZWriter)(file, heading)
             yield writer
             writer.close()
@@ -245,7 +246,7 @@ def writing(path: Path, heading: Heading) -> Iterator[RowWriter]:
 
 def write_failures(path: Path, rows: Iterable[Predicted]) -> None:
     """A CSV table of the rows that failed: line, name, SMILES and error; only its head if none did."""
-    with replacing(path) as staging, staging.open("w", encoding="utf-8", newline="") as file:
+    with keep_older(path), replacing(path) as staging, staging.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["line", "structure", "smiles", "error"])
         writer.writerows([row.line or "", row.label, row.smiles, row.error] for row in rows if row.error is not None)

@@ -67,7 +67,7 @@ def check_structure(scope: Scope, graph: Graph, name: str) -> None:
     _check_elements(scope, graph, name)
     if graph.pbc is not None and bool(graph.pbc.any()) and not scope.pbc:
         raise StructureError(f"{name} is periodic, and {scope.name} was made for molecules. "
-                             "Fix: set atoms.pbc = False if the cell is only a box around a molecule.")
+                             "Fix: set atoms.pbc = False (--no-pbc) if the cell is only a box around a molecule.")
     check_distances(graph, name)
 
 

@@ -17,7 +17,7 @@ import ase.io
 import numpy as np
 
 from zoo.errors import ZooError
-from zoo.files.atomic_writes import replacing
+from zoo.files.atomic_writes import replacing, set_aside
 from zoo.simulation.dynamics import Dynamics
 
 __all__ = ["COLUMNS", "Recorder", "Restart", "files_of", "read_log"]
@@ -108,6 +108,8 @@ class Recorder:
         keep = [None] * len(paths) if resume is None else resume.lengths
         self._handles = [_open(path, length) for path, length in zip(paths, keep)]
         if resume is None:
+            for other in (files.restart, files.picture):
+                set_aside(other)
             self._handles[-1].write((",".join(COLUMNS) + "\n").encode())
 
     def record(self) -> None:

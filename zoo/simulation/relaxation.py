@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import ase
 import numpy as np
@@ -41,6 +41,7 @@ def relax(
     skin: float = 0.5,
     max_atoms: int = _MAX_ATOMS,
     compile: bool = False,
+    on_error: Literal["raise", "keep"] = "raise",
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Any:
     """Relax structures with FIRE (Bitzek et al. 2006) in one batch; converged structures leave the batch.
@@ -56,6 +57,8 @@ def relax(
         cell: also relax the cell, to zero stress along its periodic directions.
         max_atoms: maximum number of atoms in one batch.
         compile: see :class:`zoo.inference.potential.Potential`.
+        on_error: ``"keep"`` returns the :class:`~zoo.errors.StructureError` of a structure that the model cannot take,
+            or whose energy or forces are not finite, in its place and continues with the others.
         progress: called after each step with the number of converged structures, of all structures, and the largest
             force.
 
@@ -70,23 +73,49 @@ def relax(
     """
     single = isinstance(structures, ase.Atoms)
     frames: list[ase.Atoms] = [structures] if isinstance(structures, ase.Atoms) else list(structures)
-    if not frames:
-        return []
-    lacking = [number for number, atoms in enumerate(frames) if not atoms.pbc.any()] if cell else []
-    if lacking:
-        raise StructureError(f"structure {lacking[0]} has no periodic direction, and so no cell to relax. "
-                             "Fix: set atoms.cell and atoms.pbc, or leave out cell=True.")
-    potential = Potential(model, skin=skin, compile=compile)
-    done: list[ase.Atoms] = []
-    for rows in cut([len(atoms) for atoms in frames], max_atoms):
-        part = [frames[i] for i in rows]
+    results: dict[int, ase.Atoms | StructureError] = {}
+    for index, atoms in enumerate(frames):
+        try:
+            _check(model, atoms, f"structure {index}" if len(frames) > 1 else "the structure", cell)
+        except StructureError as error:
+            if on_error == "raise":
+                raise
+            results[index] = error
+    good = [index for index in range(len(frames)) if index not in results]
+    potential = Potential(model, skin=skin, compile=compile) if good else None
+    for rows in cut([len(frames[index]) for index in good], max_atoms):
+        part = [good[row] for row in rows]
 
-        def report(now: int, largest: float, before: int = len(done)) -> None:
+        def report(now: int, largest: float, before: int = len(results)) -> None:
             if progress is not None:
                 progress(before + now, len(frames), largest)
 
-        done += _relax_batch(model, potential, part, fmax, steps, cell, report)
-    return done[0] if single else done
+        assert potential is not None
+        results |= zip(part, _relax_batch(model, potential, [frames[i] for i in part], fmax, steps, cell, report))
+    relaxed = [results[index] for index in range(len(frames))]
+    if on_error == "keep":
+        relaxed = [_finite(atoms) for atoms in relaxed]
+    return relaxed[0] if single else relaxed
+
+
+def _check(model: Model, atoms: ase.Atoms, name: str, cell: bool) -> None:
+    batch_of(model, [atoms], name=name)
+    free_atoms([atoms], name=name)
+    if cell and not atoms.pbc.any():
+        raise StructureError(f"{name} has no periodic direction, and so no cell to relax. "
+                             "Fix: set atoms.cell and atoms.pbc, or leave out cell=True.")
+
+
+def _finite(result: ase.Atoms | StructureError) -> ase.Atoms | StructureError:
+    """The structure, or an error in its place if it was lost on the way."""
+    if isinstance(result, StructureError):
+        return result
+    held = result.calc.results
+    if np.isfinite(held["energy"]) and np.isfinite(held["forces"]).all() and np.isfinite(result.positions).all():
+        return result
+    return StructureError(f"the relaxation blew up: energy or forces are not finite after {result.info['relax_steps']} "
+                          "steps. Fix: start from a better geometry, or use a model that was trained on such "
+                          "structures.")
 
 
 @dataclass

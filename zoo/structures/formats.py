@@ -69,7 +69,14 @@ def _of_format(path: Path) -> Frames:
     return _by_ase(path, name)
 
 
+_BY_ENDING = {".xyz": "extxyz", ".extxyz": "extxyz", ".sdf": "sdf", ".mol": "mol", ".pdb": "proteindatabank",
+              ".cif": "cif", ".traj": "traj"}
+"""Endings that say the format by themselves: by ASE, POSCAR-relaxed.xyz is of VASP."""
+
+
 def _format(path: Path) -> str:
+    if path.suffix.lower() in _BY_ENDING and path.stat().st_size:
+        return _BY_ENDING[path.suffix.lower()]
     # An absolute path: ASE takes "-" for standard input and "postgres…" for a database.
     try:
         name = filetype(str(path.resolve()))

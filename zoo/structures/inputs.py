@@ -24,6 +24,7 @@ def to_graphs(scope: Scope, structures: Any) -> tuple[bool, list[Graph]]:
 
     Args:
         structures: as for :func:`zoo.inference.prediction.predict`.
+        name: what errors call a single structure.
 
     Returns:
         Whether one structure was given (and not a list), and one float64 Graph on the CPU per structure.

@@ -12,7 +12,8 @@ import ase
 import ase.io
 
 from zoo.errors import StructureError, ZooError
-from zoo.files.atomic_writes import replacing
+from zoo.files.atomic_writes import keep_older, replacing
+from zoo.structures.boxes import without_box
 from zoo.structures.formats import frames_of
 
 __all__ = ["Read", "read_structures", "write_structures"]
@@ -33,13 +34,25 @@ class Read:
     error: StructureError | None = None
 
 
-def read_structures(paths: Iterable[Path]) -> Iterator[Read]:
-    """Every structure of every file in any format of :func:`~zoo.structures.formats.frames_of`; what cannot be read
-    is an error in its place, and what follows it is kept where the format allows that."""
+def read_structures(paths: Iterable[Path], *, pbc: bool = True) -> Iterator[Read]:
+    """Every structure of every file, and an error in the place of each that cannot be read.
+
+    Args:
+        paths: files of any format of :func:`~zoo.structures.formats.frames_of`.
+        pbc: ``False`` takes every cell for a box around a molecule, see :func:`~zoo.structures.boxes.without_box`.
+    """
     paths = [Path(path) for path in paths]
     names = Counter(path.name for path in paths)
     for path in paths:
-        yield from _read_file(path, path.name if names[path.name] == 1 else str(path))
+        for read in _read_file(path, path.name if names[path.name] == 1 else str(path)):
+            yield read if pbc or read.atoms is None else _unboxed(read.label, read.atoms)
+
+
+def _unboxed(label: str, atoms: ase.Atoms) -> Read:
+    try:
+        return Read(label, without_box(atoms))
+    except StructureError as error:
+        return Read(label, None, error)
 
 
 def _read_file(path: Path, label: str) -> Iterator[Read]:
@@ -65,9 +78,9 @@ def _read(label: str, item: ase.Atoms | StructureError) -> Read:
 
 
 def write_structures(path: Path, frames: Sequence[ase.Atoms]) -> None:
-    """Extended XYZ; raises ``ZooError`` when it cannot be written."""
+    """Extended XYZ; another file of that name is kept under a number. Raises ``ZooError`` if it cannot be written."""
     try:
-        with replacing(path) as staging:
+        with keep_older(path), replacing(path) as staging:
             ase.io.write(staging, frames, format="extxyz")
     except OSError as error:
-        raise ZooError(f"{path}: cannot be written: {error}") from error
+        raise ZooError(f"{path}: cannot be written: {error}. Fix: choose another --output.") from error
