@@ -66,6 +66,28 @@ def test_csv_has_a_row_a_structure_and_units_in_its_head(capsys):
     assert float(rows[1][rows[0].index("U0 [eV]")]) < -1000
 
 
+def test_energy_and_forces_that_ase_reads_are_compared_and_kept(tmp_path, capsys):
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    frames = [ase.build.molecule("CH3CH2OH") for _ in range(2)]
+    for atoms in frames:
+        atoms.calc = SinglePointCalculator(atoms, energy=-4210.0, forces=np.full((9, 3), 0.25))
+    ase.io.write(tmp_path / "my@2.extxyz", frames)
+    ask = ("painn-ethanol", tmp_path / "my@2.extxyz", "--forces", "-o", tmp_path / "out.extxyz", "-q")
+    _, out, _ = run(capsys, *ask, "--json")
+    first = json.loads(out)["results"][0]
+    assert first["reference"] == {"energy": -4210.0, "forces": [[0.25] * 3] * 9}
+    back = ase.io.read(tmp_path / "out.extxyz")
+    assert back.get_potential_energy() == back.info["reference_energy"] == -4210.0
+    assert back.info["predicted_energy"] == pytest.approx(first["values"]["energy"], rel=1e-7)
+    for forces in (back.get_forces(), back.arrays["reference_forces"]):
+        np.testing.assert_allclose(forces, 0.25)
+    assert back.arrays["predicted_forces"].shape == (9, 3)
+    _, out, _ = run(capsys, *ask)
+    errors = np.abs(np.array(first["values"]["forces"]) - 0.25)
+    assert any("forces" in line and f"{errors.mean():.4g}" in line for line in out.splitlines())
+
+
 def test_a_broken_file_in_the_middle_costs_only_itself(tmp_path, capsys):
     good = [ase.build.molecule(n) for n in ("CH4", "H2O", "NH3")]
     ase.io.write(tmp_path / "a.xyz", good)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.cli.options import Periodic
 from zoo.errors import StructureError, UnknownNameError, ZooError
 from zoo.process.progress import track
 

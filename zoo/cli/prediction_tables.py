@@ -53,7 +53,7 @@ def _columns(heading: Heading, rows: list[Predicted]) -> Table:
     for target, unit in heading.units.items():
         cells = []
         for row in rows:
-            reference = row.reference(target)
+            reference = row.reference(target, unit)
             text = _number(row.values[target]) + _plus_minus(row.width(target))
             cells.append(text if reference is None else f"{text}\n[dim]ref {_number(reference)}[/]")
         table.add_row(target, unit, *cells)
@@ -81,10 +81,11 @@ def _mean_errors(heading: Heading, rows: list[Predicted]) -> Table | None:
     table = Table(title="against the reference values in the files")
     for name in ("property", "unit", "mean absolute error", "largest", "n"):
         table.add_column(name, justify="left" if name in ("property", "unit") else "right")
-    for target, unit in heading.units.items():
-        errors = [abs(row.values[target] - ref) for row in rows
-                  if np.ndim(row.values[target]) == 0 and (ref := row.reference(target)) is not None]
-        if errors:
+    for target, unit in heading.compared.items():
+        found = [np.ravel(abs(row.values[target] - ref)) for row in rows
+                 if (ref := row.reference(target, unit)) is not None]
+        if found:
+            errors = np.concatenate(found)
             table.add_row(target, unit, f"{np.mean(errors):.4g}", f"{max(errors):.4g}", str(len(errors)))
     return table if table.row_count else None
 

@@ -15,6 +15,7 @@ from zoo.inference.molecules import Average, predict_molecules
 from zoo.structures.embedding import Embedded
 from zoo.structures.reading import Read
 from zoo.structures.smiles import EmbeddedMolecule
+from zoo.units import dimension, factor
 
 if TYPE_CHECKING:
     from zoo.model.model import Model
@@ -23,6 +24,7 @@ __all__ = ["CHUNK", "Predicted", "predicted"]
 
 CHUNK = 256
 """Structures that are predicted at once."""
+_ASE_UNITS = {"energy": "eV", "forces": "eV/Å", "free_energy": "eV", "dipole": "e*Å", "energies": "eV"}
 _LABEL = 40  # characters of a SMILES that stands for a name
 
 
@@ -83,10 +85,29 @@ class Predicted:
         """Half-width of the interval of a value, if there is one."""
         return (self.widths or {}).get(target)
 
-    def reference(self, target: str) -> float | None:
-        """The value that the file itself carries under the target's name."""
-        value = self.atoms.info.get(target) if self.atoms is not None else None
-        return float(value) if value is not None and np.ndim(value) == 0 and not isinstance(value, str) else None
+    def reference(self, target: str, unit: str | None = None) -> float | np.ndarray | None:
+        """The value that the file itself carries under the name of a target or derivative, in the shape predicted.
+
+        Args:
+            unit: of the prediction: results that ASE reads (``energy=`` and ``forces`` of extended XYZ) are converted
+                to it from eV and Å; what is in ``info`` and ``arrays`` is taken as it is.
+        """
+        if self.atoms is None or target not in self.values:
+            return None
+        value = self.atoms.info.get(target, self.atoms.arrays.get(target))
+        if value is None and (value := self.results.get(target)) is not None and unit is not None:
+            ours = _ASE_UNITS.get(target)
+            if ours is None or dimension(ours) != dimension(unit):
+                return None
+            value = np.asarray(value) * factor(ours, unit)
+        if value is None or isinstance(value, (str, bool)) or np.shape(value) != np.shape(self.values[target]):
+            return None
+        return np.asarray(value, dtype=np.float64) if np.ndim(value) else float(value)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """Results that ASE read with the structure, such as the energy of ``energy=``."""
+        return getattr(self.structure.calc, "results", None) or {}
 
 
 def predicted(model: Model, sources: Iterable[Read | Embedded], *, average: Average = "lowest", **options: Any

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import ase.io
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.files.atomic_writes import keep_older, replacing
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CSVWriter", "Heading", "JSONWriter", "RowWriter", "SDFWriter", "XYZWriter", "cells", "columns",
            "molecule_of", "write_failures", "writing"]
+
+_PER_ATOM = ("forces", "energies", "stresses", "charges", "magmoms")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class Heading:
     level: float | None = None
     smiles: bool = False
     atomic: frozenset[str] = frozenset()
+
+    @property
+    def compared(self) -> dict[str, str]:
+        """Units of what is compared with values of the file: targets and forces."""
+        return {**self.units, "forces": "eV/Å"}
 
     @classmethod
     def of(cls, model: Model, *, uncertainty: bool, smiles: bool = False) -> Heading:
@@ -144,18 +152,28 @@ def as_data(row: Predicted, heading: Heading) -> dict[str, Any]:
         data |= {"uncertainty": row.widths, "outside": row.outside}
     if row.molecule is not None:
         data |= {"conformers": row.molecule.found, "notes": row.notes}
-    references = {t: reference for t in heading.units if (reference := row.reference(t)) is not None}
+    references = {target: np.asarray(reference).tolist() for target, unit in heading.compared.items()
+                  if (reference := row.reference(target, unit)) is not None}
     return data | ({"reference": references} if references else {})
 
 
 class XYZWriter(RowWriter):
     """Extended XYZ: predictions as ``predicted_U0``, in columns if they are per atom, half-widths as
-    ``uncertainty_U0``; errors are left out."""
+    ``uncertainty_U0``; errors are left out.
+
+    The energy, forces and so on that came with a structure stay where ASE puts them (``atoms.calc``), and are repeated
+    as ``reference_energy``, ``reference_forces``: names that ASE leaves alone.
+    """
 
     def add(self, row: Predicted) -> None:
         if row.error is not None:
             return
         atoms = row.structure.copy()
+        if row.results:
+            atoms.calc = SinglePointCalculator(atoms, **row.results)
+        for key, value in row.results.items():
+            holder = atoms.arrays if key in _PER_ATOM else atoms.info
+            holder[f"reference_{key}"] = np.asarray(value)
         for key, value in row.values.items():
             if key == "forces" or key in self.heading.atomic:
                 atoms.arrays[f"predicted_{key}"] = value.reshape(len(atoms), -1) if value.ndim > 2 else value

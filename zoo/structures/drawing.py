@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import MissingExtraError, StructureError
-from zoo.files.atomic_writes import replacing
+from zoo.files.atomic_writes import keep_older, replacing
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -49,7 +49,7 @@ def draw(molecules: Sequence[Mol], legends: Sequence[str], path: Path) -> None:
     canvas.DrawMolecules(flat, legends=list(legends[:DRAWN]))
     canvas.FinishDrawing()
     picture = canvas.GetDrawingText()
-    with replacing(path) as staging:
+    with keep_older(path), replacing(path) as staging:
         staging.write_bytes(picture.encode() if isinstance(picture, str) else picture)
 
 
