@@ -59,7 +59,7 @@ def stability(
     model = _load(name, device, dtype, write=write)
     frames = [] if data is None else _frames(data)
     with progress("NVT") as report:
-        result = measure(model, _frames(file)[0], temperatures=_numbers(temperatures), seeds=seeds,
+        result = measure(model, _first(file), temperatures=_numbers(temperatures), seeds=seeds,
                          picoseconds=picoseconds, timestep=timestep, data=frames, compile=compile, progress=report)
     _out(model, "nvt", result, write)
 
@@ -82,7 +82,7 @@ def drift(
 
     model = _load(name, device, dtype, write=write)
     with progress("NVE") as report:
-        result = energy_drift(model, _frames(file)[0], temperature=temperature, picoseconds=picoseconds,
+        result = energy_drift(model, _first(file), temperature=temperature, picoseconds=picoseconds,
                               timestep=timestep, seeds=seeds, equilibrate=equilibrate, compile=compile,
                               progress=report)
     _out(model, "nve", result, write)
@@ -101,7 +101,7 @@ def eos(
     from zoo.properties import equation_of_state
 
     model = _load(name, device, dtype, write=write)
-    _out(model, "equation_of_state", equation_of_state(model, _frames(file)[0], strain=strain, points=points), write)
+    _out(model, "equation_of_state", equation_of_state(model, _first(file), strain=strain, points=points), write)
 
 
 def phonons(
@@ -123,7 +123,7 @@ def phonons(
 
     model = _load(name, device, dtype, write=write)
     repeats = None if supercell is None else _repeats(supercell)
-    found = measure(model, _frames(file)[0], supercell=repeats, relax=relax)
+    found = measure(model, _first(file), supercell=repeats, relax=relax)
     result = found.report() | {"relaxed": relax, "dtype": dtype}
     if displace is not None:
         result["finite_displacement"] = _displaced(model, found, displace)
@@ -180,7 +180,7 @@ def scan(
 
     model = _load(name, device, dtype, write=write)
     with progress("scan", "structures") as report:
-        found = measure(model, _frames(file)[0], shortest=shortest, longest=longest, progress=report)
+        found = measure(model, _first(file), shortest=shortest, longest=longest, progress=report)
     result = found.report() | {"dtype": dtype}
     title = model.card.name if model.card is not None else name
     if output is not None:
@@ -252,6 +252,17 @@ def _load(name: str, device: str | None, dtype: str, *, write: bool) -> Model:
     if write:
         check_writable(model.card)
     return model
+
+
+def _first(file: Path) -> ase.Atoms:
+    """The first structure of a file, whatever follows it."""
+    from zoo.structures.reading import read_structures
+
+    read = next(iter(read_structures([file])))
+    if read.atoms is None:
+        assert read.error is not None
+        raise read.error
+    return read.atoms
 
 
 def _frames(file: Path) -> list[ase.Atoms]:

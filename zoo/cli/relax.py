@@ -56,7 +56,8 @@ def relax(
     with progress("relax", "converged", quiet=quiet, screen=screen) as report:
         results |= zip(frames, run(field, list(frames.values()), fmax=fmax, steps=steps, cell=cell,
                                    max_atoms=max_atoms, compile=compile, on_error="keep",
-                                   progress=lambda done, of, force: report(done, of, f"largest force {force:.3f} eV/Å")))
+                                   progress=lambda done, of, force: report(
+                                       done, of, f"largest force {force:.3f} eV/Å")))
     relaxed = {k: atoms for k in frames if not isinstance(atoms := results[k], StructureError)}
     if relaxed:
         output = output or files[0].with_name(f"{_stem(files[0])}-relaxed.extxyz")
