@@ -16,7 +16,7 @@ import ase.io
 import pytest
 
 from zoo.cli import main
-from zoo.errors import ZooError
+from zoo.errors import StructureError, ZooError
 from zoo.inference.engines import Engine, LocalEngine, WorkerDied, map_shards
 from zoo.inference.shards import Job, predict_shards, slurm_share
 from zoo.structures.smiles_files import read_smiles
@@ -56,6 +56,13 @@ def test_shards_hold_what_a_plain_run_gives(molecules, tmp_path, capsys):
     assert rows == plain
     failed = list(csv.DictReader(io.StringIO((tmp_path / "out" / "failed.csv").read_text())))
     assert [row["line"] for row in failed] == ["3", "6"]
+
+
+@pytest.mark.parametrize("wrong", [{"average": "median"}, {"conformers": 0}, {"seed": 0}])
+def test_options_are_checked_before_anything_is_written(molecules, tmp_path, wrong):
+    with pytest.raises(StructureError, match="Fix:"):
+        predict_shards(read_smiles(molecules), [molecules], tmp_path / "out", Job("schnet-qm9", **wrong))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_second_run_makes_only_what_is_missing(molecules, tmp_path):

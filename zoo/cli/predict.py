@@ -64,8 +64,8 @@ def predict(
     from zoo.inference.shards import Job
     from zoo.inference.writers import Heading
     from zoo.process import machine
+    from zoo.process.pools import processors
     from zoo.structures.drawing import check_picture
-    from zoo.structures.embedding import processors
     from zoo.structures.reading import read_structures
 
     given, files = _model_and_files(name, words or [])

@@ -14,11 +14,8 @@ import importlib.metadata
 import importlib.util
 import io
 import json
-import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +32,7 @@ from zoo.data.splits import QM9_SIZES, QM9_TEST_SHA256, by_hash, qm9_ids
 from zoo.data.store import Store
 from zoo.errors import DataError, MissingExtraError
 from zoo.files.atomic_writes import write_text
+from zoo.process.pools import spawned
 from zoo.process.progress import progress
 from zoo.structures.geometries import KINDS, LABELS, METHODS, Made, molecule_geometries
 
@@ -124,10 +122,7 @@ class _mapper:
     """``map`` in this process, or in several: results come in the order of the arguments either way."""
 
     def __init__(self, workers: int) -> None:
-        self.pool = None
-        if workers > 1:
-            context = multiprocessing.get_context("spawn")
-            self.pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
+        self.pool = spawned(workers, one_thread=True) if workers > 1 else None
 
     def __enter__(self) -> Callable[..., Iterator[Made]]:
         return map if self.pool is None else partial(self.pool.map, chunksize=8)
@@ -135,10 +130,6 @@ class _mapper:
     def __exit__(self, *error: object) -> None:
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
-
-
-def _one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"  # tblite reads it when it is imported
 
 
 def _to_store(kind: str, split: str, made: Sequence[Made], numbers: Sequence[np.ndarray]) -> Store:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from zoo.cards.weights import check_hash
 from zoo.errors import HubError, WeightsError
-from zoo.files.zoo_home import home
+from zoo.files.locks import locked
 from zoo.hub.network import LIBRARY, TRIES, is_offline, wait_before
 from zoo.hub.notices import notify
 from zoo.hub.trouble import AccessError, TooLongError, UnreachableError, disk_error, is_passing, short, status_of
@@ -45,7 +43,7 @@ def fetch_url(url: str, target: Path, *, sha256: str, size: int, command: str) -
     partial = target.with_name(f"{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
+        with locked(target, seconds=_LOCK_SECONDS, error=HubError):
             if not _is_whole(target, sha256, size):  # another process may have brought it meanwhile
                 notify(f"zoo: downloading {target.name}, {size / 1e6:.1f} MB, from {urlsplit(url).hostname}")
                 with limited_waits():
@@ -62,21 +60,6 @@ def _is_whole(path: Path, sha256: str, size: int) -> bool:
     except WeightsError:
         return False
     return True
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """One process downloads a file; others wait for it."""
-    from filelock import FileLock, Timeout
-
-    lock = home() / "locks" / f"{target.parent.name}-{target.name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=_LOCK_SECONDS):
-            yield
-    except Timeout:
-        raise HubError(f"{target}: another process has been downloading it for {_LOCK_SECONDS} s. "
-                       "Fix: wait for it, or end it, and run this again.") from None
 
 
 def _download(url: str, partial: Path, sha256: str, size: int, command: str) -> None:

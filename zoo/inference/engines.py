@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, NamedTuple
 
 from zoo.errors import ZooError
+from zoo.process.pools import spawned
 
 __all__ = ["ENGINES", "Engine", "LocalEngine", "WorkerDied", "engine_named", "map_shards"]
 
@@ -86,7 +84,7 @@ class LocalEngine(Engine):
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._pool = self._new_pool() if workers > 1 else None
+        self._pool = spawned(self.workers, one_thread=True) if workers > 1 else None
 
     def __exit__(self, *error: object) -> None:
         if self._pool is not None:
@@ -102,7 +100,7 @@ class LocalEngine(Engine):
             return self._pool.submit(work, shard, again)
         except BrokenProcessPool:
             self._pool.shutdown(cancel_futures=True)
-            self._pool = self._new_pool()
+            self._pool = spawned(self.workers, one_thread=True)
             return self._pool.submit(work, shard, again)
 
     def first(self, handles: list[Future[bytes]]) -> Future[bytes]:
@@ -113,17 +111,6 @@ class LocalEngine(Engine):
             return handle.result()
         except BrokenProcessPool as error:
             raise WorkerDied(str(error)) from error
-
-    def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start)
-
-
-def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the others
-    os.environ["OMP_NUM_THREADS"] = "1"
-    import torch
-
-    torch.set_num_threads(1)
 
 
 ENGINES: dict[str, Callable[[int], Engine]] = {"local": LocalEngine}

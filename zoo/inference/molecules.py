@@ -22,14 +22,16 @@ from zoo.structures.smiles_files import SmilesLine
 if TYPE_CHECKING:
     from zoo.model.model import Model
 
-__all__ = ["Average", "conformer_weights", "embedded_for", "predict_molecules", "predict_smiles"]
+__all__ = ["CHUNK", "Average", "check_conformers", "conformer_weights", "embedded_for",
+           "predict_molecules", "predict_smiles"]
 
 Average = Literal["lowest", "boltzmann", "mean"]
 """Over the conformers of a molecule: the lowest alone, weights exp(−E/kT) of the force field's energies at 298.15 K, or
 equal weights."""
 AVERAGES: tuple[Average, ...] = ("lowest", "boltzmann", "mean")
 
-_CHUNK = 256  # molecules predicted at once
+CHUNK = 256
+"""Structures or molecules that are computed before results are handed on."""
 _TEMPERATURE = 298.15  # K; QM9's H, G and Cv are at this temperature
 
 
@@ -83,7 +85,7 @@ def predict_smiles(
     lines = (SmilesLine(text, line=number) for number, text in enumerate(texts, 1))
     embedded = embedded_for(model, lines, count=conformers, average=average, seed=seed, processes=processes)
     results: list[Any] = []
-    while part := list(islice(embedded, _CHUNK)):
+    while part := list(islice(embedded, CHUNK)):
         done = predict_molecules(model, [one.molecule for one in part], average=average, uncertainty=uncertainty)
         for one, result in zip(part, done):
             if isinstance(result, ZooError):
@@ -106,18 +108,25 @@ def _of_molecule(molecule: EmbeddedMolecule | ZooError) -> dict[str, Any]:
 
 
 def embedded_for(model: Model, lines: Iterable[SmilesLine], *, count: int = CONFORMERS, average: Average = "lowest",
-                 seed: int = SEED, processes: int = 1) -> Iterator[Embedded]:
+                 seed: int = SEED, processes: int = 1, isolated: bool = False) -> Iterator[Embedded]:
     """The molecules of ``lines`` that a model takes, with the conformers that ``average`` needs; lazily and in order.
+
+    Other arguments are those of :func:`zoo.structures.embedding.embed_all`.
 
     Raises:
         StructureError: ``average`` is none of the known ones, or fewer than one conformer is asked for.
     """
+    check_conformers(average, count, seed)
+    return embed_all(lines, count=count, seed=seed, species=species_of(Scope.of(model)), processes=processes,
+                     keep=1 if average == "lowest" else None, isolated=isolated)
+
+
+def check_conformers(average: str, count: int, seed: int) -> None:
+    """Raises :class:`~zoo.errors.StructureError` as :func:`embedded_for` does."""
     if average not in AVERAGES:
         raise StructureError(f"no average '{average}' over conformers. Fix: choose from {', '.join(AVERAGES)}.")
     if count < 1 or seed < 1:
         raise StructureError(f"{count} conformers with seed {seed}. Fix: give 1 or more of both.")
-    return embed_all(lines, count=count, seed=seed, species=species_of(Scope.of(model)), processes=processes,
-                     keep=1 if average == "lowest" else None)
 
 
 def predict_molecules(model: Model, molecules: Sequence[EmbeddedMolecule | ZooError], *, average: Average = "lowest",

@@ -11,7 +11,7 @@ import ase
 import numpy as np
 
 from zoo.errors import ZooError
-from zoo.inference.molecules import Average, predict_molecules
+from zoo.inference.molecules import CHUNK, Average, predict_molecules
 from zoo.structures.embedding import Embedded
 from zoo.structures.reading import Read
 from zoo.structures.smiles import EmbeddedMolecule
@@ -20,10 +20,8 @@ from zoo.units import dimension, factor
 if TYPE_CHECKING:
     from zoo.model.model import Model
 
-__all__ = ["CHUNK", "Predicted", "predicted"]
+__all__ = ["Predicted", "predicted"]
 
-CHUNK = 256
-"""Structures that are predicted at once."""
 _ASE_UNITS = {"energy": "eV", "forces": "eV/Å", "free_energy": "eV", "dipole": "e*Å", "energies": "eV"}
 _LABEL = 40  # characters of a SMILES that stands for a name
 
@@ -115,7 +113,7 @@ def predicted(model: Model, sources: Iterable[Read | Embedded], *, average: Aver
     """Each source with its values or its error, lazily and in order.
 
     Args:
-        model: applied to :data:`CHUNK` structures at once.
+        model: applied to :data:`~zoo.inference.molecules.CHUNK` structures at once.
         sources: structures that were read, and molecules that were embedded.
         average: over the conformers of molecules.
         options: of :func:`zoo.inference.prediction.predict`.

@@ -23,12 +23,9 @@ from zoo.errors import MissingExtraError, ZooError
 from zoo.files.atomic_writes import replacing, write_text
 from zoo.files.hashing import sha256_of
 from zoo.inference.engines import engine_named, map_shards
-from zoo.inference.molecules import Average
+from zoo.inference.molecules import Average, check_conformers, embedded_for
 from zoo.inference.rows import Predicted, predicted
 from zoo.inference.writers import CSVWriter, Heading, cells, columns
-from zoo.model.checks import Scope
-from zoo.structures.embedding import embed_all
-from zoo.structures.inputs import species_of
 from zoo.structures.reading import Read
 from zoo.structures.smiles import CONFORMERS, SEED
 from zoo.structures.smiles_files import SmilesLine
@@ -53,6 +50,9 @@ class Job:
         model: name or folder, which every worker can load.
         form: ``csv`` or ``parquet``.
         smiles: whether tables have the columns of SMILES.
+
+    Raises:
+        StructureError: see :func:`zoo.inference.molecules.embedded_for`.
     """
 
     model: str
@@ -65,6 +65,9 @@ class Job:
     dtype: str = "float32"
     device: str | None = None
     max_atoms: int = 4096
+
+    def __post_init__(self) -> None:
+        check_conformers(self.average, self.conformers, self.seed)
 
 
 @dataclass(frozen=True)
@@ -158,9 +161,8 @@ def _ready(model: Model, job: Job, sources: Sequence[Source], careful: bool) -> 
         if is_read:
             yield from part
         else:
-            yield from embed_all(part, count=job.conformers, seed=job.seed,  # type: ignore[arg-type]
-                                 species=species_of(Scope.of(model)), keep=1 if job.average == "lowest" else None,
-                                 isolated=careful)
+            yield from embedded_for(model, part, count=job.conformers,  # type: ignore[arg-type]
+                                    average=job.average, seed=job.seed, isolated=careful)
 
 
 def _csv(rows: Iterator[Predicted], heading: Heading) -> bytes:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +15,10 @@ from zoo.cards.section import Section, explain
 from zoo.cards.values import Name
 from zoo.errors import CardError, ZooError
 from zoo.files.atomic_writes import write_text
+from zoo.files.locks import locked
 from zoo.files.user_paths import user_path
 from zoo.files.yaml_loader import Document, load_yaml, parse_yaml
 from zoo.files.yaml_writer import dump_yaml
-from zoo.files.zoo_home import home
 
 __all__ = ["REGISTRY_FILE", "Include", "RegistryFile", "parse_pin", "read_registry", "write_include",
            "write_pin", "write_pins"]
@@ -160,7 +158,7 @@ def write_pins(path: Path, pins: Mapping[str, str], *, cards: Mapping[str, str] 
     for pin in pins.values():
         parse_pin(pin)
     path = path.resolve()
-    with _locked(path):
+    with locked(path, seconds=LOCK_SECONDS, error=CardError):
         document = load_yaml(path) if path.is_file() else Document({"schema": SCHEMA}, source=str(path))
         _checked(document, path)
         for name, pin in pins.items():
@@ -175,27 +173,12 @@ def write_include(path: Path, add: Include | None, remove: Callable[[Include], b
         CardError: the registry is malformed.
     """
     path = path.resolve()
-    with _locked(path):
+    with locked(path, seconds=LOCK_SECONDS, error=CardError):
         document = load_yaml(path) if path.is_file() else Document({"schema": SCHEMA}, source=str(path))
         kept = [i for i in _checked(document, path).include if not remove(i)]
         included = [i.model_dump(exclude_none=True) for i in [*kept, *([] if add is None else [add])]]
         data = {key: value for key, value in document.data.items() if key != "include"}
         write_text(path, _head(document.text) + dump_yaml({**data, **({"include": included} if included else {})}))
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a registry. The lock file is in ``$ZOO_HOME``, not next to the registry."""
-    from filelock import FileLock, Timeout
-
-    lock = home() / "locks" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=LOCK_SECONDS):
-            yield
-    except Timeout:
-        raise CardError(f"{path}: another process has held its lock {lock} for {LOCK_SECONDS} s; nothing was "
-                        f"written. Fix: wait for it, or end it, and run this again.") from None
 
 
 def _with_pin(document: Document, path: Path, name: str, pin: str, card: str | None) -> str:

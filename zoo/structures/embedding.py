@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,10 +11,11 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from zoo.errors import StructureError, ZooError
+from zoo.process.pools import spawned
 from zoo.structures.smiles import CONFORMERS, SEED, EmbeddedMolecule, Species, embed
 from zoo.structures.smiles_files import SmilesLine
 
-__all__ = ["Embedded", "embed_all", "processors"]
+__all__ = ["Embedded", "embed_all"]
 
 Outcome = EmbeddedMolecule | ZooError
 Work = Callable[[Sequence[str]], list[Outcome]]
@@ -32,11 +30,6 @@ class Embedded(NamedTuple):
 
     line: SmilesLine
     molecule: Outcome
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def embed_all(lines: Iterable[SmilesLine], *, count: int = CONFORMERS, seed: int = SEED, species: Species | None = None,
@@ -80,7 +73,7 @@ def _embed_some(smiles: Sequence[str], *, count: int, seed: int, species: Specie
 
 def _in_processes(tasks: Iterator[list[SmilesLine]], work: Work, processes: int) -> Iterator[Embedded]:
     waiting: deque[tuple[list[SmilesLine], Future[list[Outcome]]]] = deque()
-    pool = _pool(processes)
+    pool = spawned(processes)
     try:
         while True:
             for task in islice(tasks, processes * _AHEAD - len(waiting)):
@@ -93,7 +86,7 @@ def _in_processes(tasks: Iterator[list[SmilesLine]], work: Work, processes: int)
             except BrokenProcessPool:
                 pool.shutdown(cancel_futures=True)
                 made = [_alone(work, line.smiles) for line in task]
-                pool = _pool(processes)
+                pool = spawned(processes)
                 waiting = deque((later, _submit(pool, work, later)) for later, _ in waiting)
             yield from map(Embedded, task, made)
     finally:
@@ -111,18 +104,9 @@ def _submit(pool: ProcessPoolExecutor, work: Work, task: Sequence[SmilesLine]) -
 
 def _alone(work: Work, smiles: str) -> Outcome:
     """A molecule in a process of its own, which may die."""
-    with _pool(1) as pool:
+    with spawned(1) as pool:
         try:
             return pool.submit(work, [smiles]).result()[0]
         except BrokenProcessPool:
             return StructureError(f"the process that embeds '{smiles}' dies: RDKit crashes, or memory runs out. "
                                   "Fix: give a file with its geometry.")
-
-
-def _pool(processes: int) -> ProcessPoolExecutor:
-    # Spawned: a fork would copy the threads of torch in an unusable state.
-    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=_start)
-
-
-def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the others

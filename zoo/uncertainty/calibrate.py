@@ -73,15 +73,15 @@ def calibrate(model: Model, *, data: str | Path | None = None, sample: int = 10_
     for part in (*rows.values(), *flagged.values()):
         check_elements(found.store, part, model.elements, found.name)
     total = sum(len(part) for part in (*rows.values(), *flagged.values()))
-    train, geometry, seen = _training(model, found.store, rows["train"], targets, _counter(progress, 0, total))
-    val, distance, seen_val = _validation(model, found.store, rows["val"], targets, geometry,
-                                _counter(progress, len(rows["train"]), total))
-    most = _most(found.store, _own(found, "train", card, other), model.elements)
-    facts = Facts(weights=card.weights.sha256, targets=targets, elements=list(model.elements), level=level, most=most,
+    train, geometry, seen = _training(model, found.store, rows["train"], targets, bool(flagged),
+                                      _counter(progress, 0, total))
+    val, distance, seen_val = _validation(model, found.store, rows["val"], targets, bool(flagged), geometry,
+                                          _counter(progress, len(rows["train"]), total))
+    facts = Facts(weights=card.weights.sha256, targets=targets, elements=list(model.elements), level=level,
                   finite=not card.domain.pbc, train=len(rows["train"]), val=len(rows["val"]),
-                  **smallest(found.store, found.rows["train"], model.elements))
+                  **_extent(found.store, _own(found, "train", card, other), model.elements))
     error_model = fit(train, val, geometry, distance, facts, seed=seed)
-    if not flagged:
+    if seen is None or seen_val is None:
         return error_model
     done, others = len(rows["train"]) + len(rows["val"]), {}
     for name, part in flagged.items():
@@ -133,9 +133,9 @@ class _Sums:
         return Geometry(whitening(self.pooled, self.structures), mean.float(), whitening(centred, self.count))
 
 
-def _training(model: Model, store: Store, rows: Tensor, targets: list[str], progress: Progress | None
-              ) -> tuple[Sample, Geometry, Tensor]:
-    """Descriptors and residuals, the metric of distances, and the inputs of a detector."""
+def _training(model: Model, store: Store, rows: Tensor, targets: list[str], detecting: bool, progress: Progress | None
+              ) -> tuple[Sample, Geometry, Tensor | None]:
+    """Descriptors and residuals, the metric of distances, and if ``detecting`` the inputs of a detector."""
     width = model.layout.count(0, 1)
     pooled, atoms, mean = (torch.zeros(shape, dtype=torch.float64)
                            for shape in ((width + 1,) * 2, (width,) * 2, (width,)))
@@ -143,15 +143,16 @@ def _training(model: Model, store: Store, rows: Tensor, targets: list[str], prog
     heads, residuals, seen = [], [], []
     for description, residual in _passes(model, store, rows, targets, progress):
         sums.add(description)
-        seen.append(detector_inputs(description))
+        if detecting:
+            seen.append(detector_inputs(description))
         heads.append(description.heads)
         residuals.append(residual)
-    return Sample(torch.cat(heads), torch.cat(residuals)), sums.geometry(), torch.cat(seen)
+    return Sample(torch.cat(heads), torch.cat(residuals)), sums.geometry(), torch.cat(seen) if seen else None
 
 
-def _validation(model: Model, store: Store, rows: Tensor, targets: list[str], geometry: Geometry,
-                progress: Progress | None) -> tuple[Sample, Tensor, Tensor]:
-    """Descriptors and residuals, distances, and the inputs of a detector."""
+def _validation(model: Model, store: Store, rows: Tensor, targets: list[str], detecting: bool, geometry: Geometry,
+                progress: Progress | None) -> tuple[Sample, Tensor, Tensor | None]:
+    """Descriptors and residuals, distances, and if ``detecting`` the inputs of a detector."""
     heads, residuals, given, distances, seen = [], [], [], [], []
     for description, residual in _passes(model, store, rows, targets, progress):
         distance = torch.stack([pooled_distance(description, geometry.whiten),
@@ -160,8 +161,10 @@ def _validation(model: Model, store: Store, rows: Tensor, targets: list[str], ge
         heads.append(description.heads)
         residuals.append(residual)
         distances.append(distance)
-        seen.append(detector_inputs(description))
-    return Sample(torch.cat(heads), torch.cat(residuals), torch.cat(given)), torch.cat(distances), torch.cat(seen)
+        if detecting:
+            seen.append(detector_inputs(description))
+    sample = Sample(torch.cat(heads), torch.cat(residuals), torch.cat(given))
+    return sample, torch.cat(distances), torch.cat(seen) if seen else None
 
 
 def _passes(model: Model, store: Store, rows: Tensor, targets: list[str], progress: Progress | None
@@ -215,22 +218,16 @@ def _some(rows: Tensor, sample: int, seed: int) -> Tensor:
     return rows[order[:sample]].sort().values
 
 
-def _most(store: Store, rows: Tensor, elements: tuple[int, ...]) -> dict[str, int]:
-    """Largest number of heavy atoms, of atoms, and of atoms of each element in any of the rows."""
-    part = store.subset(rows)
-    counts = part.composition(list(elements))
-    heavy = counts[:, [z > 1 for z in elements]].sum(1)
-    most = {"heavy atoms": int(heavy.max()), "atoms": int(part.n_atoms.max())}
-    return most | {SYMBOLS[z]: int(n) for z, n in zip(elements, counts.amax(0).tolist())}
-
-
-def smallest(store: Store, rows: Tensor, elements: tuple[int, ...]) -> dict[str, Any]:
-    """``fewest`` and ``radicals`` of :class:`~zoo.uncertainty.error_model.Facts`; neutral structures are assumed."""
+def _extent(store: Store, rows: Tensor, elements: tuple[int, ...]) -> dict[str, Any]:
+    """``most``, ``fewest`` and ``radicals`` of :class:`~zoo.uncertainty.error_model.Facts`; every structure is taken
+    for neutral."""
     part = store.subset(rows)
     counts = part.composition(list(elements))
     heavy = counts[:, [z > 1 for z in elements]].sum(1)
     electrons = (counts * torch.tensor(elements, dtype=counts.dtype)).sum(1)
-    return {"fewest": {"heavy atoms": int(heavy.min()), "atoms": int(part.n_atoms.min())},
+    most = {"heavy atoms": int(heavy.max()), "atoms": int(part.n_atoms.max())}
+    return {"most": most | {SYMBOLS[z]: int(n) for z, n in zip(elements, counts.amax(0).tolist())},
+            "fewest": {"heavy atoms": int(heavy.min()), "atoms": int(part.n_atoms.min())},
             "radicals": bool((electrons % 2 != 0).any())}
 
 

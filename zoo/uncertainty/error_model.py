@@ -30,7 +30,8 @@ WITH_DETECTOR = 2
 _FLOOR = 0.05  # of the typical error; a smaller output of the residual regression is noise
 CLIP = 4.0  # standard deviations; the networks would extrapolate beyond
 _DETECTOR = tuple(f.name for f in fields(GeometryDetector) if f.name != "kinds")
-_UNKNOWN: dict[str, object] = {"fewest": {}, "radicals": True}
+_ABSENT: dict[str, object] = {"fewest": {}, "radicals": True, "kinds": []}
+"""Facts that a file without them stands for; a file that would say just this does not."""
 _STORED = {"regression": "opinion"}
 """Fields whose name in the file differs."""
 
@@ -64,7 +65,7 @@ class Facts:
         train, val: number of structures that it was fitted on.
         fewest: smallest number of heavy atoms and of all atoms in a training structure; empty if not known.
         radicals: False if every training structure has an even number of electrons.
-    kinds: kinds of geometry that its detector tells from that of the training data; empty without a detector.
+        kinds: kinds of geometry that its detector tells from that of the training data; empty without a detector.
     """
 
     weights: str
@@ -174,13 +175,9 @@ class ErrorModel:
         from safetensors.torch import save as to_bytes
 
         tensors = {key: getattr(self, name).contiguous() for key, name in _tensor_names().items()}
-        facts = asdict(self.facts)
-        for key in ("fewest", "radicals"):
-            if facts[key] == _UNKNOWN[key]:
-                del facts[key]  # so that a file that does not know them is what it always was
-        if self.detector is None:
-            del facts["kinds"]  # so that a file without a detector is what it always was
-        else:
+        facts = {key: value for key, value in asdict(self.facts).items()
+                 if key not in _ABSENT or value != _ABSENT[key]}
+        if self.detector is not None:
             tensors |= {f"detector.{key}": getattr(self.detector, key).contiguous() for key in _DETECTOR}
         metadata = {METADATA_KEY: json.dumps(facts, sort_keys=True)}
         with replacing(path) as staging:
