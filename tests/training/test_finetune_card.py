@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 import zoo
 from zoo.cards.card import Card
-from zoo.errors import TrainingError
+from zoo.errors import DataError, TrainingError
 from zoo.training import finetune as module
 from zoo.training import train
 from zoo.training.finetune import finetune_card
@@ -125,6 +126,31 @@ def plain(**changes: Any) -> Card:
         "schema": 1, "name": "mine", "architecture": "painn", "config": origin.config,
         "targets": {"energy": {"readout": "energy", "unit": "eV", "reference": "isolated", "bias": True}},
         "domain": {"elements": ["H", "C", "O"]}, "recipe": {"from": "painn-ethanol"}} | changes)
+
+
+@pytest.mark.parametrize(("label", "key", "unit", "wrong"), [
+    ("forces", "REF_forces", "eV/Å", "eV"), ("stress", "REF_stress", "eV/Å^3", "eV/Å"),
+    ("energy", "REF_energy", "eV", "D"),
+])
+def test_the_unit_that_an_error_proposes_is_one_of_the_quantity(
+        tmp_path: Path, label: str, key: str, unit: str, wrong: str) -> None:
+    structure = ase.build.molecule("CH3CH2OH")
+    structure.info |= {"REF_energy": 1.0, "REF_stress": np.eye(3)}
+    structure.arrays["REF_forces"] = np.zeros((9, 3))
+    ase.io.write(tmp_path / "my.extxyz", [structure] * 4)
+    keys = {"energy": "REF_energy", label: key}
+
+    def card(units: dict[str, str]) -> Card:
+        return finetune_card("painn-ethanol", tmp_path / "my.extxyz", targets=["energy=REF_energy"],
+                             units=[f"{k}={v}" for k, v in units.items()],
+                             **{k: v for k, v in keys.items() if k != "energy"})
+
+    others = {k: "eV" for k in keys if k != label}
+    with pytest.raises(DataError, match=rf"--unit {label}={re.escape(unit)}$"):
+        card(others)
+    with pytest.raises(DataError, match=rf"not measured in {wrong}. Fix: give a unit such as {re.escape(unit)}$"):
+        card(others | {label: wrong})
+    assert card(others | {label: unit}).data.units[label] == unit
 
 
 def test_a_card_that_starts_from_a_model_inherits_what_it_does_not_name() -> None:

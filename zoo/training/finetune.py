@@ -19,7 +19,7 @@ from zoo.elements import NUMBERS, SYMBOLS
 from zoo.errors import DataError, StructureError, TrainingError, did_you_mean
 from zoo.loading.resolution import resolve
 from zoo.registry import host
-from zoo.units import factor
+from zoo.units import dimension, factor
 
 __all__ = ["JOINED", "LEFT", "RENEWED", "TRAVELS", "Mapped", "finetune_card"]
 
@@ -70,7 +70,8 @@ def finetune_card(source: str, file: Path, *, targets: Sequence[str], units: Seq
         raise TrainingError(f"no target is named. The first structure of {file} has {available(found.first)}. Fix: say "
                             "what to learn with --target energy=KEY")
     origin = resolve(source).card
-    mapped = _mapped(found, file, wanted | derived, dict(_pair(text, what="--unit") for text in units))
+    usual = {label: spec.unit for label, spec in origin.targets.items()} | DERIVATIVES
+    mapped = _mapped(found, file, wanted | derived, dict(_pair(text, what="--unit") for text in units), usual)
     specs = {label: _spec(origin, label, mapped.units[label]) for label in wanted}
     energies = [label for label, spec in specs.items() if spec["readout"] == "energy"]
     if derived and not energies:
@@ -216,8 +217,14 @@ def _pair(text: str, what: str = "--target") -> tuple[str, str]:
     return label, value or label
 
 
-def _mapped(content: _Found, file: Path, keys: Mapping[str, str], units: Mapping[str, str]) -> Mapped:
+def _mapped(content: _Found, file: Path, keys: Mapping[str, str], units: Mapping[str, str],
+            usual: Mapping[str, str]) -> Mapped:
+    """``usual``: a unit of each label whose quantity is known."""
     found = dict(units)
+    for label, unit in units.items():
+        if label in usual and dimension(unit) != dimension(usual[label]):
+            raise DataError(f"--unit {label}={unit}: {label} is not measured in {unit}. Fix: give a unit such as "
+                            f"{usual[label]}")
     for label, key in keys.items():
         holder = next((atoms for atoms in [content.first, *content.some] if key in _keys(atoms)), None)
         if holder is None:
@@ -229,7 +236,8 @@ def _mapped(content: _Found, file: Path, keys: Mapping[str, str], units: Mapping
             if key in results and key in _ASE_UNITS:
                 found[label] = _ASE_UNITS[key]
             else:
-                raise DataError(f"the unit of '{key}' in {file} is not known. Fix: give it, such as --unit {label}=eV")
+                raise DataError(f"the unit of '{key}' in {file} is not known. Fix: give it, such as --unit "
+                                f"{label}={usual.get(label, 'eV')}")
     strange = [label for label in units if label not in keys]
     if strange:
         raise DataError(f"--unit {strange[0]}: '{strange[0]}' is not among the labels{did_you_mean(strange[0], keys)} "
