@@ -87,6 +87,26 @@ def test_bad_frames_are_named(change, message):
         from_atoms(made, properties={"energy": "E"}, units={"energy": "eV"})
 
 
+@pytest.mark.parametrize(("key", "value", "message"), [
+    ("charge", 1, "frame 1 has charge 1"), ("total_charge", -1.0, "frame 1 has charge -1"),
+    ("spin", 2, "frame 1 has spin 2"), ("multiplicity", 3, "frame 1 has spin 2"),
+])
+def test_a_charge_or_a_spin_that_is_no_input_is_not_learned_in_silence(tmp_path, key, value, message):
+    some = frames()
+    some[1].info[key] = value
+    ase.io.write(tmp_path / "ions.extxyz", some)
+    opened = {"properties": {"energy": "E"}, "units": {"energy": "eV"}}
+    with pytest.raises(DataError, match=rf"ions.extxyz: {message}"):
+        open_dataset(tmp_path / "ions.extxyz", **opened)
+    for atoms in some:
+        atoms.info.setdefault("charge", 0)
+        atoms.info.setdefault("spin", 0)
+    if key in ("charge", "spin"):
+        ase.io.write(tmp_path / "ions.extxyz", some)
+        store = open_dataset(tmp_path / "ions.extxyz", **opened, inputs=[key])
+        assert getattr(store, key).tolist() == [0, value, 0]
+
+
 def test_a_unit_is_never_guessed():
     with pytest.raises(DataError, match="unit of 'energy' is not given"):
         from_atoms(frames(), properties={"energy": "E"}, units={})

@@ -144,6 +144,9 @@ def test_reach_of_data_is_the_span_of_bonds_and_the_largest_force():
     frames.append(labelled("H2O", 2.0, 0.5))
     assert training_coverage(frames, reference=frames[0])["bonds"]["H-O"][1] == pytest.approx(2 * length, abs=1e-3)
     assert training_coverage(frames)["bonds"]["H-O"][1] < 1.2 * length
+    frames[1].positions[0] = np.nan
+    with pytest.raises(DataError, match="frame 1 has positions that are not finite"):
+        training_coverage(frames)
     with pytest.raises(DataError, match="frame 1"):
         training_coverage([frames[0], ase.build.molecule("CH4")], reference=frames[0])
     with pytest.raises(DataError, match="no frames"):

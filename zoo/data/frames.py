@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from zoo.data.store import Store
-from zoo.errors import DataError
+from zoo.errors import DataError, StructureError
 from zoo.graph.cells import cells_and_pbc
 from zoo.model.stress import why_no_stress
+from zoo.structures.stated import check_statements
 from zoo.units import canonical, dimension, factor
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ def from_atoms(
         ids: identities that survive reordering; by default the index in ``frames``.
 
     Raises:
-        DataError: a property, unit or input is missing, not finite, or has another shape than in the first frame.
+        DataError: a property, unit or input is missing, not finite, or has another shape than in the first frame; a
+            frame states a charge or a spin that is not among the inputs, or sites that are partly filled.
     """
-    frames = list(frames)
+    frames, inputs = list(frames), list(inputs)
     if not frames:
         raise DataError("no structures given: the file or list is empty. Fix: give at least one structure.")
     units = {label: _declared(label, units) for label in properties}
@@ -65,6 +67,10 @@ def from_atoms(
         if not np.isfinite(atoms.positions).all():
             raise DataError(f"frame {index}: position of atom {int(np.argwhere(~np.isfinite(atoms.positions))[0, 0])} "
                             "is not finite. Fix: correct the frame or leave it out.")
+        try:
+            check_statements(atoms, inputs, f"frame {index}")
+        except StructureError as error:
+            raise DataError(str(error)) from None
     labels, per_atom = {}, set()
     for label, key in properties.items():
         values, atomic = _column(frames, label, key, units[label], label in optional)

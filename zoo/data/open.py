@@ -81,7 +81,8 @@ def open_frames(
     """All structures of a file that ASE reads; identities are their indices in it.
 
     Raises:
-        DataError: a structure cannot be read, or properties or units are not given.
+        DataError: a structure cannot be read or is refused by :func:`zoo.data.frames.from_atoms`, or properties or
+            units are not given; names the file and the frame.
     """
     frames = []
     for item in frames_of(file):
@@ -94,8 +95,11 @@ def open_frames(
                         f"structure has {has}. "
                         f"Fix: name them, such as properties="
                         f"{{'energy': 'energy'}}, units={{'energy': 'eV'}}.")
-    return from_atoms(frames, properties=properties, units=units or {}, optional=optional, inputs=inputs,
-                      meta={"name": file.name, "source": f"file {file.name}"})
+    try:
+        return from_atoms(frames, properties=properties, units=units or {}, optional=optional, inputs=inputs,
+                          meta={"name": file.name, "source": f"file {file.name}"})
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from None
 
 
 def _from_spec(spec: DatasetSpec, path: str | Path | None) -> Store:

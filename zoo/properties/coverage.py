@@ -35,7 +35,7 @@ def training_coverage(frames: Sequence[ase.Atoms], *, reference: ase.Atoms | Non
             1.35 sums of covalent radii.
 
     Raises:
-        DataError: no frames, or a frame with other atoms than the reference.
+        DataError: no frames, a frame with other atoms than the reference, or one whose positions are not finite.
     """
     if not frames:
         raise DataError("no frames to measure. Fix: give the frames that the model was trained on.")
@@ -46,6 +46,8 @@ def training_coverage(frames: Sequence[ase.Atoms], *, reference: ase.Atoms | Non
         if reference is not None and not np.array_equal(frame.numbers, reference.numbers):
             raise DataError(f"frame {number} has other atoms than the reference, or in another order. "
                             "Fix: give frames of one molecule in one order, or no reference.")
+        if not np.isfinite(frame.positions).all():
+            raise DataError(f"frame {number} has positions that are not finite. Fix: correct the frame or leave it out.")
         bonds = shared or Bonds.of(frame, stretch=_WIDE)
         lengths = bonds.lengths(torch.from_numpy(frame.positions)[None])[0].numpy()
         for kind, values in bonds.by_kind(lengths).items():
