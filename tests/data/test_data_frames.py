@@ -77,6 +77,7 @@ def test_an_optional_label_is_nan_where_it_is_absent():
     (lambda f: f[2].info.update(E="low"), "frame 2: 'E' is 'low', not a number"),
     (lambda f: f[1].info.update(E=[1.0, 2.0]), r"frame 1: 'E' has shape \(2,\)"),
     (lambda f: f[0].positions.__setitem__((1, 2), np.inf), "frame 0: position of atom 1 is not finite"),
+    (lambda f: f[1].translate(1e6), "frame 1 is 1,000,00. Å from the origin, where .* 0.06 Å apart"),
     (lambda f: f.insert(1, ase.Atoms()), "frame 1 has no atoms"),
     (lambda f: f.clear(), "no structures"),
 ])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from zoo.errors import ZooError
+from zoo.files.strict_json import json_text
 
 __all__ = ["check"]
 
@@ -47,7 +47,7 @@ def check(
         with keep_older(html):
             write_html(report, html)
     if as_json:
-        print(json.dumps(report.to_dict(), indent=1, ensure_ascii=False))
+        print(json_text(report.to_dict()))
     else:
         for part in renderables(report, failures=failures):
             console().print(part)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.errors import ZooError
+from zoo.files.strict_json import json_text
 
 if TYPE_CHECKING:
     from zoo.comparison.result import Comparison, RunResult
@@ -51,7 +51,7 @@ def compare(
                 seeds=_numbers("seeds", seeds) or (), steps=steps, seconds=seconds, test=test, same_recipe=same_recipe,
                 overrides=overrides or (), device=device, progress=None if quiet else _report)
     if as_json:
-        print(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
+        print(json_text(found.to_dict()))
     else:
         _show(found, out)
     if found.interrupted:

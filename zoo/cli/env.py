@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from zoo.files.strict_json import json_text
 
 __all__ = ["env"]
 
@@ -40,7 +41,7 @@ def env(
     if devices:
         report["devices"] = _devices()
     if as_json:
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(json_text(report))
         return
     out = console()
     for section, values in report.items():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from zoo.cli.writing import check_writable
+from zoo.files.strict_json import json_text
 from zoo.process.progress import progress
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def evaluate(
     with keep_older(output):
         write_text(output, dump_yaml(result.to_dict()))
     if as_json:
-        print(json.dumps(result.to_dict(), indent=1, ensure_ascii=False))
+        print(json_text(result.to_dict()))
     else:
         show(result, breakdown=breakdown)
         typer.echo(f"written to {output}", err=True)

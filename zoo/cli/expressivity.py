@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import typer
 from zoo.errors import ZooError
 from zoo.files.atomic_writes import keep_older
 from zoo.files.markdown import markdown_table
+from zoo.files.strict_json import json_text
 
 if TYPE_CHECKING:
     from zoo.lab.experiments import ExperimentResults, PairResult
@@ -35,7 +35,7 @@ def run(names: Sequence[str] | None, experiments: str, layers: str, seeds: int, 
         with keep_older(picture):
             draw_expressivity([*found.pairs, *found.chains], picture)
     if as_json:
-        typer.echo(json.dumps(as_data(found), indent=1, ensure_ascii=False))
+        typer.echo(json_text(as_data(found)))
     elif markdown:
         for title, head, rows in tables(found):
             typer.echo(f"**{title}**\n\n{markdown_table(head, rows)}\n")

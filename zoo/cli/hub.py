@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from zoo.files.strict_json import json_text
 
 if TYPE_CHECKING:
     from zoo.cards.card import Card
@@ -132,7 +133,7 @@ def cache_list(
                  "whole": one.whole, "folder": str(one.folder)} for one in found]
         rows += [{"name": one.name, "address": None, "kind": "converted", "bytes": one.bytes,
                   "whole": one.state == "whole", "folder": str(one.folder)} for one in converted]
-        print(json.dumps(rows, indent=2))
+        print(json_text(rows))
         return
     _table(found)
     print(f"{len(found)} in {cache_folder()}, {sum(one.bytes for one in found) / 1e6:.1f} MB")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from zoo.cli.measuring import add_to
 from zoo.errors import ZooError
 from zoo.files.atomic_writes import keep_older
+from zoo.files.strict_json import json_text
 
 __all__ = ["lab"]
 
@@ -90,7 +90,7 @@ def _products(x: str, y: str, irreps: str, matrix: str | None, seed: int, improp
 
         with keep_older(picture):
             draw_representations([(f"{first} ⊗ {second}", kron), (result, blocks)], picture)
-    typer.echo(json.dumps(data, indent=1, ensure_ascii=False)) if as_json else _print_products(data)
+    typer.echo(json_text(data)) if as_json else _print_products(data)
 
 
 def _print_products(data: dict[str, Any]) -> None:
@@ -134,7 +134,7 @@ def _model(name: str, structure: Path | None, seed: int, picture: Path | None, a
         with keep_older(picture):
             draw_equivariance(rows, picture, title=f"{name} on {atoms.get_chemical_formula()}")
     if as_json:
-        typer.echo(json.dumps([{**vars(row), "relative": row.relative} for row in rows], indent=1))
+        typer.echo(json_text([{**vars(row), "relative": row.relative} for row in rows]))
         return
     from rich.table import Table
 

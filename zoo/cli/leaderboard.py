@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from zoo.files.strict_json import json_text
 
 if TYPE_CHECKING:
     from zoo.evaluation.leaderboard import Board
@@ -47,7 +48,7 @@ def leaderboard(
         raise UnknownNameError(f"no model was measured on '{dataset}'{did_you_mean(dataset, known)} Fix: "
                                + (f"choose among {', '.join(known)}" if known else "measure one: zoo evaluate --write"))
     if as_json:
-        print(json.dumps([board.to_dict() for board in found], indent=1, ensure_ascii=False))
+        print(json_text([board.to_dict() for board in found]))
     elif as_csv:
         _write_csv(found)
     elif as_markdown:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
+
+from zoo.files.strict_json import json_text
 
 __all__ = ["list_models"]
 
@@ -31,7 +32,7 @@ def list_models(
     found = read_all()
     rows = _rows(found, pattern, architecture=architecture, target=target, dataset=dataset, plugin=plugin)
     if as_json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print(json_text(rows))
     elif rows:
         console().print(_table(rows))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from zoo.cli.options import Compile
 from zoo.cli.writing import check_writable
 from zoo.errors import ZooError
 from zoo.files.atomic_writes import keep_older
+from zoo.files.strict_json import json_text
 from zoo.process.progress import progress
 from zoo.properties.card_results import write_result
 
@@ -189,7 +189,7 @@ def scan(
         with keep_older(output):
             draw_scan(found, output, title=f"{title}: {result['structure']}")
     if as_json:
-        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+        typer.echo(json_text(result))
     else:
         _print_scan(title, result)
     if write:
@@ -240,7 +240,7 @@ def reach(
     from zoo.properties import training_coverage
 
     frames = _frames(data)
-    typer.echo(json.dumps(training_coverage(frames, reference=frames[0] if one_molecule else None), indent=1))
+    typer.echo(json_text(training_coverage(frames, reference=frames[0] if one_molecule else None)))
 
 
 def _load(name: str, device: str | None, dtype: str, *, write: bool) -> Model:
@@ -283,7 +283,7 @@ def _numbers(text: str) -> list[float]:
 
 
 def _out(model: Model, key: str, result: dict[str, Any], write: bool) -> None:
-    typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+    typer.echo(json_text(result))
     if write:
         _write(model, key, result)
 

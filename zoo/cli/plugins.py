@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+
+from zoo.files.strict_json import json_text
 
 __all__ = ["plugins"]
 
@@ -22,7 +23,7 @@ def plugins(
 
     records = host.plugins()
     if as_json:
-        print(json.dumps([_plain(record) for record in records], indent=2, ensure_ascii=False))
+        print(json_text([_plain(record) for record in records]))
         return
     console().print(_table(records) if records else "No plugins: is ZOO_PLUGINS empty?")
     for record in records:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zoo.cli.options import Compile, Periodic
+from zoo.files.strict_json import json_text
 from zoo.process.progress import progress
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def relax(
     rows = [_row(reads[k].label, frames[k], atoms) for k, atoms in relaxed.items()]
     if as_json:
         wrong = [{"structure": label, "error": str(error)} for label, error in failed.items()]
-        typer.echo(json.dumps({"model": model, "fmax": fmax, "results": rows + wrong}, indent=1))
+        typer.echo(json_text({"model": model, "fmax": fmax, "results": rows + wrong}))
     elif rows:
         _show(field, rows)
     if relaxed and not quiet:

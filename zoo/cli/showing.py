@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from zoo.cli.card_view import grid, print_card
+from zoo.files.strict_json import json_text
 
 __all__ = ["show"]
 
@@ -29,7 +29,7 @@ def show(
     from zoo.plugin import Architecture
 
     if schema:
-        print(json.dumps(Card.json_schema(), indent=2))
+        print(json_text(Card.json_schema()))
         return
     if name is None:
         raise typer.BadParameter("give the name of a model, an architecture or a data set", param_hint="NAME")
@@ -40,7 +40,7 @@ def show(
                                    "--preset small")
         _print_preset(found, preset, as_json)
     elif as_json:
-        print(json.dumps(found.to_dict() if isinstance(found, Card) else asdict(found), indent=2, ensure_ascii=False))
+        print(json_text(found.to_dict() if isinstance(found, Card) else asdict(found)))
     elif isinstance(found, Card):
         print_card(found)
     elif isinstance(found, Architecture):
@@ -117,7 +117,7 @@ def _print_preset(arch: Any, preset: str, as_json: bool) -> None:
         raise UnknownNameError(f"'{arch.name}' has no preset '{preset}'{did_you_mean(preset, arch.presets)} "
                                f"Fix: choose among {', '.join(arch.presets) or 'none; leave out --preset'}")
     config = {"config": dict(arch.presets[preset])}
-    print(json.dumps(config, indent=2) if as_json else dump_yaml(config), end="\n" if as_json else "")
+    print(json_text(config) if as_json else dump_yaml(config), end="\n" if as_json else "")
 
 
 def _print_dataset(spec: Any) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from zoo.comparison.pictures import draw
 from zoo.comparison.result import Comparison
 from zoo.comparison.tables import caption, failures, tables
 from zoo.files.atomic_writes import write_text
+from zoo.files.strict_json import json_text
 
 __all__ = ["latex", "markdown", "write"]
 
@@ -20,7 +20,7 @@ def write(found: Comparison, out: Path) -> None:
     """Write all files of a comparison into ``out``."""
     pictures = {target: draw(found, target, out / f"{target}.png") for target in found.targets
                 if any(run.find(target) is not None for run in found.runs)}
-    write_text(out / "comparison.json", json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    write_text(out / "comparison.json", json_text(found.to_dict()) + "\n")
     write_text(out / "comparison.md", markdown(found, pictures))
     write_text(out / "comparison.tex", latex(found))
 

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 _CANONICAL = {dimension(unit): unit for unit in ("eV", "eV/Å", "eV/Å^3")}
 _PER_ATOM_RESULTS = ("forces", "energies", "stresses", "charges", "magmoms")
+_FAR = 4096.0
+"""Å: beyond it, neighboring float32 numbers are more than 2e-4 apart."""
 _VOIGT = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]
 
 
@@ -51,7 +53,8 @@ def from_atoms(
 
     Raises:
         DataError: a property, unit or input is missing, not finite, or has another shape than in the first frame; a
-            frame states a charge or a spin that is not among the inputs, or sites that are partly filled.
+            frame is far from the origin, states a charge or a spin that is not among the inputs, or has sites that are
+            partly filled.
     """
     frames, inputs = list(frames), list(inputs)
     if not frames:
@@ -67,6 +70,11 @@ def from_atoms(
         if not np.isfinite(atoms.positions).all():
             raise DataError(f"frame {index}: position of atom {int(np.argwhere(~np.isfinite(atoms.positions))[0, 0])} "
                             "is not finite. Fix: correct the frame or leave it out.")
+        away = float(np.abs(atoms.positions).max())
+        if away > _FAR:
+            raise DataError(f"frame {index} is {away:,.0f} Å from the origin, where the float32 positions of training "
+                            f"are {np.spacing(np.float32(away)):.1g} Å apart. Fix: move it to the origin, "
+                            "atoms.positions -= atoms.positions.mean(0), or wrap it into its cell.")
         try:
             check_statements(atoms, inputs, f"frame {index}")
         except StructureError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -25,6 +26,7 @@ __all__ = ["Graph"]
 T = TypeVar("T")
 
 _TOPOLOGY = frozenset(("z", "batch", "ptr", "edge_index", "edge_shift"))
+_FAR = 4096.0  # Å: beyond it, neighboring float32 numbers are more than 2e-4 apart
 _PER_GRAPH = ("cell", "pbc", "charge", "spin")
 
 
@@ -192,7 +194,8 @@ class Graph:
         (per structure) or ``atoms.arrays`` (per atom).
 
         Raises:
-            StructureError: a declared input is missing, or the list is empty.
+            StructureError: a declared input is missing, the list is empty, or an atom is so far from the origin
+                (4,096 Å) that its position would be rounded.
         """
         frames = list(atoms) if isinstance(atoms, Sequence) else [atoms]
         if not frames:
@@ -203,6 +206,10 @@ class Graph:
         periodic = cells_and_pbc(frames)
         if periodic is not None:
             optional["cell"], optional["pbc"] = periodic
+        away = pos.abs().max().item() if pos.numel() else 0.0
+        if dtype != torch.float64 and _FAR < away < math.inf:  # what is not finite, a model refuses
+            raise StructureError(f"an atom is {away:,.3g} Å from the origin, where {dtype} rounds positions by 1e-4 Å "
+                                 "and more. Fix: give dtype=torch.float64, or move the structure to the origin")
         n_atoms = torch.tensor([len(a) for a in frames])
         return cls.from_tensors(z, pos, n_atoms=n_atoms, **optional).to(device, dtype)
 

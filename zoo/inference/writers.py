@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.files.atomic_writes import keep_older, replacing
+from zoo.files.strict_json import json_text
 from zoo.inference.rows import Predicted
 from zoo.uncertainty import find
 
@@ -126,11 +126,11 @@ class JSONWriter(RowWriter):
         head: dict[str, Any] = {"model": heading.model, "units": heading.units}
         head |= {} if heading.level is None else {"uncertainty_level": heading.level}
         # The list stays open: rows are written as they come.
-        file.write(json.dumps(head, indent=1).removesuffix("\n}") + ',\n "results": [')
+        file.write(json_text(head).removesuffix("\n}") + ',\n "results": [')
         self._separator = "\n"
 
     def add(self, row: Predicted) -> None:
-        text = json.dumps(as_data(row, self.heading), indent=1).replace("\n", "\n  ")
+        text = json_text(as_data(row, self.heading)).replace("\n", "\n  ")
         self.file.write(f"{self._separator}  {text}")
         self._separator = ",\n"
 

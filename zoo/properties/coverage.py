@@ -47,7 +47,8 @@ def training_coverage(frames: Sequence[ase.Atoms], *, reference: ase.Atoms | Non
             raise DataError(f"frame {number} has other atoms than the reference, or in another order. "
                             "Fix: give frames of one molecule in one order, or no reference.")
         if not np.isfinite(frame.positions).all():
-            raise DataError(f"frame {number} has positions that are not finite. Fix: correct the frame or leave it out.")
+            raise DataError(f"frame {number} has positions that are not finite. "
+                            "Fix: correct the frame or leave it out.")
         bonds = shared or Bonds.of(frame, stretch=_WIDE)
         lengths = bonds.lengths(torch.from_numpy(frame.positions)[None])[0].numpy()
         for kind, values in bonds.by_kind(lengths).items():
