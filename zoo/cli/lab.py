@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zoo.cli.delta import delta
 from zoo.cli.measuring import add_to
 from zoo.errors import ZooError
 from zoo.files.atomic_writes import keep_older
@@ -16,6 +17,7 @@ __all__ = ["lab"]
 
 lab = typer.Typer(name="lab", no_args_is_help=True, help="Experiments with symmetry, expressivity and force fields.")
 add_to(lab)
+lab.command("delta")(delta)
 
 _X, _Y = "-0.1222,-0.7573,1.0416", "0.3303,0.5315,-1.0235"
 

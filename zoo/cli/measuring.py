@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zoo.model.model import Model
     from zoo.properties import Phonons
 
-__all__ = ["add_to"]
+__all__ = ["Device", "Dtype", "Name", "Write", "add_to", "load_to_measure", "write_into_card"]
 
 Name = Annotated[str, typer.Argument(help="A model of `zoo list`, a card folder, or hf:org/repo[@rev].")]
 File = Annotated[Path, typer.Argument(help="A structure file; if it holds several, the first is used.")]
@@ -56,7 +56,7 @@ def stability(
     """
     from zoo.properties import stability as measure
 
-    model = _load(name, device, dtype, write=write)
+    model = load_to_measure(name, device, dtype, write=write)
     frames = [] if data is None else _frames(data)
     with progress("NVT") as report:
         result = measure(model, _first(file), temperatures=_numbers(temperatures), seeds=seeds,
@@ -80,7 +80,7 @@ def drift(
     """How well NVE dynamics conserves energy."""
     from zoo.properties import energy_drift
 
-    model = _load(name, device, dtype, write=write)
+    model = load_to_measure(name, device, dtype, write=write)
     with progress("NVE") as report:
         result = energy_drift(model, _first(file), temperature=temperature, picoseconds=picoseconds,
                               timestep=timestep, seeds=seeds, equilibrate=equilibrate, compile=compile,
@@ -100,7 +100,7 @@ def eos(
     """Lattice constant and bulk modulus of a crystal."""
     from zoo.properties import equation_of_state
 
-    model = _load(name, device, dtype, write=write)
+    model = load_to_measure(name, device, dtype, write=write)
     _out(model, "equation_of_state", equation_of_state(model, _first(file), strain=strain, points=points), write)
 
 
@@ -121,7 +121,7 @@ def phonons(
     """Phonons of a crystal at the special points of its lattice; imaginary frequencies are negative."""
     from zoo.properties import phonons as measure
 
-    model = _load(name, device, dtype, write=write)
+    model = load_to_measure(name, device, dtype, write=write)
     repeats = None if supercell is None else _repeats(supercell)
     found = measure(model, _first(file), supercell=repeats, relax=relax)
     result = found.report() | {"relaxed": relax, "dtype": dtype}
@@ -178,7 +178,7 @@ def scan(
     """Energies of a molecule along the stretch of and the rotation about each bond; finds holes below the minimum."""
     from zoo.properties import scan as measure
 
-    model = _load(name, device, dtype, write=write)
+    model = load_to_measure(name, device, dtype, write=write)
     with progress("scan", "structures") as report:
         found = measure(model, _first(file), shortest=shortest, longest=longest, progress=report)
     result = found.report() | {"dtype": dtype}
@@ -193,7 +193,7 @@ def scan(
     else:
         _print_scan(title, result)
     if write:
-        _write(model, "scan", result)
+        write_into_card(model, "scan", result)
 
 
 def _print_scan(title: str, result: dict[str, Any]) -> None:
@@ -243,7 +243,8 @@ def reach(
     typer.echo(json_text(training_coverage(frames, reference=frames[0] if one_molecule else None)))
 
 
-def _load(name: str, device: str | None, dtype: str, *, write: bool) -> Model:
+def load_to_measure(name: str, device: str | None, dtype: str, *, write: bool) -> Model:
+    """The model; with ``write``, its card is checked before anything is computed."""
     from zoo.loading.models import load
     from zoo.process import machine
 
@@ -285,9 +286,10 @@ def _numbers(text: str) -> list[float]:
 def _out(model: Model, key: str, result: dict[str, Any], write: bool) -> None:
     typer.echo(json_text(result))
     if write:
-        _write(model, key, result)
+        write_into_card(model, key, result)
 
 
-def _write(model: Model, key: str, result: dict[str, Any]) -> None:
+def write_into_card(model: Model, key: str, result: dict[str, Any]) -> None:
+    """Write a result under ``stability`` of the model's card, and say where."""
     path = write_result(model.required_card, key, result)
     typer.echo(f"wrote stability.{key} into {path}", err=True)

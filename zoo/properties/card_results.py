@@ -75,6 +75,15 @@ def _phonons(block: Mapping[str, Any]) -> str:
             f"{block['imaginary'] or 'no'} imaginary frequencies")
 
 
+def _delta(block: Mapping[str, Any]) -> str:
+    words = {"outside": "unknown", "failed": "without minimum"}
+    left_out = [f"{', '.join(block[key])} {word}" for key, word in words.items() if block[key]]
+    found = [] if not block["crystals"] else [f"{block['delta_meV_per_atom']:.3g} meV/atom on average, median "
+                                              f"{block['median_meV_per_atom']:.3g}"]
+    return (f"Delta test, {block['crystals']} elemental crystals against all-electron PBE: "
+            f"{'; '.join(found + left_out)}")
+
+
 def _scan(block: Mapping[str, Any]) -> str:
     spans = ", ".join("{} {:g}–{:g}".format(kind, *bond["rises"]) for kind, bond in block["bonds"].items())
     found = holes(block)
@@ -88,4 +97,5 @@ def holes(block: Mapping[str, Any]) -> list[str]:
     return pressed + sorted({f"turned {turn['bond']}" for turn in block["turns"] if turn["hole"]})
 
 
-_DESCRIBED = {"nve": _nve, "nvt": _nvt, "equation_of_state": _equation_of_state, "phonons": _phonons, "scan": _scan}
+_DESCRIBED = {"nve": _nve, "nvt": _nvt, "equation_of_state": _equation_of_state, "phonons": _phonons, "scan": _scan,
+              "delta": _delta}
