@@ -277,3 +277,21 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(store: Store, tmp_path:
         assert (trainer.outcome.reason, trainer.progress.step) == ("signal", 9)
 
     assert on_ranks(2, work) == [0, 0]
+
+
+def test_ranks_wait_for_the_one_that_converts_the_data(tmp_path: Path) -> None:
+    """Also where a sum over ranks returns before all have come, as NCCL's does."""
+    def work(rank: int) -> None:
+        import torch.distributed as dist
+
+        from zoo.training.distributed import ranks
+
+        with ranks("cpu") as here:
+            dist.all_reduce = lambda values: None
+            if rank == 0:
+                time.sleep(1.0)
+                (tmp_path / "converted").touch()
+            here.wait()
+            assert (tmp_path / "converted").exists()
+
+    assert on_ranks(2, work) == [0, 0]

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -19,16 +20,21 @@ from zoo.process.device import chosen_device
 
 __all__ = ["Ranks", "freeze_unused", "ranks"]
 
+_LONGEST_WAIT = timedelta(days=2)
+"""For a rank that prepares something for the others, such as a conversion of the data."""
+_LONGEST_STEP = timedelta(hours=1)
+"""For a rank that is late in a step or an evaluation; torch's own ten minutes are too few for NCCL."""
 _LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process, one of ``world``, and its device."""
+    """This process, one of ``world``, and its device; ``hosts`` is the group in which processes wait for each other."""
 
     rank: int
     world: int
     device: torch.device
+    hosts: dist.ProcessGroup | None = None
 
     @property
     def first(self) -> bool:
@@ -52,6 +58,11 @@ class Ranks:
         if self.world > 1:
             dist.all_reduce(values)
         return values
+
+    def wait(self) -> None:
+        """Wait until every rank is here. NCCL's operations would make the devices wait, and not the processes."""
+        if self.world > 1:
+            dist.barrier(group=self.hosts)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -92,24 +103,43 @@ def ranks(device: str | None = None) -> Iterator[Ranks]:
 
     Args:
         device: ``cpu``, ``cuda``, ``cuda:1``; by default CUDA where there is one.
+
+    Raises:
+        ZooError: see :func:`zoo.process.device.chosen_device`.
+        TrainingError: one device for several ranks.
     """
     world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = chosen_device(device)
+    chosen = _device_of_rank(device or ("cuda" if torch.cuda.is_available() else "cpu"), world, local)
     if chosen.type == "cuda":
-        chosen = torch.device("cuda", local if chosen.index is None else chosen.index)
         torch.cuda.set_device(chosen)
     if world == 1:
         yield Ranks(0, 1, chosen)
         return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_LONGEST_STEP)
+    hosts = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
     try:
         with warnings.catch_warnings():
             # The strides of a weight with one row are ambiguous; DDP warns of it without being slower.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-            yield Ranks(dist.get_rank(), world, chosen)
+            yield Ranks(dist.get_rank(), world, chosen, hosts)
         # All ranks leave together: one that shuts down after another has ended may wait for it for ever.
-        dist.barrier()
+        dist.barrier(group=hosts)
     finally:
         dist.destroy_process_group()
+
+
+def _device_of_rank(device: str, world: int, local: int) -> torch.device:
+    """The device of rank ``local`` on this machine."""
+    chosen = chosen_device(device)
+    if chosen.type != "cuda":
+        return chosen
+    if world == 1:
+        return torch.device("cuda", chosen.index or 0)
+    if chosen.index is not None:
+        raise TrainingError(f"device '{device}' would be shared by the {world} ranks of this job. Fix: give --device "
+                            "cuda, which takes one GPU for each rank, and choose them by CUDA_VISIBLE_DEVICES")
+    if local >= torch.cuda.device_count():
+        raise TrainingError(f"rank {local} of this machine has no GPU of its own: there are "
+                            f"{torch.cuda.device_count()}. Fix: start torchrun with --nproc-per-node "
+                            f"{torch.cuda.device_count()}")
+    return torch.device("cuda", local)

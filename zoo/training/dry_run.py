@@ -78,7 +78,7 @@ def _targets(trainer: Trainer, spread: Mapping[str, float]) -> list[str]:
 
 def _shapes(trainer: Trainer, rows: np.ndarray) -> list[str]:
     part = torch.from_numpy(rows[:8])
-    graph = trainer.store.graph(part, dtype=trainer.dtype)
+    graph = trainer.prefetcher(rows[:8])
     trainer.model.eval()
     outputs = trainer.model(graph, trainer.criterion.derivatives, partial_stress=True)
     labels = trainer.store.labels_of(part, trainer.recipe.losses)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,7 +172,7 @@ class Trainer:
         total = torch.zeros((), dtype=torch.float64, device=self.ranks.device)
         shares = self._shares(batch)
         for index, (share, weight) in enumerate(shares):
-            with self.ranks.accumulate(self.net, last=index == len(shares) - 1):
+            with self.ranks.accumulate(self.net, last=index == len(shares) - 1), self._fits(share):
                 loss = weight * self.criterion.loss(self._forward(share), torch.from_numpy(share), counts)
                 if index + 1 < len(shares):
                     self.prefetcher.ahead(shares[index + 1][0])
@@ -228,6 +228,14 @@ class Trainer:
             if self.recipe.autocast and not is_out_of_memory(error):
                 raise TrainingError(f"the network cannot run in bfloat16: {error}. Fix: leave out "
                                     "recipe.autocast") from error
+            raise
+
+    @contextmanager
+    def _fits(self, rows: np.ndarray) -> Iterator[None]:
+        """Forward and backward of these rows; running out of memory is reported with their size and what helps."""
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             raise TrainingError(f"{len(rows)} molecules with {int(self.cost(rows).sum()):,} edges and atoms do not fit "

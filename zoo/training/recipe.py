@@ -99,6 +99,8 @@ class Recipe(Section):
         autocast: ``bf16`` runs the network under autocast; forces are refused with it.
         tf32: lets CUDA matrix products round to TF32.
         compile: passes the backbone through ``torch.compile``.
+        deterministic: sums of CUDA in a fixed order, so that runs can be repeated bitwise there; slower. A CPU does so
+            anyway.
         freeze: patterns of parameter names that are not trained, e.g. ``backbone.*``.
         warm_start: name or path of the model whose weights training starts from (key ``from``).
         seed: of initial weights, order of molecules and all other random numbers.
@@ -127,6 +129,7 @@ class Recipe(Section):
     autocast: Literal["bf16"] | None = None
     tf32: bool = False
     compile: bool = False
+    deterministic: bool = False
     freeze: Annotated[tuple[str, ...], Field(strict=False)] = ()
     warm_start: str | None = Field(None, alias="from")
     seed: int = 0

@@ -27,6 +27,7 @@ from zoo.loading.models import save
 from zoo.loading.resolution import resolve
 from zoo.model.model import Model
 from zoo.process import machine
+from zoo.process.repeatable import repeatable
 from zoo.training.curve import write_curve
 from zoo.training.data_checks import check_apart, check_elements_of_splits, check_labels, suspicious_labels
 from zoo.training.distributed import Ranks, ranks
@@ -81,7 +82,7 @@ def run(card: str | Path | Card, out: Path, options: Options) -> Run:
                       description.targets)
     settings = machine.prepare()
     torch.backends.cuda.matmul.allow_tf32 = recipe.tf32
-    with ranks(options.device) as here:
+    with repeatable(recipe.deterministic), ranks(options.device) as here:
         model = untrained(description, seed=recipe.seed, dtype=getattr(torch, recipe.precision))
         found = _open(description, recipe, model, options, here)
         if not resume:
@@ -99,7 +100,7 @@ def run(card: str | Path | Card, out: Path, options: Options) -> Run:
             model.backbone.compile(dynamic=True)
         with _folder(out, options) as folder:
             trainer = Trainer(model, store, found.rows, recipe, folder=folder, ranks=here, quiet=options.quiet,
-                              machine={**machine.describe(settings), "ranks": here.world},
+                              machine={**machine.describe(settings), "ranks": here.world, "device": here.device.type},
                               identity=_identity(description, found, recipe),
                               where=options.command or f"zoo train {card} --out {out} --resume")
             if options.fast_dev_run:
@@ -137,7 +138,7 @@ def _open(card: Card, recipe: Recipe, model: Model, options: Options, here: Rank
             found = options.found
         elif here.first == (turn == 0):
             found = open_for_card(card, cutoff=model.cutoff, labels=recipe.losses, path=options.data)
-        here.sum(torch.zeros(1, device=here.device))
+        here.wait()
     for part, what in (("train", "train on"), ("val", "choose the best weights by")):
         if not len(found.rows[part]):
             raise TrainingError(f"{found.name} holds no structure of the split '{part}' of this card: there is nothing "

@@ -57,7 +57,8 @@ def _check(trainer: Trainer, saved: Mapping[str, Any]) -> None:
             raise TrainingError(f"the checkpoint was made with another {key}: {saved['identity'].get(key)!r}, now "
                                 f"{value!r}. Fix: resume with the same card and data, or train into a new folder")
     for key, value in trainer.machine.items():
-        if saved["machine"].get(key) != value:
+        # Checkpoints of older versions do not name the device.
+        if saved["machine"].get(key, value) != value:
             trainer.message(f"note: {key} was {saved['machine'].get(key)} and is {value} now: the run goes on, but not "
                         "bitwise as it would have")
     if saved["recipe"] != trainer.recipe.model_dump_json(by_alias=True):
