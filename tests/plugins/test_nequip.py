@@ -282,6 +282,16 @@ def test_neighbours_are_counted_on_request():
     assert not torch.allclose(model(graph.to(dtype=torch.float32)), before)
 
 
+def test_radial_networks_start_with_weights_of_mean_zero_and_variance_one():
+    torch.manual_seed(0)
+    model = NequIP(elements=[1, 6], cutoff=4.0, num_layers=2, lmax=1, num_features=32)
+    weights = torch.cat([w.detach().flatten() for name, w in model.named_parameters() if ".weights." in name])
+    assert len(weights) > 10_000
+    assert abs(weights.mean()) < 0.05
+    assert weights.var() == pytest.approx(1.0, abs=0.05)
+    assert weights.abs().max() <= 3**0.5
+
+
 def test_state_is_weights_and_the_fitted_constant():
     model = small(parity=True)
     assert set(model.state_dict()) - dict(model.named_parameters()).keys() == {"avg_num_neighbors"}
