@@ -91,3 +91,9 @@ def did_you_mean(name: str, known: Iterable[str], *, n: int = 1) -> str:
     """The end of a sentence: ``"; did you mean 'schnet'?"``, or ``"."`` when nothing is near."""
     close = [f"'{candidate}'" for candidate in nearest(name, known, n=n)]
     return f"; did you mean {' or '.join(close)}?" if close else "."
+
+
+def of_structure(label: str, error: Exception | None) -> str:
+    """An error with the structure it is about, which it may name itself: ``"a.xyz: cannot be read: …"``."""
+    text = str(error)
+    return text if text.startswith(f"{label}:") else f"{label}: {text}"

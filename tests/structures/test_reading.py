@@ -58,6 +58,12 @@ def test_blank_lines_between_frames_end_nothing(tmp_path):
     assert formulas(read(tmp_path / "a.xyz", "\n\n".join(ATOM.format(symbol) for symbol in atoms))) == [*atoms]
 
 
+def test_the_mark_of_utf_8_and_line_ends_of_windows_are_no_content(tmp_path):
+    text = "2\nwater without one\nO 0 0 0\nH 0 0 0.97\n"
+    (tmp_path / "a.xyz").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert formulas(read(tmp_path / "a.xyz")) == ["HO"]
+
+
 def test_a_broken_frame_of_xyz_costs_only_itself(tmp_path):
     wrong = ["1\n\nD 0 0 0\n", "3\n\nO 0 0 0\nH 0 0 1\n", "1\n\nNe 0 0 0\nNe 0 0 2\n", "foo\n", "1\n\nH 0 0 x\n"]
     words = ["'D' is not the symbol of an element. Fix: write H", "announces 3 atoms, and 2 follow",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.options import Periodic
-from zoo.errors import StructureError, UnknownNameError, ZooError
+from zoo.errors import StructureError, UnknownNameError, ZooError, of_structure
 from zoo.process.progress import track
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ class Results:
     def notes(self, of_the_card: Sequence[str], *, quiet: bool) -> None:
         """Failures, warnings, what the card says and what was written, on standard error."""
         for row in self.failed:
-            typer.secho(f"error: {row.where}: {row.error}", fg="red", err=True)
+            typer.secho(f"error: {of_structure(row.where, row.error)}", fg="red", err=True)
         if self.failed:
             kept = f", listed in {self.failures}" if self.failures is not None else ""
             typer.secho(f"{len(self.failed)} of {self.count} structures failed{kept}", fg="red", err=True)

@@ -41,7 +41,7 @@ def relax(
     Exit status 1 if a structure did not converge, 2 if one cannot be relaxed; it is named, the others are kept.
     """
     from zoo.cli import errors
-    from zoo.errors import StructureError
+    from zoo.errors import StructureError, of_structure
     from zoo.loading.models import load
     from zoo.process import machine
     from zoo.simulation import relax as run
@@ -75,7 +75,7 @@ def relax(
     if lost:
         screen.print(f"not converged: {', '.join(lost)}", style="red", soft_wrap=True)
     for label, error in failed.items():
-        typer.secho(f"error: {label}: {error}", fg="red", err=True)
+        typer.secho(f"error: {of_structure(label, error)}", fg="red", err=True)
     if failed or lost:
         raise typer.Exit(2 if failed else 1)
 

@@ -59,7 +59,7 @@ def _of_format(path: Path) -> Frames:
     name = _format(path)
     check_announced(path, name)
     if name in _TEXTS:
-        return _TEXTS[name](path.read_text(encoding="utf-8", errors="replace"))
+        return _TEXTS[name](path.read_text(encoding="utf-8-sig", errors="replace"))
     if name == "cif":
         return cif_frames(path)
     if name in ("db", "json"):
