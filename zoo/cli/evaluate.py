@@ -35,6 +35,10 @@ def evaluate(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Allow structures of the training set; the result is marked.")
     ] = False,
+    align_energies: Annotated[
+        bool, typer.Option("--align-energies",
+            help="Fit one energy per element to the labels first: for labels of another zero of energy.")
+    ] = False,
     breakdown: Annotated[
         bool, typer.Option("--breakdown", help="Also errors by number of heavy atoms and by element.")
     ] = False,
@@ -74,7 +78,8 @@ def evaluate(
         card = model.card = card.replace(data=changed["data"])
     chosen = cast("SplitName | None", split)  # which refuses a wrong name
     with progress("evaluate", "structures") as report:
-        result = measure(model, split=chosen, data=data, limit=limit, allow_overlap=allow_overlap, progress=report)
+        result = measure(model, split=chosen, data=data, limit=limit, allow_overlap=allow_overlap,
+                         align_energies=align_energies, progress=report)
     with keep_older(output):
         write_text(output, dump_yaml(result.to_dict()))
     if as_json:
@@ -143,6 +148,9 @@ def show(result: Evaluation, *, breakdown: bool) -> None:
             mae, rmse = found["mae_per_atom"], found["rmse_per_atom"]
             table.add_row("", mae["unit"], f"{mae['value']:.4g}", "", f"{rmse['value']:.4g}", "", "", "")
     console().print(table)
+    if result.energy_shifts:
+        console().print("energies of the model were shifted per atom by " + ", ".join(
+            f"{element} {shift:+.3f}" for element, shift in result.energy_shifts.items()) + " (fitted to the labels)")
     if result.calibration is not None:
         console().print(_intervals(result))
     if result.kinds is not None:

@@ -17,6 +17,7 @@ from zoo.cards.measured import Uncertainty
 from zoo.data.batches import plan
 from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.errors import EvaluationError
+from zoo.evaluation.alignment import aligned
 from zoo.evaluation.breakdown import Groups, breakdown, by_kind, calibration, columns
 from zoo.evaluation.metrics import TargetResult, summarise
 from zoo.loading.models import load
@@ -53,6 +54,8 @@ class Evaluation:
         kinds: errors, coverage and flags by kind of structure in the form of a card, if the data set names kinds.
         detection: for each kind of structure the log odds that the model's detector gives; empty without a detector.
         flagged_kinds: the kinds among them that the detector is to flag.
+        energy_shifts: what was added to the energy of each element's atoms, in the target's unit; empty if energies
+            were not aligned.
     """
 
     model: str
@@ -65,12 +68,14 @@ class Evaluation:
     kinds: dict[str, Any] | None = None
     detection: dict[str, np.ndarray] = field(default_factory=dict)
     flagged_kinds: Sequence[str] = ()
+    energy_shifts: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data without the predictions."""
         data = {"model": self.model, "split": self.split, "n": self.n, "metrics": self.metrics,
                 "breakdown": self.breakdown}
-        return data | {key: value for key in ("calibration", "kinds") if (value := getattr(self, key)) is not None}
+        return data | {key: value for key in ("calibration", "kinds") if (value := getattr(self, key)) is not None} \
+            | ({"energy_shifts": dict(self.energy_shifts)} if self.energy_shifts else {})
 
     def card_breakdown(self) -> list[dict[str, Any]]:
         """The breakdown by heavy atoms, by element and by kind in the form of a card."""
@@ -100,6 +105,7 @@ def evaluate(
     batch: Mapping[str, int] | None = None,
     limit: int | None = None,
     allow_overlap: bool = False,
+    align_energies: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Measure a model on a split of its data, or on other data.
@@ -114,6 +120,8 @@ def evaluate(
         batch: limits ``molecules``, ``atoms``, ``edges`` of one forward pass; halved when memory runs out.
         limit: use at most this many structures, evenly spread over the split.
         allow_overlap: allow training structures; the name of the split in the result then says so.
+        align_energies: fit one energy per element to the labels first, for labels of another zero of energy; the
+            split's name then says so, see :func:`zoo.evaluation.alignment.aligned`.
         progress: called with (done, total).
 
     Raises:
@@ -134,13 +142,25 @@ def evaluate(
     estimates: list[Estimate] = []
     results = predict_rows(model, found.store, rows, names, limits=limits, progress=progress, error_model=error_model,
                            estimates=estimates)
+    shifts: dict[str, float] = {}
+    if align_energies:
+        marked += ", energies aligned"
+        name, results[name], shifts = _aligned(model, results)
     flagged = [bool(reasons) for estimate in estimates for reasons in estimate.out_of_distribution]
     metrics = summarise(results, split=marked, device=_device(model))
     parts = {name: breakdown(result, found.store, rows) for name, result in results.items()}
     held = None if error_model is None else calibration(results, flagged, marked)
     return Evaluation(card.name, marked, len(rows), metrics, results, parts, held,
                       by_kind(results, flagged, found.store, rows, marked), _detection(estimates, found.store, rows),
-                      error_model.facts.kinds if error_model is not None else ())
+                      error_model.facts.kinds if error_model is not None else (), shifts)
+
+
+def _aligned(model: Model, results: Mapping[str, TargetResult]) -> tuple[str, TargetResult, dict[str, float]]:
+    """The energy, its result on the labels' zero, and the shift of each element."""
+    name = model.energy_target
+    if name is None or name not in results or results[name].composition is None:
+        raise EvaluationError("there is no energy among the labels. Fix: leave out --align-energies")
+    return name, *aligned(results[name], model.elements)
 
 
 def _detection(estimates: Sequence[Estimate], store: Store, rows: Tensor) -> dict[str, np.ndarray]:
@@ -172,6 +192,7 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
     outputs: dict[str, list[np.ndarray]] = {name: [] for name in names}
     baselines: dict[str, list[np.ndarray]] = {name: [] for name in names}
     widths: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    compositions: list[np.ndarray] = []
 
     def forward(part: np.ndarray) -> tuple[Graph, dict[str, Tensor], Estimate | None]:
         with torch.no_grad():
@@ -183,6 +204,7 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
     batches = plan(rows.numpy(), sizes, limits)
     for part, (graph, batch, estimate) in chain.from_iterable(halved_on_out_of_memory(forward, b) for b in batches):
         order.append(part)
+        compositions.append(model.composition(graph).cpu().numpy())
         for name in names:
             outputs[name].append(batch[name].double().cpu().numpy())
             baselines[name].append(_baseline(model, name, batch[name], graph))
@@ -197,7 +219,8 @@ def predict_rows(model: Model, store: Store, rows: Tensor, names: Sequence[str],
     labels = store.labels_of(done, names)
     total = model.energy_target if derivatives else None
     return {name: _result(name, store, np.concatenate(outputs[name]), labels[name].cpu().numpy(),
-                          np.concatenate(baselines[name]), sizes["atoms"][done.numpy()], widths[name], name == total)
+                          np.concatenate(baselines[name]), np.concatenate(compositions), widths[name],
+                          total=name == total, energy=name == model.energy_target)
             for name in names}
 
 
@@ -209,7 +232,8 @@ def _baseline(model: Model, name: str, predicted: Tensor, graph: Graph) -> np.nd
 
 
 def _result(name: str, store: Store, predicted: np.ndarray, label: np.ndarray, baseline: np.ndarray,
-            atoms: np.ndarray, widths: list[np.ndarray], total: bool) -> TargetResult:
+            composition: np.ndarray, widths: list[np.ndarray], *, total: bool, energy: bool) -> TargetResult:
+    atoms = composition.sum(1).astype(int)
     structure = np.repeat(np.arange(len(atoms)), atoms) if name in store.per_atom else np.arange(len(label))
     known = np.isfinite(label).reshape(len(label), -1).all(1)
     if not np.isfinite(predicted[known]).all():
@@ -218,7 +242,7 @@ def _result(name: str, store: Store, predicted: np.ndarray, label: np.ndarray, b
     shape = label[known].shape
     return TargetResult(store.units[name], predicted[known].reshape(shape), label[known], structure[known],
                         baseline[known].reshape(shape), np.concatenate(widths)[known] if widths else None,
-                        atoms[known] if total else None)
+                        atoms[known] if total else None, composition[known] if energy else None)
 
 
 # -- targets and rows ----------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ class TargetResult:
         baseline: (n, ...) prediction from the atomic references alone; 0 if there are none.
         width: (n,) half-width of the interval of each prediction; ``None`` without error estimates.
         atoms: (n,) atoms of each structure, for an energy whose derivatives are predicted too; ``None`` for others.
+        composition: (n, n_elements) atoms of each element, for the energy; ``None`` for others.
     """
 
     unit: str
@@ -37,6 +38,7 @@ class TargetResult:
     baseline: np.ndarray
     width: np.ndarray | None = None
     atoms: np.ndarray | None = None
+    composition: np.ndarray | None = None
 
     @property
     def error(self) -> np.ndarray:
