@@ -33,6 +33,8 @@ def predict(
         metavar="[NAME] [FILES]...", help="A model (a name of `zoo list`, a card folder, hf:org/repo[@rev]), then "
         "structure files of any format that ASE reads. A first word that is a file is a structure.")] = None,
     name: Annotated[str | None, typer.Option("--model", "-m", help="The model; all arguments are files then.")] = None,
+    models: Annotated[str | None, typer.Option(help="Several models, A,B,C: mean and spread of formation energies, "
+                                                    "forces and stress. All arguments are files then.")] = None,
     smiles: Annotated[list[str] | None, typer.Option(help="A SMILES instead of a file (repeatable).")] = None,
     smiles_file: Annotated[Path | None, typer.Option(help="SMILES with names, one a line (.smi), or a table (.csv, "
                                                           ".tsv).")] = None,
@@ -68,6 +70,15 @@ def predict(
     from zoo.structures.drawing import check_picture
     from zoo.structures.reading import read_structures
 
+    if models is not None:
+        from zoo.cli.committee import predict_with
+
+        if name is not None or smiles or smiles_file is not None or as_csv or image is not None or average != "lowest":
+            raise ZooError("--models takes structure files. Fix: leave out --model, --smiles, --smiles-file, "
+                           "--average, --csv and --image")
+        predict_with(models, [Path(word) for word in words or []], pbc=pbc, as_json=as_json,
+                     output=None if output is None else Path(output), device=device, dtype=dtype, quiet=quiet)
+        return
     given, files = _model_and_files(name, words or [])
     if as_json and as_csv:
         raise ZooError("--json and --csv exclude each other. Fix: choose one of them")

@@ -12,12 +12,15 @@ from zoo import lazy_names
 
 if TYPE_CHECKING:
     from zoo.inference.calculator import ZooCalculator
+    from zoo.inference.model_spread import Agreement, committee
     from zoo.inference.molecules import predict_smiles
     from zoo.inference.potential import Potential
     from zoo.inference.prediction import predict
     from zoo.inference.torchsim import ZooTorchSim
 
-__all__ = ["Potential", "ZooCalculator", "ZooTorchSim", "predict", "predict_smiles"]
+__all__ = ["Agreement", "Potential", "ZooCalculator", "ZooTorchSim", "committee", "predict", "predict_smiles"]
 
-__getattr__ = lazy_names(__name__, {"Potential": "potential", "ZooCalculator": "calculator", "ZooTorchSim": "torchsim",
-                                    "predict": "prediction", "predict_smiles": "molecules"})
+__getattr__ = lazy_names(__name__, {
+    "Agreement": "model_spread", "Potential": "potential", "ZooCalculator": "calculator", "ZooTorchSim": "torchsim",
+    "committee": "model_spread", "predict": "prediction", "predict_smiles": "molecules",
+})
