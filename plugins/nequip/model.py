@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.graph import Graph, reverse_edges
-from zoo.nn import BesselBasis, gather, is_traced
+from zoo.graph import Graph
+from zoo.nn import BesselBasis, edge_pairs, gather, is_traced
 from zoo.plugin import ZooError
 
 from .coupling import SphericalHarmonics
@@ -217,15 +217,8 @@ def _pairs(graph: Graph) -> tuple[Tensor | None, Tensor]:
     edges = torch.arange(graph.num_edges, device=graph.z.device)
     if is_traced():  # the number of pairs depends on the data
         return None, edges
-    try:
-        reverse = reverse_edges(graph)
-    except ZooError:
-        return None, edges
-    chosen = (edges < reverse).nonzero()[:, 0]
-    pair = torch.empty_like(edges)
-    pair[chosen] = edges[: chosen.shape[0]]
-    pair[reverse.index_select(0, chosen)] = edges[: chosen.shape[0]]
-    return chosen, pair
+    found = edge_pairs(graph)
+    return (None, edges) if found is None else found[1:]
 
 
 def _check(num_features: list[int], lmax: int, output_lmax: int, num_layers: int, elements: Sequence[int]) -> None:

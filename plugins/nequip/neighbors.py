@@ -74,5 +74,4 @@ def arrange(degree: Tensor, first_edge: Tensor, floats_per_slot: int) -> tuple[T
     first_slot = slots.cumsum(0) - slots
     place = torch.arange(start, device=degree.device) - first_slot.index_select(0, atom)
     edge = first_edge.index_select(0, order).index_select(0, atom) + place
-    num_edges = int(degree.sum())
-    return order, atom, torch.where(place < degree.index_select(0, atom), edge, num_edges), blocks
+    return order, atom, torch.where(place < degree.index_select(0, atom), edge, sum(sizes)), blocks

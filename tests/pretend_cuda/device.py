@@ -77,8 +77,6 @@ class PretendTensor(Tensor):
             if name == "tolist":
                 COUNTS.sync("tolist")
                 return args[0].host.tolist()
-            if name == "record_stream":
-                return None
             if name == "__deepcopy__":
                 return _deepcopy(*args)
             return function(*args, **(kwargs or {}))
@@ -272,6 +270,7 @@ def _pretend() -> None:
         setattr(torch.cuda, name, answer)
     storage = Tensor.untyped_storage  # a hook of saved tensors calls it where __torch_function__ is off
     Tensor.untyped_storage = lambda x: storage(_host(x))
+    Tensor.record_stream = lambda x, stream: None
     for module in ("torch.optim.optimizer", "torch.utils._foreach_utils"):
         import_module(module)._foreach_supported_types.append(PretendTensor)
     save = torch.save

@@ -173,12 +173,25 @@ STRUCTURES: dict[str, Callable[[], list[Atoms]]] = {
 _DEVICE = "cuda"
 
 
+def _threads_see_the_device() -> None:
+    """A dispatch mode is of a thread: that which gathers batches needs one of its own."""
+    from zoo.training import prefetcher
+
+    pool = prefetcher.ThreadPoolExecutor
+    prefetcher.ThreadPoolExecutor = lambda *args, **kwargs: pool(  # type: ignore[assignment,misc]
+        *args, initializer=lambda: PretendCuda().__enter__(), **kwargs)
+
+
 def main() -> None:
     name, *arguments = sys.argv[1:]
     if "--cpu" in arguments:
         global _DEVICE
         _DEVICE = "cpu"
         arguments.remove("--cpu")
+    _threads_see_the_device()
+    if "--data-on-the-host" in arguments:
+        set_memory(1000)
+        arguments.remove("--data-on-the-host")
     scenario = {"train": train, "dynamics": dynamics, "search": search, "predict": predict,
                 "small_runs": small_runs}[name]
     with PretendCuda():

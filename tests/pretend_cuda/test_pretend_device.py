@@ -16,6 +16,10 @@ pytestmark = pytest.mark.skipif(guard.why_not() is not None, reason=guard.why_no
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
+TABLES = ("dimenet", "gemnet")
+"""Their tables of angles are made on the host's knowledge of degrees: it waits for these several times a step."""
+
+
 def both(*scenario: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The same scenario on the pretend device and on the CPU."""
     return guard.measure(*scenario), guard.measure(*scenario, "--cpu")
@@ -38,6 +42,15 @@ def test_training_is_that_of_the_cpu(family: str, labels: str) -> None:
     device, cpu = both("train", family, labels, "adamw")
     assert len(set(device["losses"])) == len(device["losses"]), "the weights do not change"
     assert device["losses"] == pytest.approx(cpu["losses"], rel=2e-4)
+    assert device["blocking"] == 0, device["copy sites"]
+    assert device["syncs"] <= 2 or family in TABLES, device["sync sites"]
+
+
+@pytest.mark.slow
+def test_data_on_the_host_are_not_waited_for() -> None:
+    counted = guard.measure("train", "schnet", "energy", "adamw", "--data-on-the-host")
+    assert counted["blocking"] == 0, counted["copy sites"]
+    assert counted["syncs"] <= 2, counted["sync sites"]
 
 
 @pytest.mark.slow

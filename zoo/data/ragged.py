@@ -3,30 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-__all__ = ["Gather", "as_rows", "select"]
+from zoo.process.transfer import sent_together
+
+__all__ = ["Gather", "as_rows", "gathers", "select"]
 
 
 class Gather:
-    """Indices of the pieces ``rows`` in a ragged column: ``index`` and ``owner`` (n,), their places in ``rows``."""
+    """Indices of the pieces ``rows`` in a ragged column.
 
-    def __init__(self, ptr: Tensor, host_ptr: Tensor, rows: Tensor) -> None:
-        # Sizes are summed on the device of `rows`, so that a plan on the CPU does not wait for the GPU.
-        at = host_ptr if rows.device.type == "cpu" else ptr
+    Args:
+        rows, ptr, first: (B,) pieces, (B + 1,) their bounds in the result, (B,) their starts in the column; on the
+            device of the column.
+        total: length of the result.
+    """
+
+    def __init__(self, rows: Tensor, ptr: Tensor, first: Tensor, total: int) -> None:
+        self.rows, self.ptr, self.total = rows, ptr, total
+        self._first = first
+
+    @property
+    def start(self) -> Tensor:
+        """(B,) start of each piece in the result."""
+        return self.ptr[:-1]
+
+    @cached_property
+    def owner(self) -> Tensor:
+        """(n,) place in ``rows`` of the piece that each index belongs to."""
+        place = torch.arange(len(self.rows), device=self.ptr.device)
+        return torch.repeat_interleave(place, self.ptr.diff(), output_size=self.total)
+
+    @cached_property
+    def index(self) -> Tensor:
+        """(n,) indices in the column."""
+        shift = (self._first - self.start).index_select(0, self.owner)
+        return torch.arange(self.total, device=self.ptr.device) + shift
+
+
+def gathers(rows: Tensor, *columns: tuple[Tensor, Tensor]) -> list[Gather]:
+    """A gather of the same pieces from each column, given as its ``ptr`` and a copy of that on the host.
+
+    With ``rows`` on the host, sizes are summed there, and a device gets all of them in one copy that it is not waited
+    for.
+    """
+    on_host, device = rows.device.type == "cpu", columns[0][0].device
+    parts, totals = [rows], []
+    for ptr, host_ptr in columns:
+        at = host_ptr if on_host else ptr
         first = at.index_select(0, rows)
-        counts = at.index_select(0, rows + 1) - first
-        own_ptr = torch.zeros(len(rows) + 1, dtype=torch.int64, device=rows.device)
-        torch.cumsum(counts, 0, out=own_ptr[1:])
-        total = int(own_ptr[-1])
-        place = torch.arange(len(rows), device=ptr.device)
-        shift = (first - own_ptr[:-1]).to(ptr.device, non_blocking=True)
-        self.ptr = own_ptr.to(ptr.device, non_blocking=True)
-        self.start = self.ptr[:-1]
-        self.owner = torch.repeat_interleave(place, counts.to(ptr.device, non_blocking=True), output_size=total)
-        self.index = torch.arange(total, device=ptr.device) + shift.index_select(0, self.owner)
+        bounds = torch.zeros(len(rows) + 1, dtype=torch.int64, device=rows.device)
+        torch.cumsum(at.index_select(0, rows + 1) - first, 0, out=bounds[1:])
+        parts += [bounds, first]
+        totals.append(int(bounds[-1]))
+    here, *rest = sent_together(parts, device)
+    return [Gather(here, rest[2 * k], rest[2 * k + 1], total) for k, total in enumerate(totals)]
 
 
 def as_rows(rows: Tensor | Sequence[int]) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.data.edge_table import EdgeTable
 from zoo.data.files import read_columns, write_columns
-from zoo.data.ragged import Gather, as_rows, select
+from zoo.data.ragged import Gather, as_rows, gathers, select
 from zoo.errors import DataError
 from zoo.graph.graph import Graph
 
@@ -113,16 +113,18 @@ class Store:
         synchronisation. ``rows`` may repeat.
         """
         rows = as_rows(rows)
-        take = Gather(self.ptr, self._host_ptr, rows)
-        batch, atom = take.owner, take.index
-        here = rows.to(self.device, non_blocking=True)
+        columns = [(self.ptr, self._host_ptr)]
+        if self.edges is not None:
+            columns.append((self.edges.ptr, self.edges.host_ptr))
+        take, *of_edges = gathers(rows, *columns)
+        batch, atom, here = take.owner, take.index, take.rows
         optional: dict[str, Any] = {}
         for name in _PER_ATOM_INPUTS:
             optional[name] = select(getattr(self, name), atom, dtype)
         for name in _PER_STRUCTURE_INPUTS:
             optional[name] = select(getattr(self, name), here, None if name == "pbc" else dtype)
         if self.edges is not None:
-            optional |= _edges_of(self.edges, rows, take.start, dtype)
+            optional |= _edges_of(self.edges, of_edges[0], take.start, dtype)
         return Graph(
             z=self.z.index_select(0, atom).long(),
             pos=self.pos.index_select(0, atom).to(dtype),
@@ -135,9 +137,8 @@ class Store:
         """float64 labels of the structures ``rows``: (B, ...) each, or (N, ...) in atom order for per-atom labels."""
         rows = as_rows(rows)
         names = list(self.labels) if names is None else list(names)
-        index = dict.fromkeys(names, rows.to(self.device, non_blocking=True))
-        if per_atom := self.per_atom & set(names):
-            index |= dict.fromkeys(per_atom, Gather(self.ptr, self._host_ptr, rows).index)
+        (take,) = gathers(rows, (self.ptr, self._host_ptr))
+        index = {name: take.index if name in self.per_atom else take.rows for name in names}
         return {n: self._label(n).index_select(0, index[n]) for n in names}
 
     def _label(self, name: str) -> Tensor:
@@ -159,8 +160,8 @@ class Store:
     def subset(self, rows: Tensor | Sequence[int]) -> Store:
         """The structures ``rows``, in that order, as a store of their own."""
         rows = as_rows(rows)
-        here = rows.to(self.device)
-        take = Gather(self.ptr, self._host_ptr, rows)
+        (take,) = gathers(rows, (self.ptr, self._host_ptr))
+        here = take.rows
         atom_wise = set(_PER_ATOM_INPUTS)
         inputs: dict[str, Any] = {
             n: select(getattr(self, n), take.index if n in atom_wise else here)
@@ -168,7 +169,7 @@ class Store:
         }
         edges = None
         if self.edges is not None:
-            cut = Gather(self.edges.ptr, self.edges.host_ptr, rows)
+            (cut,) = gathers(rows, (self.edges.ptr, self.edges.host_ptr))
             edges = replace(
                 self.edges, ptr=cut.ptr, index=self.edges.index.index_select(1, cut.index),
                 shift=select(self.edges.shift, cut.index), attrs=select(self.edges.attrs, cut.index),
@@ -248,9 +249,8 @@ class Store:
         return cls(z=z.to(torch.uint8), pos=pos, ptr=ptr, ids=ids, **columns)
 
 
-def _edges_of(edges: EdgeTable, rows: Tensor, first_atom: Tensor, dtype: torch.dtype) -> dict[str, Any]:
-    """Fields of a graph of the structures ``rows``, whose atoms start at ``first_atom``."""
-    take = Gather(edges.ptr, edges.host_ptr, rows)
+def _edges_of(edges: EdgeTable, take: Gather, first_atom: Tensor, dtype: torch.dtype) -> dict[str, Any]:
+    """Fields of a graph of the structures taken, whose atoms start at ``first_atom``."""
     offset = first_atom.index_select(0, take.owner)
     return {
         "edge_index": edges.index.index_select(1, take.index).long() + offset,

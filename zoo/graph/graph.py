@@ -115,8 +115,8 @@ class Graph:
         return self.memoize("ptr", self._edge_ptr, edges_only=True)
 
     def _edge_ptr(self) -> Tensor:
-        counts = torch.bincount(self.target, minlength=self.num_nodes)
-        return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        # Not bincount, for whose result a GPU is waited for.
+        return torch.searchsorted(self.target, torch.arange(self.num_nodes + 1, device=self.target.device))
 
     def memoize(self, key: Hashable, make: Callable[[], T], *, edges_only: bool = False) -> T:
         """``make()``, computed once per graph and kept under ``key``.

@@ -71,7 +71,10 @@ def reverse_edges(graph: Graph) -> Tensor:
 
 def _reverse_edges(graph: Graph) -> Tensor:
     if is_recorded():
-        return _reverse_edges_unchecked(graph)
+        return _reverse_edges_unchecked(graph, span=101)
+    if graph.cutoff is not None and graph.device.type != "cpu":
+        # The edges of a search have a reverse each, and a GPU would be waited for to see it.
+        return _reverse_edges_unchecked(graph, span=255)
     if graph.edge_shift is None:
         # Molecules: edges come ordered by (target, source), so that ordering them by source lists the reverses in turn.
         reverse = torch.argsort(graph.source, stable=True)
@@ -96,13 +99,13 @@ def _reverse_edges(graph: Graph) -> Tensor:
     return reverse
 
 
-def _reverse_edges_unchecked(graph: Graph) -> Tensor:
-    """The same for recorded graphs, for shifts up to ±50: it cannot check whether every edge has a reverse."""
-    n, span = graph.num_nodes, 101
+def _reverse_edges_unchecked(graph: Graph, *, span: int) -> Tensor:
+    """The same without a check whether every edge has a reverse, for shifts up to ±(span − 1) / 2."""
+    n = graph.num_nodes
     forward, backward = graph.target * n + graph.source, graph.source * n + graph.target
     if graph.edge_shift is not None:
-        weights = torch.tensor([span * span, span, 1], device=forward.device)
-        code = (graph.edge_shift.round().long() * weights).sum(1)
+        a, b, c = graph.edge_shift.round().long().unbind(1)
+        code = (a * span + b) * span + c
         forward, backward = forward * span**3 + code, backward * span**3 - code
     return torch.empty_like(forward).scatter(0, torch.argsort(backward), torch.argsort(forward))
 

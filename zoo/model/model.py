@@ -202,10 +202,14 @@ class Model(nn.Module):
         return per_atom + readout.constants.coefficients[self.element_index[graph.z]]
 
     def composition(self, graph: Graph) -> Tensor:
-        """(B, n_elements) float64: number of atoms of each element."""
+        """(B, n_elements) float64: number of atoms of each element; computed once for a batch that moves."""
+        return graph.memoize(("composition", self.elements), lambda: self._composition(graph), edges_only=True)
+
+    def _composition(self, graph: Graph) -> Tensor:
         n = len(self.elements)
         flat = graph.batch * n + self.element_index.index_select(0, graph.z)
-        return torch.bincount(flat, minlength=graph.num_graphs * n).view(-1, n).double()
+        one = torch.ones(flat.shape, dtype=torch.float64, device=flat.device)
+        return sum_by(one, flat, graph.num_graphs * n).view(-1, n)
 
     def standardise(self, name: str, value: Tensor, graph: Graph) -> Tensor:
         """Convert physical values of a target, (B, …) or (N, …) float64, to standardised ones in the model's dtype."""

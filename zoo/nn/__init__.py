@@ -12,7 +12,7 @@ from zoo.nn.activations import (
     shifted_softplus,
     silu,
 )
-from zoo.nn.adjacency import CSRAdjacency, EdgeBlock, Pairs, pairs
+from zoo.nn.adjacency import CSRAdjacency, EdgeBlock, Pairs, edge_pairs, pairs
 from zoo.nn.dense_layers import MLP, dense
 from zoo.nn.fused.blockwise import blockwise
 from zoo.nn.fused.neighbor_sums import Filtered, FilteredSum, sum_runs
@@ -53,6 +53,7 @@ __all__ = [
     "activation",
     "blockwise",
     "dense",
+    "edge_pairs",
     "force",
     "gather",
     "in_double",

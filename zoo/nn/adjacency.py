@@ -14,7 +14,7 @@ from zoo.graph.neighbors import reverse_edges
 from zoo.graph.tracing import is_traced
 from zoo.nn.scatter import sum_by
 
-__all__ = ["CSRAdjacency", "EdgeBlock", "Pairs", "pairs"]
+__all__ = ["CSRAdjacency", "EdgeBlock", "Pairs", "edge_pairs", "pairs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +115,8 @@ def pairs(graph: Graph) -> Pairs:
 def _make(graph: Graph) -> Pairs:
     source, target = graph.source, graph.target
     count = torch.arange(source.shape[0], device=source.device)
-    reverse = None if is_traced() else _reverse_edge(graph, count)
-    if reverse is None:
+    found = None if is_traced() else edge_pairs(graph)
+    if found is None:
         # The number of pairs depends on the data, which is not allowed in a recorded graph: every edge is its own pair.
         by_source = torch.argsort(source, stable=True)
         ptr, source_ptr = _ptr(target, graph.num_nodes), _ptr(source, graph.num_nodes)
@@ -124,16 +124,30 @@ def _make(graph: Graph) -> Pairs:
         outgoing = CSRAdjacency(source_ptr, target[by_source], by_source, by_source)
         return Pairs(count[:, None], source[:, None], target[:, None], incoming, outgoing, graph.num_nodes)
     ptr = graph.edge_ptr
-    first = torch.nonzero(count < reverse)[:, 0]
+    reverse, first, pair = found
     second = reverse.index_select(0, first)
-    pair = torch.empty_like(count)
-    pair[first] = count[: first.shape[0]]
-    pair[second] = count[: first.shape[0]]
     one, other = source.index_select(0, first), target.index_select(0, first)
     # The reverses of an atom's incoming edges, in the same order, are its outgoing edges.
     incoming, outgoing = CSRAdjacency(ptr, source, pair, None), CSRAdjacency(ptr, source, pair, reverse)
     return Pairs(torch.stack([first, second], 1), torch.stack([one, other], 1), torch.stack([other, one], 1),
                  incoming, outgoing, graph.num_nodes)
+
+
+def edge_pairs(graph: Graph) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Each edge's reverse (E,), the first edge of each pair of opposite ones (P,), and the pair of each edge (E,).
+
+    ``None`` if some edge has no reverse, or is its own: edges from the caller may be directed or self-loops.
+    """
+    count = torch.arange(graph.num_edges, device=graph.device)
+    reverse = _reverse_edge(graph, count)
+    if reverse is None:
+        return None
+    leads = count < reverse
+    place = leads.cumsum(0) - 1
+    # Half of the edges lead a pair: known without waiting for a GPU, as nonzero would.
+    half = reverse.shape[0] // 2
+    first = count.new_zeros(half + 1).scatter_(0, torch.where(leads, place, half), count)[:half]
+    return reverse, first, torch.where(leads, place, place.index_select(0, reverse))
 
 
 def _ptr(atom: Tensor, num_atoms: int) -> Tensor:
@@ -147,5 +161,7 @@ def _reverse_edge(graph: Graph, count: Tensor) -> Tensor | None:
         reverse = reverse_edges(graph)
     except StructureError:
         return None
+    if graph.cutoff is not None and graph.device.type != "cpu":
+        return reverse  # edges of a search: no edge is its own reverse
     in_twos = torch.equal(reverse.index_select(0, reverse), count) and not bool((reverse == count).any())
     return reverse if in_twos else None

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.process.transfer import sent
 from zoo.training.recipe import Loss
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Criterion:
         self.dtype, self.device = dtype, device
         self.refresh(model)
         self.columns = _columns(model, self.whole)
-        self._n_atoms = store.n_atoms.cpu()
-        self._widths = {name: math.prod(model.output_types[name].shape) for name in self.names}
+        self._n_atoms = store.n_atoms.to(device=self.labels.device, dtype=dtype)
+        self._known = self._known_labels(store)
         self.missing = bool(self.labels.isnan().any()) or any(
             bool(store.labels[name].isnan().any()) for name in (*self.atomic, *self.derivatives))
 
@@ -63,15 +64,7 @@ class Criterion:
 
     def counts(self, rows: Tensor) -> dict[str, float]:
         """Labels of every kind in a *global* batch (all ranks, all micro-batches): the denominators of the loss."""
-        if not self.missing:
-            atoms = float(self._n_atoms[rows].sum())
-            counts: dict[str, float] = {n: float(len(rows) * self._widths[n]) for n in self.whole}
-            counts |= {n: atoms * self._widths[n] for n in self.atomic}
-            return counts | {"forces": 3.0 * atoms, "stress": 9.0 * len(rows)}
-        known = self.labels.index_select(0, self._here(rows)).isfinite()
-        counts = {n: float(known[:, self.columns[n]].sum()) for n in self.whole}
-        gathered = self.gathered.labels_of(rows)
-        return counts | {n: float(value.isfinite().sum()) for n, value in gathered.items()}
+        return {name: float(known[rows].sum()) for name, known in self._known.items()}
 
     def loss(self, outputs: Mapping[str, Tensor], rows: Tensor, counts: Mapping[str, float]) -> Tensor:
         """Weighted sum of the batch's losses, each divided by its global count."""
@@ -98,7 +91,8 @@ class Criterion:
         for name, residual, known in self._residuals(outputs, rows):
             penalty = _penalty(self._per_atom(residual, name, rows), self.losses[name])
             absolute = residual.abs().sum().double() * self.scales.get(name, 1.0)
-            sums += [penalty.sum().double(), absolute, known.double()]
+            count = known.double() if isinstance(known, Tensor) else torch.full_like(absolute, known)
+            sums += [penalty.sum().double(), absolute, count]
         return torch.stack(sums)
 
     def metrics(self, sums: Tensor) -> dict[str, float]:
@@ -112,9 +106,9 @@ class Criterion:
 
     # -- parts -------------------------------------------------------------------------------------------------
 
-    def _residuals(self, outputs: Mapping[str, Tensor], rows: Tensor) -> list[tuple[str, Tensor, Tensor]]:
+    def _residuals(self, outputs: Mapping[str, Tensor], rows: Tensor) -> list[tuple[str, Tensor, Tensor | int]]:
         """(name, residual, number of labels) of each metric; a missing label has the residual 0."""
-        standardised = self.labels.index_select(0, self._here(rows))
+        standardised = self.labels.index_select(0, sent(rows, self.labels.device))
         gathered = self.gathered.labels_of(rows) if self.gathered.labels else {}
         found = []
         for name in self.metric_names:
@@ -123,7 +117,7 @@ class Criterion:
             else:
                 label, predicted = standardised[:, self.columns[name]], outputs[name].reshape(len(rows), -1)
             residual = predicted - label
-            count = torch.tensor(residual.numel(), device=residual.device)
+            count: Tensor | int = residual.numel()
             if self.missing:
                 # Only where the *label* is missing: a prediction that is not finite has to show.
                 known = label.isfinite()
@@ -134,10 +128,20 @@ class Criterion:
     def _per_atom(self, residual: Tensor, name: str, rows: Tensor) -> Tensor:
         if name in self.gathered.labels or not self.losses[name].per_atom:
             return residual
-        return residual / self._n_atoms[rows][:, None].to(residual)
+        n_atoms = self._n_atoms.index_select(0, sent(rows, self._n_atoms.device))
+        return residual / n_atoms[:, None].to(residual)
 
-    def _here(self, rows: Tensor) -> Tensor:
-        return rows.to(self.labels.device, non_blocking=True)
+    def _known_labels(self, store: Store) -> dict[str, Tensor]:
+        """(M,) finite labels of every kind that each structure has; on the host, where batches are planned."""
+        finite = self.labels.isfinite()
+        known = {name: finite[:, self.columns[name]].sum(1).cpu() for name in self.whole}
+        for name, value in self.gathered.labels.items():
+            each = value.isfinite().flatten(1).sum(1) if value.dim() > 1 else value.isfinite().long()
+            if name in store.per_atom:
+                running = F.pad(each.cumsum(0), (1, 0))
+                each = running.index_select(0, store.ptr[1:]) - running.index_select(0, store.ptr[:-1])
+            known[name] = each.cpu()
+        return known
 
 
 def _penalty(residual: Tensor, loss: Loss) -> Tensor:

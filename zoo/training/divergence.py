@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.errors import TrainingError
 
@@ -19,13 +19,13 @@ __all__ = ["clip_gradients", "is_spike", "not_finite", "validation_not_finite"]
 _SHOWN_IDS = 64
 
 
-def clip_gradients(model: nn.Module, limit: float | None) -> float:
-    """Scale the gradients so that their global norm is at most ``limit``; returns the norm before that."""
+def clip_gradients(model: nn.Module, limit: float | None) -> Tensor:
+    """Scale the gradients so that their global norm is at most ``limit``; returns the norm () before that."""
     trained = [p for p in model.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
     if limit is not None:
         nn.utils.clip_grads_with_norm_(trained, limit, norm)
-    return float(norm)
+    return norm
 
 
 def is_spike(loss: float, progress: Progress, rule: Spike | None, log: Log) -> bool:

@@ -24,13 +24,15 @@ class Average:
         self.updates = 0
         self._raw = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.averaged = {name: p.detach().to(torch.float64, copy=True) for name, p in self._raw.items()}
+        self._exact = [torch.empty_like(average) for average in self.averaged.values()]
 
     @torch.no_grad()
     def update(self) -> None:
         """avg ← avg + (1 − decay)(raw − avg), after an optimiser step."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        torch._foreach_lerp_(list(self.averaged.values()), [p.detach().double() for p in self._raw.values()], 1 - decay)
+        torch._foreach_copy_(self._exact, [p.detach() for p in self._raw.values()])
+        torch._foreach_lerp_(list(self.averaged.values()), self._exact, 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ from zoo.data.batches import cut, plan
 from zoo.errors import TrainingError
 from zoo.process.memory import halved_on_out_of_memory, is_out_of_memory
 from zoo.process.signals import Notice, watched
+from zoo.process.transfer import sent
 from zoo.training.checkpoint import Checkpoints, DiskFullError
 from zoo.training.criterion import Criterion
 from zoo.training.distributed import Ranks, freeze_unused
@@ -181,23 +182,27 @@ class Trainer:
                 # DDP averages gradients over ranks; the loss is already a share of the global mean.
                 (loss * self.ranks.world).backward()
             total += loss.detach()
-        self.norm = clip_gradients(self.model, self.recipe.clip_norm)
-        sums = self.ranks.sum(torch.tensor([float(total), float(self.notice.received), self._seconds_since_last()],
-                                           dtype=torch.float64, device=self.ranks.device)).tolist()
-        loss, stop, seconds = sums[0], sums[1] > 0, sums[2] / self.ranks.world
-        if not (math.isfinite(loss) and math.isfinite(self.norm)):
+        mean, stop, seconds = self._shared(total, clip_gradients(self.model, self.recipe.clip_norm))
+        if not (math.isfinite(mean) and math.isfinite(self.norm)):
             ids = self.store.ids[torch.from_numpy(batch)].tolist()
-            self.log.record("failed", step=state.step, loss=loss, gradient_norm=self.norm, ids=ids)
-            raise not_finite(loss, self.norm, ids=ids, step=state.step, kept=self.checkpoints.steps())
-        if is_spike(loss, state, self.recipe.spike, self.log):
-            return loss, seconds, stop
-        state.typical_loss = loss if state.typical_loss == 0 else 0.99 * state.typical_loss + 0.01 * loss
+            self.log.record("failed", step=state.step, loss=mean, gradient_norm=self.norm, ids=ids)
+            raise not_finite(mean, self.norm, ids=ids, step=state.step, kept=self.checkpoints.steps())
+        if is_spike(mean, state, self.recipe.spike, self.log):
+            return mean, seconds, stop
+        state.typical_loss = mean if state.typical_loss == 0 else 0.99 * state.typical_loss + 0.01 * mean
         self.optimizer.step()
         if self.average is not None:
             self.average.update()
-        return loss, seconds, stop
+        return mean, seconds, stop
 
     # -- parts of a step ---------------------------------------------------------------------------------------
+
+    def _shared(self, loss: Tensor, norm: Tensor) -> tuple[float, bool, float]:
+        """Loss, whether to stop, and mean seconds, over all ranks; the one time in a step that the host waits."""
+        own = torch.tensor([float(self.notice.received), self._seconds_since_last()], dtype=torch.float64)
+        sums = self.ranks.sum(torch.cat([loss.view(1), sent(own, loss.device)]))
+        total, stop, seconds, self.norm = torch.cat([sums, norm.double().view(1)]).tolist()
+        return total, stop > 0, seconds / self.ranks.world
 
     def _seconds_since_last(self) -> float:
         """Seconds since the last call, or since the loop began."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import fields
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from zoo.data.store import Store
 from zoo.graph.graph import Graph
+from zoo.process.transfer import sent
 
 __all__ = ["Prefetcher", "fits"]
 
@@ -29,7 +33,7 @@ class Prefetcher:
 
     If the store is in the memory of the same device, this is an index gather, and nothing is prepared ahead. A store
     larger than half of the memory stays mapped from disk: a thread then gathers the rows given to :meth:`ahead` during
-    the step before.
+    the step before, and copies them to a GPU by a stream of its own.
     """
 
     def __init__(self, store: Store, dtype: torch.dtype, device: torch.device, *, threaded: bool | None = None) -> None:
@@ -37,6 +41,7 @@ class Prefetcher:
         if threaded is None:
             threaded = store.device.type != device.type or _bytes(store) > _SHARE * _host_memory()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="zoo-prefetch") if threaded else None
+        self._stream = torch.cuda.Stream(device) if threaded and device.type == "cuda" else None
         self._waiting: dict[bytes, Future[Graph]] = {}
 
     def ahead(self, rows: np.ndarray) -> None:
@@ -48,7 +53,12 @@ class Prefetcher:
         """The graph of these rows, on the device."""
         started = self._waiting.pop(rows.tobytes(), None)
         graph = started.result() if started is not None else self._gather(rows)
-        return graph if graph.device == self.device or self._pool is None else graph.to(self.device)
+        if self._stream is not None:
+            now = torch.cuda.current_stream(self.device)
+            now.wait_stream(self._stream)
+            for tensor in _tensors(graph).values():
+                tensor.record_stream(now)  # its memory is not given back while this step uses it
+        return graph
 
     @property
     def works_ahead(self) -> bool:
@@ -60,7 +70,14 @@ class Prefetcher:
             self._waiting.clear()
 
     def _gather(self, rows: np.ndarray) -> Graph:
-        return self.store.graph(torch.from_numpy(rows), dtype=self.dtype)
+        graph = self.store.graph(torch.from_numpy(rows), dtype=self.dtype)
+        with torch.cuda.stream(self._stream) if self._stream is not None else nullcontext():
+            return graph.replace(**{name: sent(tensor, self.device) for name, tensor in _tensors(graph).items()})
+
+
+def _tensors(graph: Graph) -> dict[str, Tensor]:
+    found = {field.name: getattr(graph, field.name) for field in fields(graph)}
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def _host_memory() -> float:
