@@ -15,6 +15,7 @@ from zoo.inference.potential import Potential
 from zoo.loading.building import exact_copy
 from zoo.model.checks import Scope, check_distances, check_finite
 from zoo.model.model import Model
+from zoo.model.plausible import check_energy, energy_limits
 from zoo.model.stress import why_no_stress
 from zoo.structures.checked_calculator import CheckedCalculator
 
@@ -55,6 +56,7 @@ class ZooCalculator(CheckedCalculator):
         # No gradients with respect to weights are needed here.
         self.model = (model if dtype is None else exact_copy(model, dtype)).eval().requires_grad_(False)
         self._potential = Potential(self.model, skin=skin, compile=compile)
+        self._limits: tuple[float, float] | None = None  # eV, of the atoms of the last calculation
 
     @property
     def skin(self) -> float:
@@ -66,7 +68,11 @@ class ZooCalculator(CheckedCalculator):
                   system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
+        if "numbers" in system_changes:
+            self._limits = None
         graph = self.checked_graph(self.atoms, system_changes).to(self.model.device)
+        if self._limits is None:
+            self._limits = energy_limits(self.model, self.atoms.numbers)
         graph = self._potential.list.edges(graph)
         if self._potential.list.shortest < self.closest_allowed:
             check_distances(graph, "the structure")
@@ -79,6 +85,7 @@ class ZooCalculator(CheckedCalculator):
         if out.stress is not None:
             results["stress"] = full_3x3_to_voigt_6_stress(_numpy(out.stress[0]))
         check_finite(results, "the structure")
+        check_energy(energy, self._limits, "the structure")
         self.results |= results
 
 

@@ -16,6 +16,7 @@ from zoo.graph.graph import Graph
 from zoo.inference.potential import frozen
 from zoo.model.checks import Scope, check_finite, check_structure
 from zoo.model.feature_hook import FeatureHook
+from zoo.model.plausible import implausible
 from zoo.model.stress import why_no_stress
 from zoo.process.memory import halved_on_out_of_memory, is_out_of_memory
 from zoo.structures.inputs import graphs_or_errors
@@ -71,8 +72,8 @@ def predict(
 
     Raises:
         StructureError: empty or not finite, atoms too close to each other, elements outside the model's domain,
-            periodicity, charge or spin that the model does not know, or a result that is not finite; says which
-            structure and which atoms.
+            periodicity, charge or spin that the model does not know, or a result that is not finite or beyond anything
+            that the property can be (:func:`zoo.model.plausible.implausible`); says which structure and which atoms.
     """
     with torch.inference_mode(False):
         return _predict(model, structures, tuple(derivatives), per_atom, uncertainty, as_frame, max_atoms, on_error,
@@ -108,6 +109,8 @@ def _predict(model: Model, structures: Any, derivatives: Sequence[str], per_atom
     for rows in parts:
         for index, value in zip(rows, _run(model, [graphs[i] for i in rows], derivatives, per_atom, error_model)):
             try:
+                if isinstance(value, str):
+                    raise StructureError(f"{names[index]}: {value}")
                 check_finite({key: part for key, part in value.items() if key not in _NOT_COMPUTED}, names[index])
             except StructureError as error:
                 if on_error == "raise":
@@ -135,10 +138,10 @@ def _without_stress(structures: Any, graphs: Sequence[Graph | StructureError]) -
 
 
 def _run(model: Model, graphs: list[Graph], derivatives: Sequence[str], per_atom: bool,
-         error_model: ErrorModel | None = None) -> list[Prediction]:
-    """One batch; halved when memory runs out."""
+         error_model: ErrorModel | None = None) -> list[Prediction | str]:
+    """One batch; halved when memory runs out. Text in the place of a prediction says why it cannot be right."""
 
-    def forward(part: list[Graph]) -> list[Prediction]:
+    def forward(part: list[Graph]) -> list[Prediction | str]:
         try:
             return _forward(model, join(part).to(model.device), derivatives, per_atom, error_model)
         except (MemoryError, RuntimeError) as error:
@@ -152,7 +155,7 @@ def _run(model: Model, graphs: list[Graph], derivatives: Sequence[str], per_atom
 
 
 def _forward(model: Model, graph: Graph, derivatives: Sequence[str], per_atom: bool,
-             error_model: ErrorModel | None) -> list[Prediction]:
+             error_model: ErrorModel | None) -> list[Prediction | str]:
     # Frozen, so that the operations chosen, and with them the last digits, do not depend on what other threads compute.
     per: dict[str, str] = {name: kind.per for name, kind in model.output_types.items()}
     with frozen(model), torch.no_grad():
@@ -160,6 +163,7 @@ def _forward(model: Model, graph: Graph, derivatives: Sequence[str], per_atom: b
             graph = model.with_vectors(graph)
         with FeatureHook(model) as hook:
             out = model(graph, derivatives)
+        reasons = implausible(model, out, graph)
         estimate = None if error_model is None else error_model(describe(model, graph, hook.features))
         if per_atom and model.energy_target is not None:
             out["atomic_energies"] = model.atomic_energies(graph)
@@ -180,7 +184,7 @@ def _forward(model: Model, graph: Graph, derivatives: Sequence[str], per_atom: b
         for b, prediction in enumerate(predictions):
             prediction["uncertainty"] = {name: float(width[b]) for name, width in estimate.widths.items()}
             prediction["outside"] = estimate.out_of_distribution[b]
-    return predictions
+    return [reason or prediction for reason, prediction in zip(reasons, predictions)]
 
 
 def _slice(array: np.ndarray, b: int, bounds: list[int] | None) -> float | np.ndarray:

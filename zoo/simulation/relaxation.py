@@ -20,6 +20,7 @@ from zoo.graph.neighbors import add_edges
 from zoo.inference.potential import Potential, PotentialResult
 from zoo.model.checks import MIN_DISTANCE
 from zoo.model.model import Model
+from zoo.model.plausible import check_energy, energy_limits
 from zoo.model.stress import why_no_stress
 from zoo.simulation.batch import batch_of, free_atoms
 
@@ -58,7 +59,8 @@ def relax(
         max_atoms: maximum number of atoms in one batch.
         compile: see :class:`zoo.inference.potential.Potential`.
         on_error: ``"keep"`` returns the :class:`~zoo.errors.StructureError` of a structure that the model cannot take,
-            or whose energy or forces are not finite, in its place and continues with the others.
+            or whose energy or forces are not finite or beyond anything they can be, in its place and continues with
+            the others.
         progress: called after each step with the number of converged structures, of all structures, and the largest
             force.
 
@@ -94,7 +96,7 @@ def relax(
         results |= zip(part, _relax_batch(model, potential, [frames[i] for i in part], fmax, steps, cell, report))
     relaxed = [results[index] for index in range(len(frames))]
     if on_error == "keep":
-        relaxed = [_finite(atoms) for atoms in relaxed]
+        relaxed = [_sound(model, atoms) for atoms in relaxed]
     return relaxed[0] if single else relaxed
 
 
@@ -106,12 +108,16 @@ def _check(model: Model, atoms: ase.Atoms, name: str, cell: bool) -> None:
                              "Fix: set atoms.cell and atoms.pbc, or leave out cell=True.")
 
 
-def _finite(result: ase.Atoms | StructureError) -> ase.Atoms | StructureError:
+def _sound(model: Model, result: ase.Atoms | StructureError) -> ase.Atoms | StructureError:
     """The structure, or an error in its place if it was lost on the way."""
     if isinstance(result, StructureError):
         return result
     held = result.calc.results
     if np.isfinite(held["energy"]) and np.isfinite(held["forces"]).all() and np.isfinite(result.positions).all():
+        try:
+            check_energy(held["energy"], energy_limits(model, result.numbers), "the relaxation")
+        except StructureError as error:
+            return error
         return result
     return StructureError(f"the relaxation blew up: energy or forces are not finite after {result.info['relax_steps']} "
                           "steps. Fix: start from a better geometry, or use a model that was trained on such "
