@@ -71,6 +71,10 @@ def finetune(
     ] = None,
     forces: Annotated[str | None, typer.Option(help="Key of the forces in the file.")] = None,
     stress: Annotated[str | None, typer.Option(help="Key of the stress in the file.")] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Structures that the model labels itself and learns with the others, so that it "
+                                       "keeps what it knew of them.")
+    ] = None,
     val: Annotated[int | None, typer.Option(help="Number of structures for validation; default: a tenth.")] = None,
     test: Annotated[int | None, typer.Option(help="Number of structures for testing; default: a tenth.")] = None,
     overrides: Overrides = None,
@@ -88,6 +92,11 @@ def finetune(
     from zoo.training.prepare import read_card
     from zoo.training.run import Options, run
 
+    if replay is not None:
+        from zoo.training.replay import with_replay
+
+        joined = out.with_name(f"{out.name}-with-replay.extxyz")
+        file = joined if resume and joined.is_file() else with_replay(name, file, replay, joined, device=device)
     card = finetune_card(name, file, targets=target or [], units=unit or [], forces=forces, stress=stress)
     split = {key: value for key, value in (("val", val), ("test", test)) if value is not None}
     changes = [f"data.split.{key}={value}" for key, value in split.items()]

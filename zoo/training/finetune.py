@@ -54,7 +54,8 @@ def finetune_card(source: str, file: Path, *, targets: Sequence[str], units: Seq
     Args:
         source: name or card folder of a trained model.
         targets: ``"target=key"`` or ``"target"``: what to learn, and its name in the file. A target of ``source`` keeps
-            its readout; any other is a new energy.
+            its readout; any other is a new energy. Without any, the energy of a force field, and the forces and stress
+            that it derives, as ASE read them from the file.
         units: ``"target=unit"``; not needed for energies, forces and stress that the file gives in ASE's own form.
         forces, stress: their keys in the file.
         name: of the new card.
@@ -66,13 +67,16 @@ def finetune_card(source: str, file: Path, *, targets: Sequence[str], units: Seq
     found = _look(file)
     wanted = dict(_pair(text) for text in targets)
     derived = {label: key for label, key in (("forces", forces), ("stress", stress)) if key is not None}
+    origin = resolve(source).card
+    if not wanted and not derived and not units:
+        wanted, derived = _in_ase_form(origin, found.first)
+        forces = derived.get("forces")
     if not wanted:
         raise TrainingError(f"no target is named. The first structure of {file} has {available(found.first)}. Fix: say "
                             "what to learn with --target energy=KEY")
-    origin = resolve(source).card
     usual = {label: spec.unit for label, spec in origin.targets.items()} | DERIVATIVES
     mapped = _mapped(found, file, wanted | derived, dict(_pair(text, what="--unit") for text in units), usual)
-    specs = {label: _spec(origin, label, mapped.units[label]) for label in wanted}
+    specs = {label: _spec(origin, label, mapped.units[label], found.elements, file) for label in wanted}
     energies = [label for label, spec in specs.items() if spec["readout"] == "energy"]
     if derived and not energies:
         raise TrainingError(f"{', '.join(derived)} derive from an energy, and none is among the targets. "
@@ -249,9 +253,22 @@ def _keys(atoms: Any) -> list[str]:
     return [*atoms.info, *atoms.arrays, *(getattr(atoms.calc, "results", None) or {})]
 
 
-def _spec(origin: Card, label: str, unit: str) -> dict[str, Any]:
+def _in_ase_form(origin: Card, first: Any) -> tuple[dict[str, str], dict[str, str]]:
+    """The energy of a force field, and its derivatives, if the first structure of a file has them as results of ASE."""
+    energies = [label for label, spec in origin.targets.items() if spec.readout == "energy"]
+    results = getattr(first.calc, "results", None) or {}
+    if not origin.derivatives or len(energies) != 1 or "energy" not in results:
+        return {}, {}
+    return {energies[0]: "energy"}, {label: label for label in origin.derivatives if label in results}
+
+
+def _spec(origin: Card, label: str, unit: str, elements: Sequence[str], file: Path) -> dict[str, Any]:
     if label in origin.targets:
-        return {**origin.targets[label].model_dump(exclude_unset=True)}
+        spec = {**origin.targets[label].model_dump(exclude_unset=True)}
+        if origin.source is not None and spec.get("reference") == "fitted":
+            spec["description"] = (f"total energy; its zero is that of {file.name} for {', '.join(elements)}, and that "
+                                   f"of {origin.name} for other elements")
+        return spec
     from zoo.data.frames import stored_unit
 
     return {"readout": "energy", "unit": stored_unit(unit), "reference": "fitted"}
