@@ -177,3 +177,40 @@ def test_a_periodic_direction_needs_a_lattice_vector(cell, pbc, says):
 def test_directions_that_are_not_periodic_need_no_lattice_vector():
     chain = ase.Atoms("C2", positions=[[0, 0, 0], [1.3, 0, 0]], cell=[2.6, 0, 0], pbc=(True, False, False))
     assert add_edges(Graph.from_atoms(chain), 3.0).num_edges == 8
+
+
+def random_structures(count: int) -> list[ase.Atoms]:
+    """Molecules, slabs, wires, crystals of a fraction of the cut-off to several times it, skewed cells, lone atoms."""
+    draw = np.random.default_rng(7)
+    made = []
+    for number in range(count):
+        pbc = [(False,) * 3, (True,) * 3, (True, True, False), (True, False, False)][number % 4]
+        cell = np.diag(draw.uniform(2.5, 14.0, 3)) @ (np.eye(3) + draw.normal(scale=0.4, size=(3, 3)))
+        atoms = int(draw.integers(1, 12 if number % 4 else 30))
+        positions = draw.uniform(-1, 2, (atoms, 3)) @ cell
+        made.append(ase.Atoms(f"C{atoms}", positions=positions, cell=cell, pbc=pbc))
+    return made
+
+
+def test_the_search_of_a_whole_batch_gives_the_edges_of_each_structure():
+    graph = Graph.from_atoms(random_structures(200), dtype=torch.float64)
+    batched, by_one = (add_edges(graph, 4.0, method=method) for method in ("cells", "vesin"))
+    assert torch.equal(batched.target, by_one.target)
+    assert edge_set(batched) == edge_set(by_one)
+    # vesin orders the edges of one atom in its own way; this search by source, then by shift.
+    rows = torch.cat([batched.edge_index.flip(0).T, batched.edge_shift.long()], 1).tolist()
+    assert rows == sorted(rows)
+
+
+def test_molecules_have_the_order_of_all_pairs():
+    frames = [ase.build.molecule(n) for n in ("C6H6", "H", "H2O", "CH3CH2OH", "Li")] * 3
+    graph = Graph.from_atoms(frames, dtype=torch.float64)
+    assert torch.equal(*(add_edges(graph, 2.6, method=method).edge_index for method in ("cells", "pairs")))
+
+
+def test_many_pairs_are_taken_in_turns(monkeypatch):
+    graph = Graph.from_atoms(random_structures(12), dtype=torch.float64)
+    whole = add_edges(graph, 4.0, method="cells")
+    monkeypatch.setattr("zoo.graph.cell_lists._PAIRS_AT_ONCE", 1000)
+    parts = add_edges(graph, 4.0, method="cells")
+    assert torch.equal(whole.edge_index, parts.edge_index) and torch.equal(whole.edge_shift, parts.edge_shift)

@@ -61,6 +61,17 @@ def test_dynamics_is_that_of_the_cpu(family: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_search_takes_the_same_launches_for_any_batch() -> None:
+    kernels = set()
+    for kind in ("8 atoms of silicon", "16 crystals of 8 atoms", "crystals, slab and molecules"):
+        device, cpu = both("search", kind)
+        assert device["edges"] == cpu["edges"]
+        assert device["syncs"] <= 2 and device["blocking"] == 0, device["sync sites"]
+        kernels.add(device["kernels"])
+    assert len(kernels) == 1 and max(kernels) < 200
+
+
+@pytest.mark.slow
 def test_the_device_refuses_and_counts_what_cuda_does() -> None:
     program = """
         import json, torch

@@ -1,7 +1,7 @@
 """Edges: every pair within a cut-off, every periodic image, sorted by target, never truncated.
 
 Three methods give the same edge set: ``pairs`` compares all pairs of each molecule at once (no loop over molecules),
-``vesin`` calls the library of that name, and ``cells`` is a linked-cell list in plain torch that runs on any device.
+``vesin`` calls the library of that name, and ``cells`` takes all structures at once in plain torch, on any device.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import StructureError
+from zoo.graph.cell_lists import search_cells
 from zoo.graph.graph import Graph
 from zoo.graph.tracing import is_recorded
 
@@ -36,7 +37,7 @@ def add_edges(graph: Graph, cutoff: float, *, method: Method = "auto") -> Graph:
     if method == "pairs":
         edge_index, shift = _molecule_pairs(graph, cutoff), None
     else:
-        edge_index, shift = _one_by_one(graph, cutoff, method)
+        edge_index, shift = (_cells if method == "cells" else _one_by_one)(graph, cutoff)
     return graph.replace(edge_index=edge_index, edge_shift=shift, cutoff=cutoff)
 
 
@@ -111,11 +112,13 @@ def _reverse_edges_unchecked(graph: Graph, *, span: int) -> Tensor:
 
 
 def _choose(graph: Graph) -> Method:
+    if graph.device.type != "cpu":
+        return "cells"
     largest = int((graph.ptr[1:] - graph.ptr[:-1]).max()) if graph.num_graphs else 0
     periodic = graph.pbc is not None and bool(graph.pbc.any())
     if not periodic and largest <= _MAX_ATOMS_FOR_PAIRS:
         return "pairs"
-    return "vesin" if graph.device.type == "cpu" else "cells"
+    return "vesin"
 
 
 def _molecule_pairs(graph: Graph, cutoff: float) -> Tensor:
@@ -132,28 +135,47 @@ def _molecule_pairs(graph: Graph, cutoff: float) -> Tensor:
     return torch.stack([source[keep], target[keep]])
 
 
-def _one_by_one(graph: Graph, cutoff: float, method: Method) -> tuple[Tensor, Tensor | None]:
-    """Search one structure at a time, for large or periodic ones."""
-    bounds = graph.ptr.tolist()
+def _cells(graph: Graph, cutoff: float) -> tuple[Tensor, Tensor | None]:
+    found = None if _lacks_cell(graph) else search_cells(graph, cutoff, most_images=_MAX_IMAGES)
+    if found is None:
+        _check_cells(graph, cutoff)
+        raise AssertionError("one of the structures has a cell that cannot be searched")
+    edge_index, shift = found
+    return edge_index, shift.to(graph.pos) if graph.cell is not None else None
+
+
+def _lacks_cell(graph: Graph) -> bool:
+    return graph.cell is None and graph.pbc is not None and bool(graph.pbc.any())
+
+
+def _check_cells(graph: Graph, cutoff: float) -> None:
+    if graph.pbc is None:
+        return
+    for b, periodic in enumerate(graph.pbc.any(1).tolist()):
+        if periodic and graph.cell is None:
+            raise StructureError(f"structure {b} is periodic but has no cell. Fix: set atoms.cell")
+        if periodic and graph.cell is not None:
+            _check_cell(graph.cell[b].detach().double(), cutoff, b)
+
+
+def _one_by_one(graph: Graph, cutoff: float) -> tuple[Tensor, Tensor | None]:
+    """Search one structure at a time by vesin; all of them by cells if it cannot bin one."""
+    _check_cells(graph, cutoff)
     indices, shifts = [], []
-    for b, (lo, hi) in enumerate(pairwise(bounds)):
+    for b, (lo, hi) in enumerate(pairwise(graph.ptr.tolist())):
         pos = graph.pos[lo:hi].detach().double()
         pbc = None if graph.pbc is None else graph.pbc[b]
         cell = None if graph.cell is None else graph.cell[b].detach().double()
         if pbc is None or not bool(pbc.any()):
             pbc, cell = None, None
-        elif cell is None:
-            raise StructureError(f"structure {b} is periodic but has no cell. Fix: set atoms.cell")
-        else:
-            _check_cell(cell, cutoff, b)
-        search = _vesin if method == "vesin" else _linked_cells
-        edge_index, shift = search(pos, cell, pbc, cutoff)
+        if not _fits_vesin(pos, cell, pbc, cutoff):
+            return _cells(graph, cutoff)
+        edge_index, shift = _vesin(pos, cell, pbc, cutoff)
         indices.append(edge_index + lo)
         shifts.append(shift)
     edge_index = torch.cat(indices, 1) if indices else graph.ptr.new_zeros(2, 0)
     shift = torch.cat(shifts) if shifts else graph.pos.new_zeros(0, 3)
-    has_images = graph.cell is not None
-    return edge_index.to(graph.device), shift.to(graph.pos) if has_images else None
+    return edge_index.to(graph.device), shift.to(graph.pos) if graph.cell is not None else None
 
 
 def _check_cell(cell: Tensor, cutoff: float, index: int) -> None:
@@ -176,8 +198,6 @@ def _heights(cell: Tensor) -> Tensor:
 def _vesin(pos: Tensor, cell: Tensor | None, pbc: Tensor | None, cutoff: float) -> tuple[Tensor, Tensor]:
     from vesin import NeighborList
 
-    if not _fits_vesin(pos, cell, pbc, cutoff):
-        return _linked_cells(pos, cell, pbc, cutoff)
     box = pos.new_zeros(3, 3) if cell is None else cell
     periodic = False if pbc is None else pbc.cpu().numpy()
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
@@ -199,47 +219,6 @@ def _fits_vesin(pos: Tensor, cell: Tensor | None, pbc: Tensor | None, cutoff: fl
     total = float(bins.prod())
     widened = (total / _VESIN_BINS) ** (1 / 3)
     return total < _VESIN_BINS or (total < 1e15 and float(bins.min()) > widened)
-
-
-def _linked_cells(pos: Tensor, cell: Tensor | None, pbc: Tensor | None, cutoff: float) -> tuple[Tensor, Tensor]:
-    """Linked-cell list: bins no narrower than needed, all bins within reach of a bin searched, O(N).
-
-    A periodic cell smaller than the cut-off is one bin that is searched in several images.
-    """
-    periodic = torch.zeros(3, dtype=torch.bool, device=pos.device) if pbc is None else pbc
-    box, origin = _bounding_cell(pos, cell, periodic, cutoff)
-    fractional = (pos - origin) @ torch.linalg.inv(box)
-    wrap = torch.where(periodic, fractional.floor(), torch.zeros_like(fractional))
-    fractional = fractional - wrap
-    heights = _heights(box)
-    bins = (heights / cutoff).floor().long().clamp(1, max(1, int(pos.shape[0] ** (1 / 3)) + 1))
-    reach = torch.ceil(cutoff * bins / heights).long()
-    reach = torch.where(periodic, reach, reach.minimum(bins - 1))
-    bin3 = (fractional * bins).floor().long().clamp(min=torch.zeros_like(bins), max=bins - 1)
-    strides = torch.stack([bins[1] * bins[2], bins[2], torch.ones_like(bins[0])])
-    order = torch.argsort((bin3 * strides).sum(1), stable=True)
-    counts = torch.bincount((bin3 * strides).sum(1), minlength=int(bins.prod()))
-    starts = counts.cumsum(0) - counts
-
-    found = []
-    for offset in torch.cartesian_prod(*(torch.arange(-r, r + 1, device=pos.device) for r in reach.tolist())):
-        other = bin3 + offset
-        image = torch.div(other, bins, rounding_mode="floor")
-        allowed = (periodic | (image == 0)).all(1)
-        where = ((other - image * bins) * strides).sum(1)
-        n_there = torch.where(allowed, counts[where], 0)
-        target = torch.repeat_interleave(n_there)
-        rank = torch.arange(target.shape[0], device=pos.device) - (n_there.cumsum(0) - n_there)[target]
-        source = order[starts[where[target]] + rank]
-        shift = image[target].to(pos) + wrap[target] - wrap[source]
-        vec = pos[source] - pos[target] + shift @ box
-        squared = vec.square().sum(1)
-        same = (source == target) & (shift == 0).all(1)
-        keep = (squared < cutoff**2) & ~same
-        found.append((source[keep], target[keep], shift[keep]))
-    source, target, shift = (torch.cat(parts) for parts in zip(*found))
-    order = torch.argsort(target, stable=True)
-    return torch.stack([source, target])[:, order], shift[order]
 
 
 def _bounding_cell(pos: Tensor, cell: Tensor | None, periodic: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
