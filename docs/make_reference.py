@@ -23,6 +23,7 @@ from zoo.cards.card import Card
 from zoo.cli import COMMANDS, app
 from zoo.files.markdown import markdown_table
 from zoo.model.readouts import Readout
+from zoo.plugin import Architecture, DatasetSpec, Importer, TrainingPart
 from zoo.registry import hookspecs
 from zoo.registry.registry_file import _Content
 
@@ -205,6 +206,9 @@ def hooks() -> str:
     for name in hookspecs.__all__:
         function = getattr(hookspecs, name)
         parts += [f"## {name}\n", _code(_signature(name, function)), _docstring(function)]
+    for described in (Architecture, DatasetSpec, Importer, TrainingPart):
+        name = described.__name__
+        parts += [f"## zoo.plugin.{name}\n", _code(_signature(name, described)), _docstring(described)]
     parts += ["## zoo.model.readouts.Readout\n", "The base class of the readouts that `zoo_readouts` names.\n",
               _code(_signature("Readout", Readout)), _docstring(Readout)]
     for name in ("head_width", "basis_names", "basis", "forward", "physical", "standardise"):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def surface() -> str:
     """Every name, field and signature that a hook module can rely on."""
     lines = [f"zoo.plugin: {', '.join(sorted(plugin.__all__))}"]
-    for described in (plugin.Architecture, plugin.DatasetSpec, plugin.Importer):
+    for described in (plugin.Architecture, plugin.DatasetSpec, plugin.Importer, plugin.TrainingPart):
         lines += [f"{described.__name__}.{f.name}: {f.type}" for f in dataclasses.fields(described)]
     lines += [f"{name}{inspect.signature(getattr(hookspecs, name))}" for name in sorted(hookspecs.__all__)]
     return "\n".join(lines)

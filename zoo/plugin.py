@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pluggy
 
 from zoo.errors import ZooError
 
-__all__ = ["Architecture", "DatasetSpec", "Importer", "ZooError", "hookimpl"]
+__all__ = ["Architecture", "DatasetSpec", "Importer", "TrainingPart", "ZooError", "hookimpl"]
 
 hookimpl = pluggy.HookimplMarker("zoo")
 
@@ -114,3 +114,36 @@ class Importer:
     tested: str = ""
     read: str = "zoo.foreign.state:read"
     choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPart:
+    """A piece of a training run that a recipe can name instead of the zoo's own. Options stand in the recipe and become
+    keywords of the factory.
+
+    ==============  ==============================================  ===================================================
+    kind            called as                                       in the recipe
+    ==============  ==============================================  ===================================================
+    ``loss``        ``f(residual) -> penalty``, same shape          ``losses: {U0: {kind: NAME, options: {…}}}``
+    ``optimizer``   ``f(groups, lr=…) -> torch.optim.Optimizer``    ``optimizer: NAME``, ``optimizer_options: {…}``
+    ``schedule``    ``f(progress, step) -> factor on the rate``     ``schedule: {kind: NAME, options: {…}}``
+    ``transform``   ``f(graph, generator) -> graph``                ``transforms: [{kind: NAME, options: {…}}]``
+    ``metric``      ``f(residual) -> values``, same shape           ``metrics: {close: {kind: NAME, of: U0}}``
+    ``stopping``    ``f(history) -> bool``                          ``stopping: {kind: NAME, options: {…}}``
+    ==============  ==============================================  ===================================================
+
+    Residuals of a loss are standardised (forces and stress: eV/Å, eV/Å³), those of a metric in the target's unit. A
+    schedule depends on its arguments alone, ``progress`` runs from 0 to 1; so a resumed run goes on exactly. A
+    transform changes training batches (not their atoms, nor their labels) and draws from ``generator`` (of the CPU)
+    only, which is seeded for every batch. ``history`` holds the metrics of every evaluation so far, oldest first.
+
+    Attributes:
+        kind, name: as above; a name is unique within its kind.
+        factory: ``"package.module:function"``, or a class that is called the same way.
+        summary: one line.
+    """
+
+    kind: Literal["loss", "optimizer", "schedule", "transform", "metric", "stopping"]
+    name: str
+    factory: str
+    summary: str = ""

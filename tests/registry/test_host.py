@@ -57,6 +57,13 @@ def test_a_plugin_is_found_by_its_entry_point(yard):
     ("@hookimpl\ndef zoo_fetchers(): return {'ftp': len}", ["offers 'ftp' as <built-in function len>"]),
     ("@hookimpl\ndef zoo_fetchers(): return {'hf': 'a:b'}", ["offers 'hf', which the zoo has itself"]),
     ("@hookimpl\ndef zoo_readouts(): return {'energy': 'a:b'}", ["offers 'energy', which the zoo has itself"]),
+    ("@hookimpl\ndef zoo_training(): return ['l1']", ["a list with str, expected zoo.plugin.TrainingPart"]),
+    ("from zoo.plugin import TrainingPart as T\n@hookimpl\ndef zoo_training(): return [T(kind='los', name='a', "
+     "factory='a:b')]", ["offers 'a' of the kind 'los': kinds are loss, optimizer"]),
+    ("from zoo.plugin import TrainingPart as T\n@hookimpl\ndef zoo_training(): return [T(kind='loss', name='l1', "
+     "factory='a:b')]", ["offers 'l1', which the zoo has itself"]),
+    ("from zoo.plugin import TrainingPart as T\n@hookimpl\ndef zoo_training(): return [T(kind='loss', name='a', "
+     "factory='a:b')] * 2", ["offers the loss a twice"]),
     ("@hookimpl\ndef zoo_registries(): return ['/no/such/registry.yaml']", ["/no/such/registry.yaml", "is no file"]),
 ])
 def test_a_failing_plugin_is_a_row_and_the_others_work(yard, body, words):

@@ -167,6 +167,7 @@ class Training(Section):
     commit: str | None = Field(None, description="Commit of the zoo.")
     date: str | None = Field(None, description="Day the run ended.")
     versions: dict[str, str] = Field({}, description="Versions of packages, by name.")
+    parts: dict[str, str] = Field({}, description="Package and version of each part of the recipe that is a plugin's.")
 
     @property
     def all_hours(self) -> float | None:

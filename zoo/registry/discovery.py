@@ -16,7 +16,7 @@ from typing import Any
 import pluggy
 
 from zoo.errors import did_you_mean
-from zoo.plugin import Architecture, DatasetSpec, Importer
+from zoo.plugin import Architecture, DatasetSpec, Importer, TrainingPart
 from zoo.registry import hookspecs
 
 __all__ = ["LoadedPlugin", "Offer", "PluginRecord", "load_plugin"]
@@ -30,6 +30,10 @@ BUILTIN_READOUTS = ("atomic_scalar", "charges", "dipole", "energy", "intensive",
 BUILTIN_SCHEMES = ("hf", "dir")
 BUILTIN_IMPORTERS = ("pyg-schnet", "pyg-dimenet", "schnetpack-painn", "nequip", "fairchem-gemnet", "nequix", "sevennet")
 """Keys of :data:`zoo.foreign.IMPORTERS`, which is above this package."""
+BUILTIN_PARTS: dict[str, tuple[str, ...]] = {
+    "loss": ("l1", "l2", "huber"), "optimizer": ("adamw", "soap"), "schedule": ("cosine", "plateau", "constant"),
+    "transform": (), "metric": (), "stopping": ()}
+"""Parts of training that the zoo has itself, by kind."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -217,6 +221,21 @@ def _importers(answer: Any) -> dict[str, Importer]:
     return dict(answer)
 
 
+def _parts(answer: Any) -> dict[str, TrainingPart]:
+    found: dict[str, TrainingPart] = {}
+    for item in _items(answer):
+        if not isinstance(item, TrainingPart):
+            raise _Rejected(f"returned a list with {type(item).__name__}, expected zoo.plugin.TrainingPart")
+        if item.kind not in BUILTIN_PARTS:
+            raise _Rejected(f"offers '{item.name}' of the kind {item.kind!r}: kinds are {', '.join(BUILTIN_PARTS)}")
+        _references({item.name: item.factory}, BUILTIN_PARTS[item.kind])
+        name = f"{item.kind} {item.name}"
+        if name in found:
+            raise _Rejected(f"offers the {name} twice")
+        found[name] = item
+    return found
+
+
 def _paths(answer: Any) -> dict[str, Path]:
     paths = {}
     for item in _items(answer):
@@ -245,6 +264,7 @@ _CHECKS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "readouts": lambda answer: _references(answer, BUILTIN_READOUTS),
     "fetchers": lambda answer: _references(answer, BUILTIN_SCHEMES),
     "importers": _importers,
+    "training": _parts,
     "registries": _paths,
 }
 """Required result of each hook that offers something, by its name without ``zoo_``."""

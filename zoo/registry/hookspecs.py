@@ -14,10 +14,10 @@ from typing import Any
 
 import pluggy
 
-from zoo.plugin import Architecture, DatasetSpec, Importer
+from zoo.plugin import Architecture, DatasetSpec, Importer, TrainingPart
 
 __all__ = ["zoo_architectures", "zoo_datasets", "zoo_fetchers", "zoo_importers", "zoo_readouts", "zoo_registries",
-           "zoo_train_event"]
+           "zoo_train_event", "zoo_training"]
 
 _hookspec = pluggy.HookspecMarker("zoo")
 
@@ -55,6 +55,11 @@ def zoo_fetchers() -> Mapping[str, str]:
 def zoo_importers() -> Mapping[str, Importer]:
     """Model classes of other packages whose weights this package can convert, by the name that ``zoo import`` and the
     ``source`` of a card use."""
+
+
+@_hookspec
+def zoo_training() -> Sequence[TrainingPart]:
+    """Losses, optimisers, schedules, transforms, metrics and stopping rules that a recipe can name."""
 
 
 @_hookspec

@@ -19,19 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import PluginError, UnknownNameError, ZooError, did_you_mean, nearest, shortened
-from zoo.plugin import Architecture, DatasetSpec, Importer
+from zoo.plugin import Architecture, DatasetSpec, Importer, TrainingPart
 from zoo.registry.config_values import check_config
 from zoo.registry.discovery import LoadedPlugin, Offer, PluginRecord, load_plugin
 
 __all__ = [
     "Host", "PluginRecord", "architecture", "architectures", "backbone", "current", "dataset", "datasets", "emit",
-    "factory", "fetchers", "importers", "plugins", "provider", "readouts", "registries", "resolve",
+    "factory", "fetchers", "importers", "plugins", "provider", "readouts", "registries", "resolve", "training_part",
+    "training_parts",
 ]
 
 GROUP = "zoo"
 
 _NOUNS = {"architectures": "architecture", "datasets": "data set", "readouts": "readout", "fetchers": "fetcher",
-          "importers": "importer"}
+          "importers": "importer", "training": "part of training"}
 
 
 class Host:
@@ -89,6 +90,27 @@ class Host:
         if not offers:
             raise UnknownNameError(self._unknown(kind, name, package))
         return offers[0]
+
+    def training_part(self, kind: str, name: str) -> tuple[str, PluginRecord]:
+        """What a recipe names, as ``"package.module:attribute"``, and the plugin it comes from.
+
+        Args:
+            name: of a :class:`zoo.plugin.TrainingPart`, or ``"package.module:attribute"`` in the package of a plugin.
+
+        Raises:
+            UnknownNameError: no plugin offers it, or the module belongs to no plugin.
+            PluginError: two plugins offer it.
+        """
+        if ":" not in name:
+            offer = self.offer("training", f"{kind} {name}")
+            return offer.value.factory, offer.plugin
+        package = name.partition(":")[0].partition(".")[0]
+        for loaded in self._loaded:
+            # A card must not run what merely happens to be importable.
+            if loaded.manager is not None and loaded.record.module.partition(":")[0].partition(".")[0] == package:
+                return name, loaded.record
+        raise UnknownNameError(f"'{name}' is in no installed plugin, and a recipe runs code of plugins only. "
+                               f"Fix: install the plugin that holds '{package}', or give it an entry point 'zoo'.")
 
     def registries(self) -> list[tuple[Path, PluginRecord]]:
         """Registry files in the order of the plugins, the zoo's own first."""
@@ -275,6 +297,16 @@ def fetchers() -> dict[str, str]:
 def importers() -> dict[str, Importer]:
     """Importers of plugins, by name."""
     return current().offers("importers")
+
+
+def training_parts() -> dict[str, TrainingPart]:
+    """Parts of training of plugins, by ``"kind name"``."""
+    return current().offers("training")
+
+
+def training_part(kind: str, name: str) -> tuple[str, PluginRecord]:
+    """See :meth:`Host.training_part`."""
+    return current().training_part(kind, name)
 
 
 def registries() -> list[tuple[Path, PluginRecord]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.errors import TrainingError
 from zoo.process.transfer import sent
-from zoo.training.recipe import Loss
+from zoo.training import parts
+from zoo.training.recipe import Loss, ValidationMetric
 
 if TYPE_CHECKING:
     from zoo.data import Store
@@ -32,15 +34,19 @@ class Criterion:
 
     Args:
         losses: per target, and ``forces``, ``stress`` where they are trained on.
+        metrics: plugins' metrics, by name.
     """
 
     def __init__(self, model: Model, store: Store, losses: Mapping[str, Loss], *, dtype: torch.dtype,
-                 device: torch.device | str = "cpu") -> None:
+                 device: torch.device | str = "cpu", metrics: Mapping[str, ValidationMetric] | None = None) -> None:
         self.names = [name for name in losses if name in model.readouts]
         self.atomic = [name for name in self.names if model.output_types[name].per == "atom"]
         self.whole = [name for name in self.names if name not in self.atomic]
         self.derivatives = tuple(name for name in ("forces", "stress") if name in losses)
         self.losses = dict(losses)
+        self._penalties = {name: _penalty(loss) for name, loss in losses.items()}
+        self._measures = {name: (metric.of, parts.make("metric", metric.kind, metric.options))
+                          for name, metric in (metrics or {}).items()}
         self.store = store
         self.dtype, self.device = dtype, device
         self.refresh(model)
@@ -71,7 +77,7 @@ class Criterion:
         total: Tensor | None = None
         for name, residual, _ in self._residuals(outputs, rows):
             if counts[name]:
-                penalty = _penalty(self._per_atom(residual, name, rows), self.losses[name])
+                penalty = self._penalty(name, residual, rows)
                 part = self.losses[name].weight / counts[name] * penalty.sum()
                 total = part if total is None else total + part
         if total is None:
@@ -85,29 +91,45 @@ class Criterion:
     def metric_names(self) -> list[str]:
         return [*self.names, *self.derivatives]
 
+    @property
+    def num_sums(self) -> int:
+        """Length of :meth:`errors`."""
+        return 3 * len(self.metric_names) + len(self._measures)
+
     def errors(self, outputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-        """(3 · metrics, ) float64 sums: penalties, absolute residuals in physical units, counts, by metric."""
-        sums = []
+        """Sums in float64: penalties, absolute residuals in physical units, and counts, of each of the
+        :attr:`metric_names`; then those of plugins' metrics."""
+        sums, measured = [], dict.fromkeys(self._measures, torch.zeros((), dtype=torch.float64, device=self.device))
         for name, residual, known in self._residuals(outputs, rows):
-            penalty = _penalty(self._per_atom(residual, name, rows), self.losses[name])
-            absolute = residual.abs().sum().double() * self.scales.get(name, 1.0)
-            count = known.double() if isinstance(known, Tensor) else torch.full_like(absolute, known)
+            penalty, scale = self._penalty(name, residual, rows), self.scales.get(name, 1.0)
+            absolute = residual.abs().sum().double() * scale
+            count = known.sum().double() if known is not None else torch.full_like(absolute, residual.numel())
             sums += [penalty.sum().double(), absolute, count]
-        return torch.stack(sums)
+            for own, (of, function) in self._measures.items():
+                if of == name:
+                    value = _same_shape(function(residual * scale), residual, f"metric '{own}'")
+                    measured[own] = (value if known is None else value[known]).sum().double()
+        return torch.stack([*sums, *measured.values()])
 
     def metrics(self, sums: Tensor) -> dict[str, float]:
         """Validation loss and MAE per target from summed :meth:`errors`."""
         metrics, loss = {}, 0.0
-        for name, (penalty, absolute, count) in zip(self.metric_names, sums.reshape(-1, 3).tolist()):
+        counts = {}
+        three, own = sums[: 3 * len(self.metric_names)], sums[3 * len(self.metric_names) :].tolist()
+        for name, (penalty, absolute, count) in zip(self.metric_names, three.reshape(-1, 3).tolist()):
+            counts[name] = count
             if count:
                 metrics[f"{name}.mae"] = absolute / count
                 loss += self.losses[name].weight * penalty / count
+        metrics |= {name: value / counts[of] for (name, (of, _)), value in zip(self._measures.items(), own)
+                    if counts[of]}
         return {"loss": loss, **metrics}
 
     # -- parts -------------------------------------------------------------------------------------------------
 
-    def _residuals(self, outputs: Mapping[str, Tensor], rows: Tensor) -> list[tuple[str, Tensor, Tensor | int]]:
-        """(name, residual, number of labels) of each metric; a missing label has the residual 0."""
+    def _residuals(self, outputs: Mapping[str, Tensor], rows: Tensor) -> list[tuple[str, Tensor, Tensor | None]]:
+        """(name, residual, which labels there are) of each metric; a missing label has the residual 0, and ``None``
+        says that none is missing."""
         standardised = self.labels.index_select(0, sent(rows, self.labels.device))
         gathered = self.gathered.labels_of(rows) if self.gathered.labels else {}
         found = []
@@ -116,14 +138,17 @@ class Criterion:
                 label, predicted = gathered[name].to(outputs[name]), outputs[name]
             else:
                 label, predicted = standardised[:, self.columns[name]], outputs[name].reshape(len(rows), -1)
-            residual = predicted - label
-            count: Tensor | int = residual.numel()
+            residual, known = predicted - label, None
             if self.missing:
                 # Only where the *label* is missing: a prediction that is not finite has to show.
                 known = label.isfinite()
-                residual, count = residual.where(known, torch.zeros_like(residual)), known.sum()
-            found.append((name, residual, count))
+                residual = residual.where(known, torch.zeros_like(residual))
+            found.append((name, residual, known))
         return found
+
+    def _penalty(self, name: str, residual: Tensor, rows: Tensor) -> Tensor:
+        of = self._per_atom(residual, name, rows)
+        return _same_shape(self._penalties[name](of), of, f"loss '{self.losses[name].kind}' of '{name}'")
 
     def _per_atom(self, residual: Tensor, name: str, rows: Tensor) -> Tensor:
         if name in self.gathered.labels or not self.losses[name].per_atom:
@@ -144,12 +169,23 @@ class Criterion:
         return known
 
 
-def _penalty(residual: Tensor, loss: Loss) -> Tensor:
+def _penalty(loss: Loss) -> Callable[[Tensor], Tensor]:
+    """residual → penalty, label by label."""
     if loss.kind == "l1":
-        return residual.abs()
+        return torch.abs
     if loss.kind == "l2":
-        return residual.square()
-    return F.huber_loss(residual, torch.zeros_like(residual), reduction="none", delta=loss.delta)
+        return torch.square
+    if loss.kind == "huber":
+        return lambda residual: F.huber_loss(residual, torch.zeros_like(residual), reduction="none", delta=loss.delta)
+    return parts.make("loss", loss.kind, loss.options)
+
+
+def _same_shape(value: Tensor, residual: Tensor, what: str) -> Tensor:
+    if not isinstance(value, Tensor) or value.shape != residual.shape:
+        found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise TrainingError(f"{what} gives {found} for residuals of the shape {tuple(residual.shape)}. Fix: return one "
+                            "number for each residual; the zoo takes the mean itself.")
+    return value
 
 
 def _columns(model: Model, names: Sequence[str]) -> dict[str, slice]:

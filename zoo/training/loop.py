@@ -1,6 +1,6 @@
 """The training loop, one for every family: plan a batch, forward, backward, step, average, evaluate, checkpoint.
 
-Random numbers depend only on (seed, epoch), and all other state is in the checkpoint. So a run that is killed and
+Random numbers depend only on (seed, epoch, step), and all other state is in the checkpoint. So a run that is killed and
 resumed gives bitwise the same results as an uninterrupted one (on the same machine, with the same threads and torch).
 The file is long because :class:`Trainer` is one object: its attributes are the state that a checkpoint stores.
 """
@@ -25,6 +25,8 @@ from zoo.errors import TrainingError
 from zoo.process.memory import halved_on_out_of_memory, is_out_of_memory
 from zoo.process.signals import Notice, watched
 from zoo.process.transfer import sent
+from zoo.registry.discovery import BUILTIN_PARTS
+from zoo.training import parts
 from zoo.training.checkpoint import Checkpoints, DiskFullError
 from zoo.training.criterion import Criterion
 from zoo.training.distributed import Ranks, freeze_unused
@@ -37,6 +39,7 @@ from zoo.training.progress import Progress
 from zoo.training.recipe import Recipe
 from zoo.training.schedule import Clock, Plateau, learning_rate
 from zoo.training.state import capture, restore
+from zoo.training.transforms import Transforms
 
 if TYPE_CHECKING:
     from zoo.data.store import Store
@@ -81,7 +84,8 @@ class Trainer:
         if recipe.eval_molecules is not None:
             self.val_rows = self.val_rows[:: max(1, len(self.val_rows) // recipe.eval_molecules)]
         self.dtype = getattr(torch, recipe.precision)
-        self.criterion = Criterion(model, store, recipe.losses, dtype=self.dtype, device=ranks.device)
+        self.criterion = Criterion(model, store, recipe.losses, dtype=self.dtype, device=ranks.device,
+                                   metrics=recipe.metrics)
         self.sizes = {"atoms": store.n_atoms.cpu().numpy(), "edges": store.n_edges.cpu().numpy()}
         self.prefetcher = Prefetcher(store, self.dtype, ranks.device)
         self.progress, self.plateau = Progress(), Plateau()
@@ -89,6 +93,11 @@ class Trainer:
         self.clock = Clock.of(recipe.budget, self.batches_per_epoch)
         self.optimizer = make_optimizer(model, recipe)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        schedule, stopping = recipe.schedule, recipe.stopping
+        own = schedule.kind not in BUILTIN_PARTS["schedule"]
+        self.factor = parts.make("schedule", schedule.kind, schedule.options) if own else None
+        self.stopping = None if stopping is None else parts.make("stopping", stopping.kind, stopping.options)
+        self.transforms = Transforms(recipe.transforms, recipe.seed)
         self.average = Average(model, recipe.ema) if recipe.ema else None
         if ranks.world > 1:
             freeze_unused(model, self._loss_of_largest())
@@ -227,8 +236,8 @@ class Trainer:
     def _forward(self, rows: np.ndarray) -> dict[str, Tensor]:
         try:
             with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.recipe.autocast == "bf16"):
-                return self.net(self.prefetcher(rows), self.criterion.derivatives, standardised=True,
-                                partial_stress=True)
+                graph = self.transforms(self.prefetcher(rows), self.progress.step, int(rows[0]))
+                return self.net(graph, self.criterion.derivatives, standardised=True, partial_stress=True)
         except (MemoryError, RuntimeError) as error:
             if self.recipe.autocast and not is_out_of_memory(error):
                 raise TrainingError(f"the network cannot run in bfloat16: {error}. Fix: leave out "
@@ -259,14 +268,14 @@ class Trainer:
         state = self.progress
         for group, base in zip(self.optimizer.param_groups, self.base_rates):
             group["lr"] = learning_rate(self.recipe.schedule, base, step=state.step, plateau=self.plateau.scale,
-                                        progress=self.clock.progress(state.step))
+                                        progress=self.clock.progress(state.step), factor=self.factor)
 
     # -- validation -----------------------------------------------------------------------------------------------
 
     def evaluate_rows(self, rows: np.ndarray) -> dict[str, float]:
         """Loss and MAE over rows of the store, with the weights that the model holds now."""
         limits = self.recipe.eval_batch.model_dump() if self.recipe.eval_batch else self.recipe.batch.doubled()
-        sums = torch.zeros(3 * len(self.criterion.metric_names), dtype=torch.float64, device=self.ranks.device)
+        sums = torch.zeros(self.criterion.num_sums, dtype=torch.float64, device=self.ranks.device)
 
         def errors(part: np.ndarray) -> Tensor:
             outputs = self.model(self.prefetcher(part), self.criterion.derivatives, standardised=True,
@@ -300,6 +309,10 @@ class Trainer:
         self.plateau.update(metrics["loss"], self.recipe.schedule)
         self.log.record("evaluate", step=state.step, epoch=self.epochs_done, seconds=self.clock.seconds, **metrics)
         self.log.evaluation(state.step, metrics, better=better)
+        if self.stopping is not None:
+            state.history.append({"step": state.step, **metrics})
+            if self.stopping(history=state.history):
+                return True
         return rule is not None and state.waited >= rule.patience
 
     def _report(self, loss: float, rate: float) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from zoo.errors import TrainingError
+from zoo.training import parts
 from zoo.training.recipe import Recipe
 from zoo.training.soap import Soap
 
@@ -24,7 +25,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     Parameters that match ``recipe.freeze`` stop requiring gradients.
 
     Raises:
-        TrainingError: everything is frozen, or a pattern fits no parameter.
+        TrainingError: everything is frozen, a pattern fits no parameter, or a plugin's optimiser is none.
     """
     named = dict(model.named_parameters())
     for pattern in recipe.freeze:
@@ -46,6 +47,12 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
                 for (lr, decay, table), p in groups.items()]
     if recipe.optimizer == "soap":
         return Soap(settings, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
+    if recipe.optimizer != "adamw":
+        own = parts.make("optimizer", recipe.optimizer, recipe.optimizer_options)(settings, lr=recipe.lr)
+        if not isinstance(own, torch.optim.Optimizer):
+            raise TrainingError(f"optimizer '{recipe.optimizer}' gives {type(own).__name__}, which is no "
+                                "torch.optim.Optimizer. Fix: return one.")
+        return own
     fused = next(iter(named.values())).device.type in ("cpu", "cuda")
     return torch.optim.AdamW(settings, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=fused)
 

@@ -24,6 +24,7 @@ class Progress:
         skipped_in_a_row: those among the last steps.
         evaluated: step of the last evaluation.
         best_metrics: validation metrics at ``best_step``.
+        history: step and metrics of every evaluation, for a plugin's rule that ends the run; empty without one.
     """
 
     step: int = 0
@@ -37,3 +38,4 @@ class Progress:
     skipped_in_a_row: int = 0
     evaluated: int = -1
     best_metrics: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)

@@ -10,8 +10,10 @@ from pydantic import Field, ValidationError, model_validator
 from zoo.cards.section import Section, explain, problem
 from zoo.errors import CardError, TrainingError, did_you_mean
 from zoo.files.yaml_loader import Document, parse_yaml
+from zoo.training.parts import check_names
 
-__all__ = ["Batch", "Budget", "EarlyStop", "Loss", "Recipe", "Schedule", "Spike", "apply_overrides", "read_recipe"]
+__all__ = ["Batch", "Budget", "EarlyStop", "Loss", "Part", "Recipe", "Schedule", "Spike", "ValidationMetric",
+           "apply_overrides", "read_recipe"]
 
 
 class Loss(Section):
@@ -20,7 +22,8 @@ class Loss(Section):
     Targets are compared without references, mean and scale; forces and stress in eV/Å and eV/Å³.
     """
 
-    kind: Literal["l1", "l2", "huber"] = "l1"
+    kind: str = Field("l1", description="l1, l2, huber, or a plugin's")
+    options: dict[str, Any] = Field({}, description="of a plugin's loss")
     weight: float = Field(1.0, ge=0)
     delta: float = Field(1.0, gt=0, description="where huber turns from square to linear")
     per_atom: bool = Field(False, description="divide the residual by the number of atoms")
@@ -45,9 +48,10 @@ class Batch(Section):
 
 
 class Schedule(Section):
-    """Learning rate over the run: linear warm-up, then cosine to ``final``·lr, plateau, or constant."""
+    """Learning rate over the run: linear warm-up, then cosine to ``final``·lr, plateau, constant, or a plugin's."""
 
-    kind: Literal["cosine", "plateau", "constant"] = "cosine"
+    kind: str = Field("cosine", description="cosine, plateau, constant, or a plugin's")
+    options: dict[str, Any] = Field({}, description="of a plugin's schedule")
     warmup: int = Field(0, ge=0, description="steps")
     final: float = Field(0.0, ge=0, le=1, description="cosine: last rate as a fraction of lr; plateau: the floor")
     factor: float = Field(0.5, gt=0, lt=1, description="plateau: the rate is multiplied by this")
@@ -81,12 +85,29 @@ class Spike(Section):
     limit: int = Field(20, ge=1)
 
 
+class Part(Section):
+    """A plugin's part by its name, or by ``package.module:function``, with its options."""
+
+    kind: str
+    options: dict[str, Any] = {}
+
+
+class ValidationMetric(Part):
+    """A plugin's metric of the validation set: its mean over all labels of a target."""
+
+    of: str = Field(description="the target, or forces or stress")
+
+
 class Recipe(Section):
     """Everything that decides a training run, apart from model and data.
 
     Attributes:
         losses: per target name, and ``forces``, ``stress``; targets not named are trained with ``Loss()``.
-        optimizer: ``adamw``; or ``soap``, which needs far fewer steps and some more time for each.
+        optimizer: ``adamw``; or ``soap``, which needs far fewer steps and some more time for each; or a plugin's, which
+            takes ``lr``, ``weight_decay`` and its own ``optimizer_options``, not ``betas`` and ``eps``.
+        transforms: plugins' changes of training batches, one after the other.
+        metrics: plugins' metrics of the validation set, by the name that logs and ``early_stop`` use.
+        stopping: a plugin's rule that ends the run after an evaluation, besides ``early_stop``.
         lr, betas, eps, weight_decay: of the optimiser; no decay on biases and other one-dimensional parameters.
             Betas are (0.9, 0.999) if not given, (0.95, 0.95) for soap.
         ema: decay of the averaged weights that are evaluated and shipped; ``None`` for none.
@@ -107,7 +128,8 @@ class Recipe(Section):
     """
 
     losses: dict[str, Loss] = {}
-    optimizer: Literal["adamw", "soap"] = "adamw"
+    optimizer: str = "adamw"
+    optimizer_options: dict[str, Any] = Field({}, description="of a plugin's optimiser")
     lr: float = Field(1e-3, gt=0)
     lr_scale: dict[str, float] = Field({}, description="parameter-name pattern -> factor on lr")
     betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.999)
@@ -120,6 +142,9 @@ class Recipe(Section):
     ema: float | None = Field(0.999, gt=0, lt=1)
     clip_norm: float | None = Field(10.0, gt=0)
     early_stop: EarlyStop | None = None
+    transforms: list[Part] = []
+    metrics: dict[str, ValidationMetric] = {}
+    stopping: Part | None = None
     spike: Spike | None = None
     eval_every: int | None = Field(None, ge=1)
     eval_molecules: int | None = Field(None, ge=1)
@@ -173,12 +198,21 @@ def read_recipe(data: Mapping[str, Any], *, targets: Sequence[str], derivatives:
         if name not in known:
             raise TrainingError(f"{document.where('recipe', 'losses', name)}: '{name}' is no target of this model"
                                 f"{did_you_mean(name, known)} Fix: name one of {', '.join(known)}.")
+    check_names(recipe, lambda *keys: document.where("recipe", *keys))
+    measured = [*targets, *(d for d in derivatives if d in recipe.losses)]
+    for name, metric in recipe.metrics.items():
+        if metric.of not in measured:
+            raise TrainingError(f"{document.where('recipe', 'metrics', name, 'of')}: '{metric.of}' is not trained on"
+                                f"{did_you_mean(metric.of, measured)} Fix: name one of {', '.join(measured)}.")
+        if name == "loss" or name.endswith(".mae"):
+            raise TrainingError(f"{document.where('recipe', 'metrics', name)}: the zoo measures '{name}' itself. Fix: "
+                                "choose another name.")
     if recipe.early_stop is not None:
-        metrics = ["loss", *(f"{name}.mae" for name in [*targets, *(d for d in derivatives if d in recipe.losses)])]
-        metric = recipe.early_stop.metric
-        if metric not in metrics:
-            raise TrainingError(f"{document.where('recipe', 'early_stop', 'metric')}: '{metric}' is not measured"
-                                f"{did_you_mean(metric, metrics)} Fix: name one of {', '.join(metrics)}.")
+        metrics = ["loss", *(f"{name}.mae" for name in measured), *recipe.metrics]
+        rule = recipe.early_stop.metric
+        if rule not in metrics:
+            raise TrainingError(f"{document.where('recipe', 'early_stop', 'metric')}: '{rule}' is not measured"
+                                f"{did_you_mean(rule, metrics)} Fix: name one of {', '.join(metrics)}.")
     return recipe
 
 

@@ -33,6 +33,7 @@ from zoo.training.data_checks import check_apart, check_elements_of_splits, chec
 from zoo.training.distributed import Ranks, ranks
 from zoo.training.dry_run import dry_run
 from zoo.training.loop import Outcome, Trainer
+from zoo.training.parts import versions
 from zoo.training.prefetcher import fits
 from zoo.training.prepare import begun, complete, copy_weights, fit_constants, read_card, untrained
 from zoo.training.recipe import Recipe, read_recipe
@@ -276,6 +277,8 @@ def _training(trainer: Trainer, here: Ranks, earlier_hours: float | None) -> dic
                "best_validation": {name: float(f"{value:.5g}") for name, value in progress.best_metrics.items()},
                "date": time.strftime("%Y-%m-%d"),
                "versions": {"geometric-zoo": version("geometric-zoo"), "torch": str(torch.__version__)}}
+    if used := versions(trainer.recipe):
+        section["parts"] = used
     from zoo.evaluation.metrics import commit
 
     if earlier_hours:

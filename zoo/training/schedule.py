@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from zoo.training.recipe import Budget, Schedule
@@ -10,14 +11,18 @@ from zoo.training.recipe import Budget, Schedule
 __all__ = ["Clock", "Plateau", "learning_rate"]
 
 
-def learning_rate(schedule: Schedule, base: float, *, step: int, progress: float, plateau: float = 1.0) -> float:
-    """Rate of a step: warm-up rises linearly over the first steps; then cosine in progress (0 … 1), or plateau."""
+def learning_rate(schedule: Schedule, base: float, *, step: int, progress: float, plateau: float = 1.0,
+                  factor: Callable[..., float] | None = None) -> float:
+    """Rate of a step: warm-up rises linearly over the first steps; then cosine in progress (0 … 1), plateau, or the
+    ``factor`` of a plugin."""
     warmup = min(1.0, (step + 1) / (schedule.warmup + 1))
     if schedule.kind == "cosine":
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
         return base * warmup * (schedule.final + (1 - schedule.final) * cosine)
     if schedule.kind == "plateau":
         return base * warmup * max(schedule.final, plateau)
+    if factor is not None:
+        return base * warmup * float(factor(progress=progress, step=step))
     return base * warmup
 
 
