@@ -29,6 +29,7 @@ QM9 = Species("painn-qm9", (1, 6, 7, 8, 9))
     ("C[CH2]", ["1 unpaired electron", "spin"]),
     ("C[Si](C)C", ["Si", "outside the domain", "H, C, N, O, F"]),
     ("C*", ["open place"]),
+    ("C\nC", ["several lines", "Fix: give a list"]),
     ("ClC1CC1" + "C" * 200, ["Cl", "…"]),
 ])
 def test_what_is_no_molecule_of_the_model_costs_one_line(smiles, parts):

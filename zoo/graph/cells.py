@@ -49,12 +49,13 @@ def check_cell(cell: np.ndarray, pbc: np.ndarray, name: str) -> None:
         name: what errors call the structure.
 
     Raises:
-        StructureError: a periodic lattice vector is zero or not finite, or the periodic ones span no volume.
+        StructureError: a periodic lattice vector is zero, any is not finite, or the periodic ones span no volume.
     """
-    vectors = np.asarray(cell, dtype=np.float64)[np.asarray(pbc, dtype=bool)]
+    cell = np.asarray(cell, dtype=np.float64)
+    vectors = cell[np.asarray(pbc, dtype=bool)]
     if not len(vectors):
         return
-    if not np.isfinite(vectors).all():
+    if not np.isfinite(cell).all():
         raise StructureError(f"{name}: its cell is not finite. Fix: correct the cell, or set atoms.pbc = False.")
     lengths = np.linalg.norm(vectors, axis=1)
     if lengths.min() < _SHORTEST:

@@ -172,10 +172,17 @@ class Graph:
 
     @classmethod
     def from_tensors(cls, z: Tensor, pos: Tensor, *, n_atoms: Tensor | None = None, **optional: Any) -> Graph:
-        """From flat tensors; ``n_atoms`` (B,) gives the atoms per structure (one structure if absent)."""
+        """From flat tensors; ``n_atoms`` (B,) gives the atoms per structure (one structure if absent).
+
+        Raises:
+            StructureError: ``n_atoms`` sums to another number of atoms, on the CPU.
+        """
         if n_atoms is None:
             n_atoms = torch.tensor([z.shape[0]], device=z.device)
         ptr = torch.cat([n_atoms.new_zeros(1), n_atoms.cumsum(0)]).long()
+        if z.device.type == "cpu" and not is_traced() and int(ptr[-1]) != z.shape[0]:
+            raise StructureError(f"n_atoms counts {int(ptr[-1])} atoms, and z has {z.shape[0]}. "
+                                 "Fix: give one number of atoms for each structure")
         batch = torch.repeat_interleave(torch.arange(len(n_atoms), device=z.device), n_atoms, output_size=z.shape[0])
         return cls(z=z.long(), pos=pos, batch=batch, ptr=ptr, **optional)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from zoo.errors import ZooError
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges, edge_vectors
 
@@ -37,12 +38,17 @@ class VerletList:
         cutoff: Å.
         skin: Å beyond the cut-off; 0 searches every time.
 
+    Raises:
+        ZooError: the skin is negative or not finite, and edges would be missing.
+
     Attributes:
         searches: number of neighbour searches.
         shortest: Å, the shortest edge of the last graph; infinite if it had none.
     """
 
     def __init__(self, cutoff: float, skin: float = 0.5) -> None:
+        if not 0 <= skin < math.inf:
+            raise ZooError(f"the skin of a neighbor list is {skin} Å. Fix: give a number from 0 on, such as 0.5.")
         self.cutoff = cutoff
         self.skin = skin
         self.searches = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
 import ase
@@ -75,6 +76,8 @@ def predict(
             periodicity, charge or spin that the model does not know, or a result that is not finite or beyond anything
             that the property can be (:func:`zoo.model.plausible.implausible`); says which structure and which atoms.
     """
+    if on_error not in ("raise", "keep"):
+        raise ZooError(f"on_error is {on_error!r}. Fix: give 'raise' or 'keep'.")
     with torch.inference_mode(False):
         return _predict(model, structures, tuple(derivatives), per_atom, uncertainty, as_frame, max_atoms, on_error,
                         progress)
@@ -86,7 +89,7 @@ def _predict(model: Model, structures: Any, derivatives: Sequence[str], per_atom
     error_model = find(model) if uncertainty else None
     scope = Scope.of(model)
     single, found = graphs_or_errors(scope, structures)
-    stress_reasons = _without_stress(structures, found) if "stress" in derivatives else {}
+    stress_reasons = _without_stress(scope, structures, found) if "stress" in derivatives else {}
     results: list[Any] = [None] * len(found)
     graphs: dict[int, Graph] = {}
     names = [f"structure {index}" for index in range(len(found))] if len(found) > 1 else ["the structure"]
@@ -110,7 +113,8 @@ def _predict(model: Model, structures: Any, derivatives: Sequence[str], per_atom
         for index, value in zip(rows, _run(model, [graphs[i] for i in rows], derivatives, per_atom, error_model)):
             try:
                 if isinstance(value, str):
-                    raise StructureError(f"{names[index]}: {value}")
+                    reason = value
+                    raise StructureError(f"{names[index]}: {reason}")
                 check_finite({key: part for key, part in value.items() if key not in _NOT_COMPUTED}, names[index])
             except StructureError as error:
                 if on_error == "raise":
@@ -126,14 +130,17 @@ def _predict(model: Model, structures: Any, derivatives: Sequence[str], per_atom
     return results[0] if single else results
 
 
-def _without_stress(structures: Any, graphs: Sequence[Graph | StructureError]) -> dict[int, str]:
+def _without_stress(scope: Scope, structures: Any, graphs: Sequence[Graph | StructureError]) -> dict[int, str]:
     """Index of each structure that has no stress → the reason."""
     given = structures if isinstance(structures, (list, tuple)) else [structures]
     reasons = {index: "stress needs a periodic direction. Fix: set cell and pbc." for index, graph in enumerate(graphs)
                if isinstance(graph, Graph) and (graph.pbc is None or not bool(graph.pbc.any()))}
-    if len(given) == len(graphs):
-        own = {index: why_no_stress(item) for index, item in enumerate(given) if isinstance(item, ase.Atoms)}
-        reasons |= {index: reason for index, reason in own.items() if reason is not None}
+    # A batch among the items of the list stands for several structures.
+    counts = [1] * len(given) if len(given) == len(graphs) else [len(graphs_or_errors(scope, g)[1]) for g in given]
+    for first, item in zip(accumulate(counts, initial=0), given):
+        reason = why_no_stress(item) if isinstance(item, ase.Atoms) else None
+        if reason is not None:
+            reasons[first] = reason
     return reasons
 
 

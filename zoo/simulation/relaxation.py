@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
-from zoo.errors import StructureError
+from zoo.errors import StructureError, ZooError
 from zoo.graph.batching import cut, select
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
@@ -72,7 +73,11 @@ def relax(
 
     Raises:
         StructureError: what the model cannot take; ``cell`` without a periodic direction.
+        ZooError: ``fmax`` is not positive and finite, or ``steps`` is negative.
     """
+    if not 0 < fmax < math.inf or steps < 0:
+        raise ZooError(f"fmax is {fmax} eV/Å and steps {steps}. Fix: give a positive fmax, such as 0.05, and steps "
+                       "from 0 on.")
     single = isinstance(structures, ase.Atoms)
     frames: list[ase.Atoms] = [structures] if isinstance(structures, ase.Atoms) else list(structures)
     results: dict[int, ase.Atoms | StructureError] = {}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from zoo.errors import StructureError
+from zoo.graph.form import check_form
 from zoo.graph.graph import Graph
 from zoo.model.checks import Scope
 from zoo.structures.smiles import Species, embed
@@ -82,9 +83,11 @@ def _one(item: Any, scope: Scope, name: str) -> list[Graph]:
     if isinstance(item, ase.Atoms):
         return [to_graph(scope, item, name)]
     if isinstance(item, Graph):
+        check_form(item)
         return _separate(_plain(item))
     if hasattr(item, "pos") and hasattr(item, "keys"):
         graph = Graph.from_data(item, inputs=scope.inputs)
+        check_form(graph)
         return _separate(_plain(_with_undeclared(graph, item, scope.inputs)))
     raise StructureError(f"cannot read a structure from {type(item).__name__}. "
                          "Fix: give ase.Atoms, zoo.Graph, torch_geometric Data, a SMILES, or a list of these.")

@@ -120,6 +120,9 @@ def embed(smiles: str, *, count: int = CONFORMERS, seed: int = SEED, species: Sp
 
 def parse(smiles: str, species: Species | None = None) -> Mol:
     """The RDKit molecule of a SMILES, hydrogens implicit; raises as :func:`embed`."""
+    if len(smiles.strip().splitlines()) > 1:
+        raise StructureError(f"{smiles[:60]!r} has several lines, and RDKit would read the first. "
+                             "Fix: give a list of SMILES.")
     try:
         from rdkit import Chem, rdBase
     except ImportError:
