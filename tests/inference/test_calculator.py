@@ -272,3 +272,33 @@ def test_stress_does_not_depend_on_the_handedness_of_the_cell():
     assert np.linalg.det(left.cell) < 0
     np.testing.assert_allclose(left.get_stress(), atoms.get_stress(), atol=1e-12)
     assert abs(atoms.get_stress()).max() > 1e-5
+
+
+def test_forces_and_then_stress_are_one_evaluation_from_the_second_step_on(monkeypatch):
+    atoms = ase.build.bulk("Cu", cubic=True)
+    atoms.calc = toy_model().double().calculator()
+    potential, asked = atoms.calc._potential, []
+
+    def counted(graph, **wanted):
+        asked.append(wanted["stress"])
+        return potential(graph, **wanted)
+
+    monkeypatch.setattr(atoms.calc, "_potential", _Counted(potential, counted))
+    for step in range(3):
+        atoms.rattle(0.01, seed=step)
+        atoms.get_forces()
+        atoms.get_stress()
+    assert asked == [False, True, True, True]
+
+
+class _Counted:
+    """A potential whose calls go through a function."""
+
+    def __init__(self, inner, call):
+        self.inner, self.call = inner, call
+
+    def __call__(self, graph, **wanted):
+        return self.call(graph, **wanted)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)

@@ -56,6 +56,7 @@ class ZooCalculator(CheckedCalculator):
         # No gradients with respect to weights are needed here.
         self.model = (model if dtype is None else exact_copy(model, dtype)).eval().requires_grad_(False)
         self._potential = Potential(self.model, skin=skin, compile=compile)
+        self._stress_asked = False
         self._limits: tuple[float, float] | None = None  # eV, of the atoms of the last calculation
 
     @property
@@ -76,7 +77,9 @@ class ZooCalculator(CheckedCalculator):
         graph = self._potential.list.edges(graph)
         if self._potential.list.shortest < self.closest_allowed:
             check_distances(graph, "the structure")
-        stress = "stress" in properties and why_no_stress(self.atoms) is None
+        # Who relaxes a cell asks for forces, then for stress: from the second step on, one evaluation gives both.
+        self._stress_asked |= "stress" in properties
+        stress = self._stress_asked and why_no_stress(self.atoms) is None
         out = self._potential(graph, stress=stress, atomic="energies" in properties)
         energy = float(out.energy[0])
         results = {"energy": energy, "free_energy": energy, "forces": _numpy(out.forces)}
