@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all mutations lint docs conformance bench bench-fused peers publish clean
+.PHONY: demo test test-all mutations lint docs conformance bench bench-fused gpu peers publish clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +48,9 @@ bench-fused: $(VENV)/.installed  ## what each hand-fused operation gains over it
 bench: $(VENV)/.installed  ## speed against the peers, in one run; what `zoo list` costs
 	$(BIN)/python benchmarks/bench_peers.py
 	$(BIN)/python benchmarks/describe.py
+
+gpu: $(VENV)/.installed  ## tests, training and speed on a GPU, in one report; REHEARSE=1 does a little of all on a CPU
+	$(BIN)/python benchmarks/gpu.py $(if $(REHEARSE),--rehearse) $(if $(QM9),--qm9 $(QM9))
 
 publish: $(VENV)/.installed  ## push every model of registry.yaml and pin it: make publish ORG=name [TAG=v1.0]
 	$(if $(ORG),,$(error say where to: make publish ORG=name))

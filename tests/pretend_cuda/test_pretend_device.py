@@ -69,6 +69,8 @@ def test_a_search_takes_the_same_launches_for_any_batch() -> None:
         assert device["syncs"] <= 2 and device["blocking"] == 0, device["sync sites"]
         kernels.add(device["kernels"])
     assert len(kernels) == 1 and max(kernels) < 200
+    molecules = guard.measure("search", "64 molecules")
+    assert molecules["syncs"] <= 2 and molecules["kernels"] <= 60, "molecules alone need no cells"
 
 
 @pytest.mark.slow

@@ -32,10 +32,11 @@ def add_edges(graph: Graph, cutoff: float, *, method: Method = "auto") -> Graph:
     Raises:
         StructureError: a periodic structure has no volume, or so small a cell that the edges cannot be listed.
     """
+    pairs = None
     if method == "auto":
-        method = _choose(graph)
+        method, pairs = _choose(graph)
     if method == "pairs":
-        edge_index, shift = _molecule_pairs(graph, cutoff), None
+        edge_index, shift = _molecule_pairs(graph, cutoff, pairs), None
     else:
         edge_index, shift = (_cells if method == "cells" else _one_by_one)(graph, cutoff)
     return graph.replace(edge_index=edge_index, edge_shift=shift, cutoff=cutoff)
@@ -111,28 +112,28 @@ def _reverse_edges_unchecked(graph: Graph, *, span: int) -> Tensor:
     return torch.empty_like(forward).scatter(0, torch.argsort(backward), torch.argsort(forward))
 
 
-def _choose(graph: Graph) -> Method:
-    if graph.device.type != "cpu":
-        return "cells"
-    largest = int((graph.ptr[1:] - graph.ptr[:-1]).max()) if graph.num_graphs else 0
-    periodic = graph.pbc is not None and bool(graph.pbc.any())
-    if not periodic and largest <= _MAX_ATOMS_FOR_PAIRS:
-        return "pairs"
-    return "vesin"
+def _choose(graph: Graph) -> tuple[Method, int | None]:
+    """The quickest method for these structures; the number of pairs, if it was counted on the way."""
+    large: Method = "vesin" if graph.device.type == "cpu" else "cells"
+    if not graph.num_graphs or (graph.pbc is not None and (graph.device.type != "cpu" or bool(graph.pbc.any()))):
+        return large, None
+    n_atoms = graph.ptr.diff()
+    largest, pairs = torch.stack([n_atoms.max(), n_atoms.square().sum()]).tolist()
+    return ("pairs", pairs) if largest <= _MAX_ATOMS_FOR_PAIRS else (large, None)
 
 
-def _molecule_pairs(graph: Graph, cutoff: float) -> Tensor:
+def _molecule_pairs(graph: Graph, cutoff: float, pairs: int | None) -> Tensor:
     """All pairs inside each molecule by index arithmetic: Σ n² distances, no padding, targets already sorted."""
     n_atoms = graph.ptr.diff()
     neighbors = n_atoms.index_select(0, graph.batch)
-    target = torch.repeat_interleave(neighbors)
+    target = torch.repeat_interleave(neighbors, output_size=pairs)
     row_start = neighbors.cumsum(0) - neighbors
     local = torch.arange(target.shape[0], device=target.device) - row_start.index_select(0, target)
     source = graph.ptr.index_select(0, graph.batch.index_select(0, target)) + local
     pos = graph.pos.detach()
     vec = pos.index_select(0, source) - pos.index_select(0, target)
-    keep = (vec.square().sum(1) < cutoff**2) & (source != target)
-    return torch.stack([source[keep], target[keep]])
+    keep = torch.nonzero((vec.square().sum(1) < cutoff**2) & (source != target)).flatten()
+    return torch.stack([source.index_select(0, keep), target.index_select(0, keep)])
 
 
 def _cells(graph: Graph, cutoff: float) -> tuple[Tensor, Tensor | None]:
