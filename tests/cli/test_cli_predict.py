@@ -246,3 +246,16 @@ def test_what_is_asked_wrongly_is_said(capsys, arguments, message):
     assert code == 2
     assert message in err
     assert "Traceback" not in err
+
+
+def test_a_flagged_structure_is_shown_to_the_model_that_takes_other_geometries(tmp_path, monkeypatch, capsys):
+    from zoo.registry import default_models
+
+    ase.io.write(tmp_path / "water.xyz", ase.build.molecule("H2O"))  # smaller than all of QM9's training molecules
+    ase.io.write(tmp_path / "benzene.xyz", ase.build.molecule("C6H6"))
+    for registered, file, said in (("schnet-qm9", "water.xyz", True), ("schnet-qm9", "benzene.xyz", False),
+                                   ("not-yet", "water.xyz", False)):
+        monkeypatch.setattr(default_models, "MOLECULES", (registered, "painn-qm9"))
+        code, _, err = run(capsys, "-m", "painn-qm9", tmp_path / file)
+        assert code == 0
+        assert (f"{registered} takes geometries of force fields" in err) == said

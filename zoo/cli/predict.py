@@ -117,7 +117,7 @@ def predict(
     results = Results(Heading.of(model, uncertainty=estimates, smiles=of > 0),
                       None if output is None else Path(output), image, smiles_file)
     results.write(shown, "json" if as_json else "csv" if as_csv else "table")
-    results.notes(_of_the_card(model), quiet=quiet)
+    results.notes([*_of_the_card(model), *(_other_model(model) if results.flagged else [])], quiet=quiet)
     if results.failed:
         raise typer.Exit(2)
 
@@ -194,12 +194,22 @@ def _of_the_card(model: Model) -> list[str]:
     return notes
 
 
+def _other_model(model: Model) -> list[str]:
+    """Which model takes geometries that this one was not trained on, for structures that it flags."""
+    from zoo.registry.default_models import for_other_geometries
+
+    other = for_other_geometries(None if model.card is None else model.card.data.dataset)
+    return [] if other is None else [f"{other} takes geometries of force fields, semi-empirical methods and SMILES: "
+                                     f"--model {other}"]
+
+
 class Results:
     """Where rows go: standard output, a file, a picture; and what is said of them at the end."""
 
     def __init__(self, heading: Heading, output: Path | None, image: Path | None, smiles_file: Path | None) -> None:
         self.heading, self.output, self.image, self.smiles_file = heading, output, image, smiles_file
         self.count = 0
+        self.flagged = 0
         self.failed: list[Predicted] = []
         self.remarks: list[str] = []
         self._drawn: list[tuple[Any, str]] = []
@@ -246,6 +256,7 @@ class Results:
             self.failed.append(row)
             return
         if row.outside:
+            self.flagged += 1
             self.remarks.append(f"{row.where} is outside the training data: {'; '.join(row.outside)}. Its errors may "
                                 "be larger than ± says")
         self.remarks += [f"{row.where}: {note}" for note in row.notes]
