@@ -130,8 +130,8 @@ def test_a_word_that_is_a_file_is_no_model(tmp_path, monkeypatch, capsys):
     ase.io.write("methane.xyz", ase.build.molecule("CH4"))
     code, out, err = run(capsys, "methane.xyz", "--json")
     assert code == 0
-    assert "model: painn-qm9, the default for molecules" in err
-    assert json.loads(out)["model"] == "painn-qm9"
+    assert "model: painn-qm9-anygeo, the default for molecules" in err
+    assert json.loads(out)["model"] == "painn-qm9-anygeo"
     named = [json.loads(run(capsys, *words, "--json")[1]) for words in (
         ["schnet-qm9", "methane.xyz"], ["methane.xyz", "--model", "schnet-qm9"], ["-m", "schnet", "methane.xyz"])]
     assert [one["model"] for one in named] == ["schnet-qm9"] * 3

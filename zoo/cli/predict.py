@@ -115,7 +115,8 @@ def predict(
     total = len(reads) + of
     shown = track(rows, "predict", "structures", total=total, enabled=not quiet and total > _WORTH_PROGRESS)
     results = Results(Heading.of(model, uncertainty=estimates, smiles=of > 0),
-                      None if output is None else Path(output), image, smiles_file)
+                      None if output is None else Path(output), image, smiles_file,
+                      b3lyp_only=bool(_other_model(model)))
     results.write(shown, "json" if as_json else "csv" if as_csv else "table")
     results.notes([*_of_the_card(model), *(_other_model(model) if results.flagged else [])], quiet=quiet)
     if results.failed:
@@ -206,10 +207,12 @@ def _other_model(model: Model) -> list[str]:
 class Results:
     """Where rows go: standard output, a file, a picture; and what is said of them at the end."""
 
-    def __init__(self, heading: Heading, output: Path | None, image: Path | None, smiles_file: Path | None) -> None:
+    def __init__(self, heading: Heading, output: Path | None, image: Path | None, smiles_file: Path | None, *,
+                 b3lyp_only: bool = False) -> None:
         self.heading, self.output, self.image, self.smiles_file = heading, output, image, smiles_file
         self.count = 0
         self.flagged = 0
+        self.b3lyp_only = b3lyp_only
         self.failed: list[Predicted] = []
         self.remarks: list[str] = []
         self._drawn: list[tuple[Any, str]] = []
@@ -282,7 +285,7 @@ class Results:
                 typer.echo(f"wrote {self.count - len(self.failed)} structures to {self.output}", err=True)
             if self.image is not None:
                 typer.echo(f"drew {len(self._drawn)} molecules into {self.image}", err=True)
-            if self.heading.smiles:
+            if self.heading.smiles and self.b3lyp_only:
                 typer.echo("geometries from SMILES are RDKit conformers (ETKDG, then MMFF94), not minima of the "
                            "model's level of theory: expect larger errors", err=True)
         sys.stderr.flush()

@@ -31,6 +31,8 @@ __all__ = ["calibrate"]
 
 LEVEL = 0.9
 _ENOUGH = 30
+_COUNTS = 200
+"""Validation structures of a kind of which it counts among the others."""
 _BATCH = {"molecules": 128, "atoms": 2500, "edges": 60_000}
 
 Progress = Callable[[int, int], None]
@@ -68,7 +70,9 @@ def calibrate(model: Model, *, data: str | Path | None = None, sample: int = 10_
     other = torch.zeros(len(found.store), dtype=torch.bool)
     for kind in kinds.values():
         other |= kind
-    rows = {split: _some(_own(found, split, card, other), sample, seed) for split in ("train", "val")}
+    own = {split: _own(found, split, card, other) for split in ("train", "val")}
+    own["val"] = _evenly(found.store, own["val"], seed)
+    rows = {split: _some(part, sample, seed) for split, part in own.items()}
     flagged = {name: _some(_own(found, "train", card, ~kind), sample, seed) for name, kind in kinds.items()}
     for part in (*rows.values(), *flagged.values()):
         check_elements(found.store, part, model.elements, found.name)
@@ -185,6 +189,18 @@ def _passes(model: Model, store: Store, rows: Tensor, targets: list[str], progre
 
 
 # -- which structures ----------------------------------------------------------------------------------------------
+
+
+def _evenly(store: Store, rows: Tensor, seed: int) -> Tensor:
+    """As many of each kind of structures as of the rarest, where a data set names kinds: intervals have to hold for
+    each, and not for the most frequent alone. Kinds of which there are too few to count are kept as they are."""
+    known = store.meta.get("kinds")
+    if known is None:
+        return rows
+    of = store.labels[known["label"]].cpu()[rows]
+    parts = [rows[of == kind] for kind in of.unique()]
+    fewest = min((len(part) for part in parts if len(part) >= _COUNTS), default=len(rows))
+    return torch.cat([_some(part, fewest, seed) for part in parts]).sort().values
 
 
 def _kinds(store: Store, names: Sequence[str]) -> dict[str, Tensor]:
