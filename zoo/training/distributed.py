@@ -109,7 +109,8 @@ def ranks(device: str | None = None) -> Iterator[Ranks]:
         TrainingError: one device for several ranks.
     """
     world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = _device_of_rank(device or ("cuda" if torch.cuda.is_available() else "cpu"), world, local)
+    by_default = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = _device_of_rank(by_default if device is None else device, world, local)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world == 1:
