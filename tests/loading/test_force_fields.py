@@ -21,7 +21,7 @@ CARDS = Path(__file__).resolve().parents[2] / "cards"
 SAMPLES = Path(str(files("zoo.data"))) / "samples"
 FRAMES = SAMPLES / "acac" / "frames.xyz"
 TRAINED = sorted(p.parent.name for p in CARDS.glob("*/card.yaml") if Card.load(p).weights is not None)
-FORCE_FIELDS = [name for name in TRAINED if not name.endswith("-qm9")]
+FORCE_FIELDS = [name for name in TRAINED if "-qm9" not in name]
 MOLECULES = [pytest.param(name, marks=[] if name.endswith("-acac") else pytest.mark.slow)
              for name in FORCE_FIELDS if (SAMPLES / name.split("-")[1]).is_dir()]
 """Force fields of a molecule of which frames ship with the zoo; one of each family in `make test`."""

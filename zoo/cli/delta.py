@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from zoo.cli.measuring import Device, Dtype, Name, Write, load_to_measure, write_into_card
 from zoo.files.atomic_writes import keep_older
+from zoo.files.strict_json import json_text
 from zoo.process.progress import progress
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def delta(
         with keep_older(output):
             draw_delta(test, output, title=f"{title}: Delta test, mean {test.delta:.2f} meV/atom")
     if as_json:
-        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+        typer.echo(json_text(result))
     else:
         _print(title, test)
     if write:
