@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from environments import HERE, call
 
 from zoo.cards.card import Card
@@ -31,17 +32,26 @@ recipe:
 """
 
 
-def test_a_run_with_parts_of_a_package(environment, wheel_of, tmp_path):
-    python = environment(wheel_of(HERE / "zoo-trainers"))
+@pytest.fixture(scope="module")
+def python(environment, wheel_of):
+    return environment(wheel_of(HERE / "zoo-trainers"))
+
+
+def test_a_run_with_parts_of_a_package(python, tmp_path):
     said = json.loads(call(python, "-m", "zoo", "plugins", "--json", cwd=tmp_path))
     record = next(r for r in said if r["name"] == "trainers")
     assert "loss charbonnier" in record["offers"]["training"] and len(record["offers"]["training"]) == 6
     (tmp_path / "card.yaml").write_text(CARD)
-    call(python, "-m", "zoo", "train", "card.yaml", "--out", "run", "--fast-dev-run", cwd=tmp_path)
     call(python, "-m", "zoo", "train", "card.yaml", "--out", "run", "--quiet", cwd=tmp_path)
     training = Card.load(tmp_path / "run").training
     assert training.parts["loss charbonnier"] == "zoo-trainers 0.1.0" and len(training.parts) == 6
     assert training.best_validation["close"] == 1.0
+
+
+@pytest.mark.slow
+def test_a_dry_run_uses_them_and_a_wrong_name_is_told(python, environment, tmp_path):
+    (tmp_path / "card.yaml").write_text(CARD)
+    call(python, "-m", "zoo", "train", "card.yaml", "--out", "run", "--fast-dev-run", cwd=tmp_path)
     wrong = call(python, "-m", "zoo", "train", "card.yaml", "--out", "other", "--set", "optimizer=sdg", cwd=tmp_path,
                  status=2)
     assert "no optimizer is called 'sdg'; did you mean 'sgd'?" in wrong and "Traceback" not in wrong
