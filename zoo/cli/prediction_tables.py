@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 _SIDE_BY_SIDE = 3
+_MANY = 9
 _MARK, _BELOW = " [yellow]![/]", "\n"
 
 
@@ -25,11 +26,12 @@ def show(heading: Heading, rows: list[Predicted]) -> None:
 
     console = standard_output()
     done = [row for row in rows if row.error is None]
-    for start in range(0, len(done), _SIDE_BY_SIDE) if len(done) <= 3 * _SIDE_BY_SIDE else ():
-        console.print(_columns(heading, done[start : start + _SIDE_BY_SIDE]))
-    if len(done) > 3 * _SIDE_BY_SIDE:
+    if len(done) > _MANY:
         console.print(_lines(heading, done))
         console.print("(--csv and --json give every digit)", style="dim")
+    else:
+        for start in range(0, len(done), _SIDE_BY_SIDE):
+            console.print(_columns(heading, done[start : start + _SIDE_BY_SIDE]))
     if any(row.widths for row in done):
         console.print(f"± holds {heading.level:.0%} of all errors for structures like those trained on"
                       f"{'; ! marks others' if any(row.outside for row in done) else ''}", style="dim")
