@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 from types import SimpleNamespace
 
 import ase.build
@@ -25,6 +26,7 @@ from zoo.exporting.signature import arguments, pad, unpad
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
 from zoo.graph.tracing import traced
+from zoo.model.plausible import EnergyLimits
 from zoo.nn import is_traced
 
 ENERGY = {"energy": {"readout": "energy", "unit": "eV"}}
@@ -244,6 +246,19 @@ def test_structures_outside_the_domain_are_refused(exported):
         loaded(ase.build.bulk("Cu"))
     with pytest.raises(StructureError, match="no atoms"):
         loaded(ase.Atoms())
+
+
+def test_an_energy_that_no_structure_has_is_refused(exported):
+    loaded, water = zoo.load_exported(exported.path), ase.build.molecule("H2O")
+    assert loaded.energy_limits == EnergyLimits.of(exported.model)
+    energy = float(loaded(water)["energy"])
+    lone = sum(loaded.energy_limits.lone[z] for z in water.numbers)
+    loaded.energy_limits = replace(loaded.energy_limits, spread=abs(energy - lone) / 3 * 0.999)
+    water.calc = loaded.calculator()
+    with pytest.raises(StructureError, match=r"gives an energy of .* Fix: "):
+        water.get_potential_energy()
+    loaded.energy_limits = replace(loaded.energy_limits, spread=abs(energy - lone) / 3 * 1.001)
+    assert water.get_potential_energy() == pytest.approx(energy)
 
 
 BAD = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import ase.build
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from springs import morse_model
 
 from zoo.errors import MissingExtraError, StructureError
+from zoo.inference.potential import Potential
 
 try:
     with warnings.catch_warnings():
@@ -69,6 +71,19 @@ def test_numbers_are_those_of_predict_and_follow_every_change():
         np.testing.assert_allclose(out["stress"], np.stack([w["stress"] for w in wanted]), atol=1e-12)
     crystals = crystals[:1]
     np.testing.assert_allclose(wrapped(state_of(crystals))["energy"], [model.predict(crystals[0])["energy"]])
+
+
+@needs_torchsim
+def test_an_energy_that_no_structure_has_is_refused_with_its_system():
+    class Absurd(Potential):
+        def __call__(self, graph, **options):
+            out = super().__call__(graph, **options)
+            return replace(out, energy=out.energy + torch.tensor([0.0, 1e9], dtype=torch.float64))
+
+    wrapped = ZooTorchSim(morse_model())
+    wrapped._potential = Absurd(wrapped.model)
+    with pytest.raises(StructureError, match=r"^system 1: the model gives an energy of 1e\+09 eV"):
+        wrapped(state_of([ase.build.bulk("Cu", cubic=True), ase.build.bulk("Si", cubic=True)]))
 
 
 @needs_torchsim

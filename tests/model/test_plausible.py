@@ -11,7 +11,7 @@ import zoo
 from zoo.errors import StructureError
 from zoo.loading.models import create
 from zoo.model.model import Model
-from zoo.model.plausible import energy_limits
+from zoo.model.plausible import EnergyLimits
 
 TARGETS = {"energy": {"readout": "energy", "unit": "eV", "reference": "fitted"},
            "homo": {"readout": "intensive", "unit": "eV"}, "alpha": {"readout": "polarizability", "unit": "a0^3"}}
@@ -66,9 +66,29 @@ def test_calculator_and_relaxation_refuse_it_too_and_serve_the_next_structure() 
     assert isinstance(kept[0], StructureError)
 
 
+def test_dynamics_stops_a_structure_whose_energy_none_can_have() -> None:
+    model = model_that_gives("energy", 2e5)
+    hydrogen, methane = ase.build.molecule("H2"), ase.build.molecule("CH4")
+    motion = model.dynamics([methane, hydrogen], temperature=300.0)
+    assert motion.failed.all() and motion.reasons[1] == "its energy is one that no structure has (step 0)"
+    torch.nn.init.constant_(model.readouts["energy"].net[-1].bias, 0.0)
+    motion = model.dynamics([methane, hydrogen], temperature=300.0)
+    motion.step()
+    torch.nn.init.constant_(model.readouts["energy"].net[-1].bias, 2e5)
+    before = motion.pos.clone()
+    motion.step()
+    assert motion.failed.all() and torch.equal(motion.pos, before)
+
+
+def test_the_limits_of_a_batch_are_those_of_its_structures() -> None:
+    limits = EnergyLimits({1: -16.0, 6: -1036.0}, 100.0)
+    graph = zoo.Graph.from_atoms([ase.build.molecule("CH4"), ase.Atoms("H")])
+    assert limits.of_batch(graph).tolist() == [[-1600.0, -600.0], [-116.0, 84.0]]
+
+
 def test_the_range_of_energies_follows_units_and_references() -> None:
     model = model_that_gives("energy", 0.0)
-    low, high = energy_limits(model, np.array([6, 1, 1, 1, 1]))
+    low, high = EnergyLimits.of(model).of_atoms(np.array([6, 1, 1, 1, 1]))
     assert (low + high) / 2 == pytest.approx(-1036 - 4 * 16) and high - low == pytest.approx(2 * 5 * 0.5e5)
     model.units["energy"] = "kcal/mol"
-    assert energy_limits(model, np.array([1]))[1] == pytest.approx(1e4 - 16 * 0.0433641)  # 10⁴ eV at least
+    assert EnergyLimits.of(model).of_atoms(np.array([1]))[1] == pytest.approx(1e4 - 16 * 0.0433641)  # 10⁴ eV at least

@@ -197,6 +197,14 @@ def test_trajectories_come_as_lists_of_atoms():
     assert abs(water[0].positions - water[1].positions).max() > 1e-4
 
 
+@pytest.mark.parametrize(("steps", "every"), [(-1, 1), (5, 0), (5, -2)])
+def test_a_run_of_no_length_is_refused_and_one_of_zero_steps_is_none(steps, every):
+    run = Dynamics(morse_model(), warm("H2O"))
+    with pytest.raises(ZooError, match=r"no such run\. Fix: "):
+        run.run(steps, every=every)
+    assert run.run(0) == [[]] and run.steps_done == 0
+
+
 def test_a_model_in_training_is_afterwards_as_it_was():
     model = morse_model().train()
     Dynamics(model, ase.build.molecule("H2O")).step(2)

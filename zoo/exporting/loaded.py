@@ -21,6 +21,7 @@ from zoo.files.hashing import sha256_of
 from zoo.graph.graph import Graph
 from zoo.graph.neighbors import add_edges
 from zoo.model.checks import Scope, check_distances, check_finite, check_structure
+from zoo.model.plausible import EnergyLimits, check_energy
 from zoo.model.stress import why_no_stress
 from zoo.structures.checked_calculator import CheckedCalculator
 from zoo.structures.inputs import to_graph
@@ -79,6 +80,7 @@ class ExportedModel:
             ``description["inputs"]`` and ``["outputs"]``; at least two atoms and two edges.
         description: the content of the JSON file: cut-off, elements, dtype, hashes, versions, parity.
         scope: which structures it takes.
+        energy_limits: of what it may give; ``None`` for files of earlier versions.
         path: of the file, absolute.
     """
 
@@ -90,13 +92,18 @@ class ExportedModel:
         self.device = torch.device(description["device"])
         elements = tuple(NUMBERS[symbol] for symbol in description["elements"])
         self.scope = Scope(description.get("model", "this model"), elements, pbc=bool(description.get("pbc", True)))
+        if (known := description.get("energy_limits")) is None:  # exported by an earlier version
+            self.energy_limits: EnergyLimits | None = None
+        else:
+            lone = {NUMBERS[symbol]: energy for symbol, energy in known["lone"].items()}
+            self.energy_limits = EnergyLimits(lone, known["spread"])
 
     def __call__(self, atoms: ase.Atoms) -> dict[str, np.ndarray]:
         """Energy (eV), forces (eV/Å), atomic_energies (eV) and, with a periodic direction and a cell, stress (eV/Å³).
 
         Raises:
             StructureError: what the model itself refuses, see :func:`zoo.model.checks.check_structure`; or a result
-                that is not finite.
+                that is not finite, or an energy that no structure has.
         """
         graph = to_graph(self.scope, atoms)
         check_structure(self.scope, graph, "the structure")
@@ -110,6 +117,8 @@ class ExportedModel:
         if not stress:
             outputs.pop("stress", None)
         check_finite(outputs, "the structure")
+        if self.energy_limits is not None:
+            check_energy(float(outputs["energy"]), self.energy_limits.of_atoms(graph.z.cpu().numpy()), "the structure")
         return outputs
 
     def run(self, graph: Graph) -> dict[str, Tensor]:

@@ -30,6 +30,7 @@ from zoo.files.hashing import sha256_of
 from zoo.loading.building import exact_copy
 from zoo.loading.models import load
 from zoo.model.model import Model
+from zoo.model.plausible import EnergyLimits
 
 __all__ = ["FORMATS", "describe", "export"]
 
@@ -140,7 +141,7 @@ def _write(program: ExportedProgram, path: Path, format: Format, description: Ma
 
 def describe(model: Model, format: Format, stress: bool) -> dict[str, Any]:
     """The description of an export, without parity; written to ``<file>.json``."""
-    card = model.card
+    card, limits = model.card, EnergyLimits.of(model)
     return {
         "schema": 1,
         "model": _name(model),
@@ -151,6 +152,7 @@ def describe(model: Model, format: Format, stress: bool) -> dict[str, Any]:
         "cutoff": model.cutoff,
         "elements": [SYMBOLS[z] for z in model.elements],
         "pbc": model.knows_crystals,
+        "energy_limits": {"lone": {SYMBOLS[z]: energy for z, energy in limits.lone.items()}, "spread": limits.spread},
         "inputs": INPUTS,
         "outputs": OUTPUTS | (STRESS if stress else {}),
         "smallest": {"atoms": MINIMUM, "edges": MINIMUM},

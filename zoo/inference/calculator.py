@@ -15,7 +15,7 @@ from zoo.inference.potential import Potential
 from zoo.loading.building import exact_copy
 from zoo.model.checks import Scope, check_distances, check_finite
 from zoo.model.model import Model
-from zoo.model.plausible import check_energy, energy_limits
+from zoo.model.plausible import EnergyLimits, check_energy
 from zoo.model.stress import why_no_stress
 from zoo.structures.checked_calculator import CheckedCalculator
 
@@ -73,7 +73,7 @@ class ZooCalculator(CheckedCalculator):
             self._limits = None
         graph = self.checked_graph(self.atoms, system_changes).to(self.model.device)
         if self._limits is None:
-            self._limits = energy_limits(self.model, self.atoms.numbers)
+            self._limits = EnergyLimits.of(self.model).of_atoms(self.atoms.numbers)
         graph = self._potential.list.edges(graph)
         if self._potential.list.shortest < self.closest_allowed:
             check_distances(graph, "the structure")

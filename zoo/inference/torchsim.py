@@ -12,6 +12,7 @@ from zoo.graph.graph import Graph
 from zoo.inference.potential import Potential
 from zoo.model.checks import Scope, check_distances, check_finite, check_geometry, check_structure, closest_allowed
 from zoo.model.model import Model
+from zoo.model.plausible import EnergyLimits, check_energy
 
 try:
     import torch_sim
@@ -48,7 +49,7 @@ class ZooTorchSim(ModelInterface):
         self._compute_forces = True
         self._memory_scales_with = "n_atoms_x_density"
         self._checked: tuple[Any, ...] | None = None
-        self._closest = 0.0
+        self._closest, self._limits = 0.0, []
 
     @property
     def compute_stress(self) -> bool:
@@ -81,6 +82,8 @@ class ZooTorchSim(ModelInterface):
         else:
             results = {"energy": self._potential.energy(graph)}
         check_finite({name: value.detach().cpu().numpy() for name, value in results.items()}, "a system")
+        for number, (energy, limits) in enumerate(zip(results["energy"].tolist(), self._limits, strict=True)):
+            check_energy(energy, limits, f"system {number}")
         return {name: value.detach().to(state.positions) for name, value in results.items()}
 
     def _graph(self, state: Any) -> Graph:
@@ -112,3 +115,4 @@ class ZooTorchSim(ModelInterface):
         for number, single in enumerate(graph.structures()):
             check_structure(scope, single, f"system {number}")
         self._checked, self._closest = (graph.ptr, graph.z, periodic), closest_allowed(graph.z)
+        self._limits = EnergyLimits.of(self.model).of_batch(graph).tolist()

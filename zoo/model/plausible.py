@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from zoo.model.model import Model
 from zoo.model.readouts import Readout
 from zoo.units import dimension, factor
 
-__all__ = ["check_energy", "energy_limits", "implausible"]
+__all__ = ["EnergyLimits", "check_energy", "implausible"]
 
 _FURTHEST = 1e5
 """Standard deviations of the training data, per atom; structures like those trained on stay below ten."""
@@ -55,7 +57,7 @@ def implausible(model: Model, outputs: Mapping[str, Tensor], graph: Graph) -> li
 
 
 def check_energy(energy: float, limits: tuple[float, float], name: str) -> None:
-    """Raise ``StructureError`` for an energy in eV outside of :func:`energy_limits`."""
+    """Raise ``StructureError`` for an energy in eV outside of ``limits``, see :class:`EnergyLimits`."""
     low, high = limits
     if not low <= energy <= high:
         raise StructureError(f"{name}: the model gives an energy of {energy:.4g} eV, and these atoms have none outside "
@@ -63,17 +65,39 @@ def check_energy(energy: float, limits: tuple[float, float], name: str) -> None:
                              "from another geometry, or choose a model that was trained on such ones (zoo list).")
 
 
-def energy_limits(model: Model, numbers: np.ndarray) -> tuple[float, float]:
-    """Lowest and highest energy in eV, of the model's energy target, that a structure can have; as in
-    :func:`implausible`. ``numbers`` (N,) are the atomic numbers.
+@dataclass(frozen=True)
+class EnergyLimits:
+    """Lowest and highest energy that structures can have, as in :func:`implausible`.
+
+    Attributes:
+        lone: atomic number → eV, where the fit of one atom starts.
+        spread: eV per atom, up and down from there.
     """
-    name = model.required_energy
-    readout, to_ev = model.readouts[name], factor(model.units[name], "eV")
-    limit = _limit(readout, model.units[name])
-    assert limit is not None  # energies always have one
-    lone = float(readout.constants.coefficients[model.element_index[torch.as_tensor(numbers).long()]].sum())
-    spread = limit * len(numbers)
-    return (lone - spread) * to_ev, (lone + spread) * to_ev
+
+    lone: Mapping[int, float]
+    spread: float
+
+    @classmethod
+    def of(cls, model: Model) -> EnergyLimits:
+        """Those of the model's energy target."""
+        name = model.required_energy
+        readout, to_ev = model.readouts[name], factor(model.units[name], "eV")
+        limit = _limit(readout, model.units[name])
+        assert limit is not None  # energies always have one
+        lone = (readout.constants.coefficients.double() * to_ev).tolist()
+        return cls(dict(zip(model.elements, lone, strict=True)), limit * to_ev)
+
+    def of_atoms(self, numbers: np.ndarray) -> tuple[float, float]:
+        """Lowest and highest energy in eV of a structure with these (N,) atomic numbers."""
+        lone, spread = sum(self.lone[int(z)] for z in numbers), self.spread * len(numbers)
+        return lone - spread, lone + spread
+
+    def of_batch(self, graph: Graph) -> Tensor:
+        """(B, 2) eV, on the graph's device."""
+        bounds = graph.ptr.tolist()
+        numbers = graph.z.cpu().numpy()
+        limits = [self.of_atoms(numbers[start:end]) for start, end in itertools.pairwise(bounds)]
+        return torch.tensor(limits, dtype=torch.float64, device=graph.device)
 
 
 def _limit(readout: Readout, unit: str) -> float | None:

@@ -16,6 +16,7 @@ from zoo.errors import ZooError
 from zoo.inference.potential import Potential, PotentialResult
 from zoo.model.checks import closest_allowed, too_close
 from zoo.model.model import Model
+from zoo.model.plausible import EnergyLimits
 from zoo.simulation.batch import batch_of, free_atoms
 from zoo.simulation.noise import Noise
 
@@ -37,9 +38,10 @@ class Dynamics:
 
     The random numbers of a structure depend only on its own seed and the step, not on the other structures of the batch
     or on restarts. A structure that blows up is marked in :attr:`failed` and stays where it was before; the others
-    continue. It blows up if its energy or forces are not finite, an atom moves by more than 2 Å in one step or is
-    10⁶ Å from its start, two atoms are closer than any atoms come, or its temperature exceeds 10⁵ K and ten times
-    the one asked for. Atoms fixed by ``FixAtoms`` do not move.
+    continue. It blows up if its energy or forces are not finite, no structure can have its energy (see
+    :class:`zoo.model.plausible.EnergyLimits`), an atom moves by more than 2 Å in one step or is 10⁶ Å from its start,
+    two atoms are closer than any atoms come, or its temperature exceeds 10⁵ K and ten times the one asked
+    for. Atoms fixed by ``FixAtoms`` do not move.
 
     Args:
         model: a model with an energy target.
@@ -96,6 +98,7 @@ class Dynamics:
         self.failed = torch.zeros(count, dtype=torch.bool, device=device)
         self.reasons: dict[int, str] = {}
         self._start, self._closest = self.graph.pos, closest_allowed(self.graph.z)
+        self._lowest, self._highest = EnergyLimits.of(model).of_batch(self.graph).unbind(1)
         self.heat = torch.zeros(count, dtype=torch.float64, device=device)
         self.target = None if temperature is None else _each(temperature, count).to(device)
         if self.target is None:
@@ -207,7 +210,14 @@ class Dynamics:
             self.steps_done += 1
 
     def run(self, steps: int, *, every: int = 1) -> list[list[ase.Atoms]]:
-        """Run ``steps`` steps; one trajectory per structure, with a frame after every ``every`` steps."""
+        """Run ``steps`` steps; one trajectory per structure, with a frame after every ``every`` steps.
+
+        Raises:
+            ZooError: a negative number of steps, or no positive number between two frames.
+        """
+        if steps < 0 or every < 1:
+            raise ZooError(f"{steps} steps with a frame every {every}: no such run. "
+                           "Fix: give steps from 0 and every from 1 on.")
         frames = []
         for _ in range(steps // every):
             self.step(every)
@@ -264,9 +274,11 @@ class Dynamics:
         """Mark structures that the model gives no sound forces for; reset failed ones to ``before``, at rest, forces
         zero.
         """
-        if not bool(self.now.forces.isfinite().all() & self.now.energy.isfinite().all()):
-            self._fail(self._any(~self.now.forces.isfinite().all(1)) | ~self.now.energy.isfinite(),
-                       "its energy or forces are not finite")
+        energy, forces = self.now.energy, self.now.forces
+        possible = (energy >= self._lowest) & (energy <= self._highest)  # false for NaN
+        if not bool(forces.isfinite().all() & possible.all()):
+            self._fail(self._any(~forces.isfinite().all(1)) | ~energy.isfinite(), "its energy or forces are not finite")
+            self._fail(~possible, "its energy is one that no structure has")
         if self._evaluate.list.shortest < self._closest:
             edges = self._evaluate.list.edges(self.graph)
             near = torch.zeros_like(self.graph.batch, dtype=torch.bool)

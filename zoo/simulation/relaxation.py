@@ -21,7 +21,7 @@ from zoo.graph.neighbors import add_edges
 from zoo.inference.potential import Potential, PotentialResult
 from zoo.model.checks import MIN_DISTANCE
 from zoo.model.model import Model
-from zoo.model.plausible import check_energy, energy_limits
+from zoo.model.plausible import EnergyLimits, check_energy
 from zoo.model.stress import why_no_stress
 from zoo.simulation.batch import batch_of, free_atoms
 
@@ -120,7 +120,7 @@ def _sound(model: Model, result: ase.Atoms | StructureError) -> ase.Atoms | Stru
     held = result.calc.results
     if np.isfinite(held["energy"]) and np.isfinite(held["forces"]).all() and np.isfinite(result.positions).all():
         try:
-            check_energy(held["energy"], energy_limits(model, result.numbers), "the relaxation")
+            check_energy(held["energy"], EnergyLimits.of(model).of_atoms(result.numbers), "the relaxation")
         except StructureError as error:
             return error
         return result
