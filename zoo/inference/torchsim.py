@@ -49,7 +49,8 @@ class ZooTorchSim(ModelInterface):
         self._compute_forces = True
         self._memory_scales_with = "n_atoms_x_density"
         self._checked: tuple[Any, ...] | None = None
-        self._closest, self._limits = 0.0, []
+        self._closest = 0.0
+        self._limits: list[tuple[float, float]] = []
 
     @property
     def compute_stress(self) -> bool:
