@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,20 +37,20 @@ class DimeNetPlusPlus(nn.Module):
     def __init__(
         self,
         *,
-        hidden: int = 128,
-        blocks: int = 4,
-        int_emb: int = 64,
-        basis_emb: int = 8,
-        out_emb: int = 256,
-        num_spherical: int = 7,
-        num_radial: int = 6,
+        hidden: PositiveInt = 128,
+        blocks: PositiveInt = 4,
+        int_emb: PositiveInt = 64,
+        basis_emb: PositiveInt = 8,
+        out_emb: PositiveInt = 256,
+        num_spherical: PositiveInt = 7,
+        num_radial: PositiveInt = 6,
         cutoff: float = 5.0,
         cutoff_triplets: float | None = None,
-        envelope_exponent: int = 5,
+        envelope_exponent: PositiveInt = 5,
         before_skip: int = 1,
         after_skip: int = 2,
         output_layers: int = 3,
-        num_elements: int = 95,
+        num_elements: PositiveInt = 95,
     ) -> None:
         super().__init__()
         self.cutoff = cutoff

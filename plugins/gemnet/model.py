@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from zoo_plugins.gemnet.bases import AngularRadial, Messages, QuadrupletBasis, TripletBasis
 from zoo_plugins.gemnet.blocks import (
@@ -45,18 +46,18 @@ class GemNet(nn.Module):
     def __init__(
         self,
         *,
-        num_spherical: int = 7,
-        num_radial: int = 6,
-        blocks: int = 4,
-        emb_atom: int = 128,
-        emb_edge: int = 128,
-        emb_trip: int = 64,
-        emb_quad: int = 32,
-        emb_rbf: int = 16,
-        emb_cbf: int = 16,
-        emb_sbf: int = 32,
-        bil_trip: int = 64,
-        bil_quad: int = 32,
+        num_spherical: PositiveInt = 7,
+        num_radial: PositiveInt = 6,
+        blocks: PositiveInt = 4,
+        emb_atom: PositiveInt = 128,
+        emb_edge: PositiveInt = 128,
+        emb_trip: PositiveInt = 64,
+        emb_quad: PositiveInt = 32,
+        emb_rbf: PositiveInt = 16,
+        emb_cbf: PositiveInt = 16,
+        emb_sbf: PositiveInt = 32,
+        bil_trip: PositiveInt = 64,
+        bil_quad: PositiveInt = 32,
         before_skip: int = 1,
         after_skip: int = 1,
         concat: int = 1,
@@ -65,10 +66,10 @@ class GemNet(nn.Module):
         cutoff_triplets: float | None = None,
         cutoff_quadruplets: float | None = None,
         cutoff_interaction: float | None = None,
-        envelope_exponent: int = 5,
+        envelope_exponent: PositiveInt = 5,
         quadruplets: bool = True,
         angular_radial: AngularRadial = "spherical_bessel",
-        num_elements: int = 93,
+        num_elements: PositiveInt = 93,
     ) -> None:
         super().__init__()
         self.cutoff_messages = cutoff

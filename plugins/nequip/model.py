@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -75,19 +76,19 @@ class NequIP(nn.Module):
         *,
         cutoff: float = 5.0,
         elements: Sequence[int] = (1, 6, 7, 8, 9),
-        num_layers: int = 4,
-        lmax: int = 2,
+        num_layers: PositiveInt = 4,
+        lmax: NonNegativeInt = 2,
         parity: bool = True,
-        num_features: int | Sequence[int] = 32,
-        output_lmax: int = 0,
+        num_features: PositiveInt | Sequence[NonNegativeInt] = 32,
+        output_lmax: NonNegativeInt = 0,
         output_parity: bool = False,
-        num_bessel: int = 8,
+        num_bessel: PositiveInt = 8,
         trainable_bessel: bool = False,
-        radial_gain: float = 1.0,
-        envelope_exponent: int = 6,
-        radial_depth: int = 1,
-        radial_width: int = 64,
-        avg_num_neighbors: float = 16.0,
+        radial_gain: PositiveFloat = 1.0,
+        envelope_exponent: PositiveInt = 6,
+        radial_depth: NonNegativeInt = 1,
+        radial_width: PositiveInt = 64,
+        avg_num_neighbors: PositiveFloat = 16.0,
         type_features: int | None = None,
         first_self_connection: bool = True,
         group: Group = "O3",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from annotated_types import Ge
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -42,13 +40,13 @@ class PaiNN(nn.Module):
         self,
         *,
         cutoff: float = 5.0,
-        channels: Annotated[int, Ge(1)] = 128,
-        num_layers: int = 3,
-        num_radial: int = 20,
+        channels: PositiveInt = 128,
+        num_layers: PositiveInt = 3,
+        num_radial: PositiveInt = 20,
         radial: str = "bessel",
         activation: str = "silu",
-        num_elements: int = 100,
-        epsilon: Annotated[float, Ge(0)] = 1e-8,
+        num_elements: PositiveInt = 100,
+        epsilon: NonNegativeFloat = 1e-8,
     ) -> None:
         super().__init__()
         if radial not in ("bessel", "gaussian"):

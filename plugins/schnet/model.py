@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from zoo.graph import Graph
@@ -53,13 +54,13 @@ class SchNet(nn.Module):
         self,
         *,
         cutoff: float = 5.0,
-        channels: int = 128,
-        num_filters: int = 128,
-        num_layers: int = 6,
-        num_radial: int = 50,
+        channels: PositiveInt = 128,
+        num_filters: PositiveInt = 128,
+        num_layers: PositiveInt = 6,
+        num_radial: PositiveInt = 50,
         activation: str = "ssp",
         filter_grid: int | None = None,
-        num_elements: int = 100,
+        num_elements: PositiveInt = 100,
     ) -> None:
         super().__init__()
         self.cutoff = cutoff

@@ -15,6 +15,7 @@ import zoo
 from zoo.cards import weights
 from zoo.cards.card import Card
 from zoo.errors import WeightsError, ZooError
+from zoo.loading.models import create
 from zoo.loading.size_limit import limited_to
 
 CARDS = Path(__file__).parents[2] / "cards"
@@ -36,7 +37,7 @@ WRONG = [
     ({"cutoff": None}, "expects a number, found None"), ({"channels": "abc"}, "expects a whole number, found 'abc'"),
     ({"channels": None}, "expects a whole number"), ({"num_layers": True}, "expects a whole number, found True"),
     ({"num_layers": 2.5}, "expects a whole number, found 2.5"), ({"channels": [8]}, "expects a whole number"),
-    ({"channels": -3}, "a number from 1, found -3"), ({"channels": 0}, "found 0"),
+    ({"channels": -3}, "a number above 0, found -3"), ({"channels": 0}, "found 0"),
     ({"radial": 3}, "expects text, found 3"),
     ({"epsilon": {"a": [float("nan")]}}, "is not finite"),
 ]
@@ -90,3 +91,12 @@ def test_models_and_other_threads_are_left_alone() -> None:
         with pytest.raises(WeightsError):
             torch.ones(10).repeat(10**8)
     torch.nn.ModuleList(torch.nn.Identity() for _ in range(3000))
+
+
+@pytest.mark.parametrize(("family", "size"), [
+    ("schnet", "num_layers"), ("schnet", "num_radial"), ("painn", "num_layers"), ("dimenet", "int_emb"),
+    ("dimenet", "envelope_exponent"), ("gemnet", "emb_quad"), ("gemnet", "num_elements"), ("nequip", "num_features"),
+    ("nequip", "radial_width"), ("nequip", "num_bessel")])
+def test_a_size_of_zero_is_refused_by_its_name(family, size):
+    with pytest.raises(ZooError, match=rf"config\.{size}: '{family}' expects .*a number above 0, found 0\. Fix: "):
+        create(family, elements=["H", "C"], targets={"energy": {"readout": "energy", "unit": "eV"}}, **{size: 0})

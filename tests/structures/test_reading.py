@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 
 import ase.build
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from zoo.errors import StructureError
+from zoo.model.checks import Scope
 from zoo.structures.formats import frames_of
+from zoo.structures.inputs import to_graph
 from zoo.structures.reading import read_structures
 from zoo.structures.stated import check_statements, partial_occupancy, stated_charges
 
@@ -239,3 +242,16 @@ def test_alternative_positions_of_a_pdb(tmp_path):
     text = PDB.format(occupancy="0.50", charge="").replace(" O   MOL", " O  AMOL").replace(" H   MOL", " O  BMOL")
     (item,) = read(tmp_path / "a.pdb", text + "END\n")
     assert "alternative positions" in str(item)
+
+
+def test_magnetic_moments_are_not_passed_over_in_silence(caplog):
+    iron = ase.build.bulk("Fe", cubic=True)
+    moments = "magnet reads no magnetic moments"
+    with caplog.at_level(logging.WARNING, "zoo"):
+        for values in ([0.0, 0.0], None, [2.2, -2.2], [2.2, 2.2]):
+            iron.set_initial_magnetic_moments(values)
+            iron.info["spin"] = 0
+            to_graph(Scope("reader", (26,), ("spin",)), iron)
+            to_graph(Scope("magnet", (26,)), iron)
+            assert (moments in caplog.text) == (values is not None and any(values))
+    assert caplog.text.count("magnetic moments") == 1

@@ -2,7 +2,7 @@
 
 Any plugin's keywords are checked, without a line of its own: a value of another type than the annotation (or than the
 default, where there is none), a number that is not finite, a radius that is not positive, a negative count. A plugin
-that takes less says so in the annotation, ``channels: Annotated[int, annotated_types.Ge(1)]``.
+that takes less says so in the annotation, ``channels: pydantic.PositiveInt``.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _explained(error: ValidationError, value: Any) -> str:
     kinds = list(dict.fromkeys(_WORDS[p["type"]] for p in problems if p["type"] in _WORDS))
     if not kinds or len(kinds) < len({p["type"] for p in problems}):
         text = problems[0]["msg"].removeprefix("Input should be ")
-        kinds = [text.replace("greater than or equal to", "a number from")]
+        kinds = [text.replace("greater than or equal to", "a number from").replace("greater than", "a number above")]
     return f"{' or '.join(kinds)}, found {shortened(value)}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -15,9 +17,11 @@ from zoo.graph.form import check_form
 from zoo.graph.graph import Graph
 from zoo.model.checks import Scope
 from zoo.structures.smiles import Species, embed
-from zoo.structures.stated import CHARGES, UNPAIRED, check_statements
+from zoo.structures.stated import CHARGES, UNPAIRED, check_statements, has_moments
 
 __all__ = ["graphs_or_errors", "species_of", "to_graph", "to_graphs"]
+
+log = logging.getLogger("zoo")
 
 
 def to_graphs(scope: Scope, structures: Any) -> tuple[bool, list[Graph]]:
@@ -62,9 +66,19 @@ def species_of(scope: Scope) -> Species:
 
 
 def to_graph(scope: Scope, atoms: ase.Atoms, name: str = "the structure") -> Graph:
-    """One ASE structure as a float64 Graph on the CPU, without edges; raises as :func:`to_graphs`."""
+    """One ASE structure as a float64 Graph on the CPU, without edges; raises as :func:`to_graphs`.
+
+    The log says, once for each model, that it reads no magnetic moments.
+    """
     check_statements(atoms, scope.inputs, name)
+    if has_moments(atoms) and not {"spin", "initial_magmoms"} & set(scope.inputs):
+        _say_that_moments_are_not_read(scope.name)
     return Graph.from_atoms(atoms, dtype=torch.float64, inputs=scope.inputs)
+
+
+@functools.cache
+def _say_that_moments_are_not_read(model: str) -> None:
+    log.warning("%s reads no magnetic moments: structures that differ in them alone have one energy", model)
 
 
 def _tried(scope: Scope, item: Any, name: str) -> list[Graph | StructureError]:

@@ -11,8 +11,8 @@ import numpy as np
 
 from zoo.errors import StructureError
 
-__all__ = ["CHARGES", "MULTIPLICITIES", "UNPAIRED", "Statement", "check_statements", "partial_occupancy",
-           "stated_charges", "stated_spins"]
+__all__ = ["CHARGES", "MULTIPLICITIES", "UNPAIRED", "Statement", "check_statements", "has_moments",
+           "partial_occupancy", "stated_charges", "stated_spins"]
 
 Statement = tuple[str, float]
 """Where it is stated, and the value."""
@@ -67,6 +67,12 @@ def _unread(field: str, name: str, where: str, value: float) -> str:
         return f"{text}Fix: choose a model that reads 'charge', or remove it from the structure."
     return (f"{text}Spin is the number of unpaired electrons here; programs that give the multiplicity write 1 for a "
             "closed shell. Fix: choose a model that reads 'spin'; for a closed shell, write spin=0 or multiplicity=1.")
+
+
+def has_moments(atoms: ase.Atoms) -> bool:
+    """Whether it states magnetic moments of its atoms, other than zero."""
+    moments = atoms.arrays.get("initial_magmoms")
+    return moments is not None and bool(np.any(moments))
 
 
 def stated_charges(atoms: ase.Atoms) -> list[Statement]:
