@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from zoo.registry.families import FAMILIES, model_order
 from zoo.registry.registry_file import read_registry
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("README.md", "docs/experiments/force-fields.md", "docs/experiments/leaderboard.md")
+FILES = ("README.md", "docs/models.md", "docs/experiments/force-fields.md", "docs/experiments/leaderboard.md")
 
 
 def main() -> int:
@@ -51,6 +52,35 @@ def qm9_table() -> str:
     rows.append(["hours of training", "", *(f"{c.training.all_hours:.2g}" if c.training.hours is not None else "–"
                                             for c in cards)])
     return markdown_table(["test MAE", "unit", *(f"`{card.name}`" for card in cards)], rows, "llr") + "\n"
+
+
+def which_table() -> str:
+    """What a reader has, the model for it, and what was measured of that model."""
+    cards = {card.name: card for card in cards_by_system()}
+    delta = cards["nequix-oam-1"].stability
+    assert isinstance(delta, dict)
+    kinds = next(part for part in cards["painn-qm9-anygeo"].breakdown if part.by == "kind")
+    u0 = dict(zip(kinds.groups, kinds.mae["U0"]))
+    trained = [f"{family}-qm9" for family in FAMILIES]
+    best = min(trained, key=lambda name: error(cards[name], "U0", "mae")[0] or math.inf)
+    rows = [
+        ["a crystal of any of 89 elements", "`universal`",
+         f"mean Δ {delta['delta']['delta_meV_per_atom']:g} meV/atom to all-electron PBE"],
+        ["a SMILES, or a molecule from any method (H, C, N, O, F)", "`painn-qm9-anygeo`, the default",
+         f"U0 MAE {u0['smiles']:.0f} meV from SMILES, {u0['mmff']:.0f} from MMFF94, {u0['b3lyp']:.0f} from B3LYP"],
+        ["a molecule at its B3LYP minimum, as in QM9", f"`{best}`",
+         f"U0 MAE {error(cards[best], 'U0', 'mae')[0]:.3g} meV"],
+    ]
+    systems = {"acac": "acetylacetone", "ethanol": "ethanol", "3bpa": "3-(benzyloxy)pyridin-2-amine",
+               "si": "silicon, solid or liquid"}
+    for system, words in systems.items():
+        known = [name for name in cards if name.endswith(f"-{system}")]
+        first = min(known, key=lambda name: error(cards[name], "forces", "rmse")[0] or math.inf)
+        rows.append([f"dynamics of {words}", f"`{first}`",
+                     f"forces RMSE {short(error(cards[first], 'forces', 'rmse')[0])} meV/Å"])
+    rows += [["frames of a system of your own", "[`zoo train`](docs/guides/training.md)", "its card says so"],
+             ["frames close to what a model knows", "[`zoo finetune`](docs/guides/fine-tune.md)", "its card says so"]]
+    return markdown_table(["you have", "take", "measured"], rows, "lll") + "\n"
 
 
 def force_field_table() -> str:
@@ -145,7 +175,7 @@ def leaderboard() -> str:
     return "\n" + "\n".join(markdown(board) for board in boards(cards)) + "\n"
 
 
-TABLES = {"qm9": qm9_table, "force-fields": force_field_table, "stability": stability_table,
+TABLES = {"which": which_table, "qm9": qm9_table, "force-fields": force_field_table, "stability": stability_table,
           "crystals": crystal_table, "scan": scan_table,
           "leaderboard": leaderboard}
 
