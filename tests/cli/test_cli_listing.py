@@ -246,3 +246,12 @@ def test_env_names_versions_folders_and_settings(capsys, monkeypatch, zoo_home):
 def test_python_m_zoo_is_the_command(run_zoo):
     done = run_zoo("show", "nothing-like-it")
     assert done.returncode == 2 and done.stderr.startswith("error: no model") and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_is_one_clear_error():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "zoo", "list", "--json"]
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ran.returncode == 2 and "Traceback" not in ran.stderr
+    assert "error: the output cannot be written: No space left on device. Fix: make room" in ran.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 
 import numpy as np
 import pytest
@@ -120,6 +121,20 @@ def test_a_table_in_its_usual_spellings(tmp_path):
     with gzip.open(tmp_path / "c.csv.gz", "wt") as file:
         file.write("smiles\nCC\n")
     assert list(read_smiles(tmp_path / "c.csv.gz")) == [SmilesLine("CC", "", 2)]
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.smi", ""), ("b.smi", "\n  \n\n"), ("c.csv", "smiles,name\n"),
+                                            ("d.smi", "SMILES name\n")])
+def test_a_file_without_a_smiles_is_an_error_and_not_an_empty_table(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(StructureError, match=rf"{name} holds no SMILES\. Fix: "):
+        list(read_smiles(tmp_path / name))
+
+
+def test_a_pipe_is_refused_since_it_can_be_read_only_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.smi")
+    with pytest.raises(StructureError, match=r"pipe\.smi is no regular file.*Fix: "):
+        next(read_smiles(tmp_path / "pipe.smi"))
 
 
 @pytest.mark.parametrize(("name", "text", "column", "parts"), [

@@ -5,6 +5,9 @@ Start with ``COMMANDS`` below: it names the function of each command.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -106,10 +109,33 @@ def _zoo(
     """A zoo of geometric graph neural networks: list, inspect, use, train and share trained models."""
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of ``zoo``. A :class:`ZooError` is printed in red and ends with status 2."""
+    """Entry point of ``zoo``. A :class:`ZooError` is printed in red and ends with status 2, as does a full disk."""
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="zoo")
+        try:
+            app(args=None if arguments is None else list(arguments), prog_name="zoo")
+        finally:
+            sys.stdout.flush()
     except ZooError as error:
         errors().print(Text(f"error: {error}", style="red"), soft_wrap=True)
         sys.exit(2)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever reads has enough, such as head
+            _forget_output()
+            sys.exit(1)
+        if error.errno not in _NO_ROOM:
+            raise
+        where = f"{error.filename}: " if error.filename else "the output cannot be written: "
+        errors().print(Text(f"error: {where}{error.strerror}. Fix: make room, or write elsewhere.", style="red"),
+                       soft_wrap=True)
+        _forget_output()
+        sys.exit(2)
+
+
+def _forget_output() -> None:
+    """What is left in the buffer of standard output would fail again when Python ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -50,10 +50,22 @@ def read_smiles(path: Path, column: str | None = None) -> Iterator[SmilesLine]:
         column: name of the column of a table; by default ``smiles`` or a usual variant.
 
     Raises:
-        StructureError: the file cannot be read, or the table has no such column.
+        StructureError: the file cannot be read, is a pipe, or holds no SMILES; the table has no such column.
         MissingExtraError: Parquet, and pyarrow is not installed.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise StructureError(f"{path} is no regular file, and a file of SMILES is read more than once. "
+                             "Fix: write what the pipe gives into a file.")
+    line = None
+    for line in _lines_of(path, column):
+        yield line
+    if line is None:
+        raise StructureError(f"{path} holds no SMILES. Fix: give a file with one SMILES on each line, or a table with "
+                             "a column of them.")
+
+
+def _lines_of(path: Path, column: str | None) -> Iterator[SmilesLine]:
     if path.suffix.lower() == ".parquet":
         yield from _parquet(path, column)
         return
