@@ -18,6 +18,7 @@ from zoo.comparison.result import Comparison, RunResult
 from zoo.data.sample import open_sample
 from zoo.data.splits import named_rows
 from zoo.errors import TrainingError
+from zoo.files.locks import locked
 from zoo.training.loop import Trainer
 
 HOOKS = '''
@@ -238,9 +239,7 @@ def test_nothing_global_is_drawn_from(tiny, tmp_path):
 
 
 def test_a_folder_has_one_comparison_at_a_time(tiny, tmp_path):
-    from filelock import FileLock
-
-    with FileLock(tmp_path / ".lock"), pytest.raises(TrainingError, match="another comparison"):
+    with locked(tmp_path, seconds=0, error=TrainingError), pytest.raises(TrainingError, match="another process"):
         zoo.compare(["tiny"], out=tmp_path, **BUDGET)
 
 

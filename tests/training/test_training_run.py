@@ -19,6 +19,7 @@ import zoo
 from zoo.cards.card import Card
 from zoo.cli import app
 from zoo.errors import DataError, EvaluationError, TrainingError, ZooError
+from zoo.files.locks import locked
 from zoo.training import train
 from zoo.training.finetune import finetune_card
 from zoo.training.prepare import copy_weights, untrained
@@ -278,3 +279,10 @@ def test_a_crystal_is_learnt_from_energies_forces_and_stress(tmp_path: Path) -> 
     metrics = {(m.target, m.metric): m.value for m in Card.load(folder).metrics}
     assert metrics["forces", "r2"] > 0.8 and metrics["stress", "r2"] > 0.8 and metrics["energy", "r2"] > 0.5
     assert {m.unit for m in Card.load(folder).metrics if m.target == "stress" and m.metric == "mae"} == {"meV/Å^3"}
+
+
+def test_one_run_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with locked(out, seconds=0, error=ZooError), pytest.raises(TrainingError, match=r"another process .* Fix: wait"):
+        train(card(), out=tmp_path / "other" / ".." / "run", data=SAMPLE, device="cpu", quiet=True)
+    assert not out.exists()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from zoo.comparison.result import Comparison, EntrySummary, RunResult
 from zoo.comparison.setup import Setup, differences, make_setup, with_validation_interval
 from zoo.comparison.writing import write
 from zoo.errors import TrainingError, ZooError
+from zoo.files.locks import locked
 from zoo.process import machine
 
 __all__ = ["run_all"]
@@ -41,7 +41,7 @@ def run_all(models: Sequence[str | Path], *, out: Path, dataset: str | None, dat
     setup = with_validation_interval(setup, len(shared.val))
     chosen = sorted(set(sizes or default_sizes(len(shared.train))))
     planned = [PlannedRun(entry, size, seed) for size in chosen for seed in dict.fromkeys(seeds) for entry in entries]
-    with _locked(out):
+    with locked(out.resolve(), seconds=0, error=TrainingError):
         runs, interrupted = _perform(planned, setup, shared, out, device, progress)
         found = Comparison(
             data=shared.name, counts={"val": len(shared.val), "test": len(shared.test)}, targets=tuple(setup.labels),
@@ -91,25 +91,3 @@ def _baselines(shared: SharedDataset, setup: Setup, sizes: Sequence[int]) -> dic
 def _environment(runs: Sequence[RunResult]) -> dict[str, Any]:
     devices = dict.fromkeys(run.device for run in runs if run.device)
     return {"geometric-zoo": version("geometric-zoo"), "torch": str(torch.__version__), "device": ", ".join(devices)}
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold the lock of the folder.
-
-    Raises:
-        TrainingError: another comparison is running in this folder.
-    """
-    from filelock import FileLock, Timeout
-
-    out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise TrainingError(f"another comparison is running in {out}. Fix: wait until it has finished, or choose "
-                            "another folder with --out") from None
-    try:
-        yield
-    finally:
-        lock.release()

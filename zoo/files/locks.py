@@ -18,7 +18,7 @@ def locked(path: Path, *, seconds: float, error: type[ZooError]) -> Iterator[Non
     """Hold the lock of a path, whether something is there or not; others who ask for it wait.
 
     Raises:
-        ZooError: of the class ``error``; somebody else has held the lock for ``seconds``.
+        ZooError: of the class ``error``; somebody else has held the lock for ``seconds``; with 0, holds it now.
     """
     from filelock import FileLock, Timeout
 
@@ -28,5 +28,6 @@ def locked(path: Path, *, seconds: float, error: type[ZooError]) -> Iterator[Non
         with FileLock(lock, timeout=seconds):
             yield
     except Timeout:
-        raise error(f"{path}: another process has held its lock {lock} for {seconds:g} s; nothing was written. "
+        since = f" for {seconds:g} s" if seconds else ""
+        raise error(f"{path}: another process has held its lock {lock}{since}; nothing was written. "
                     "Fix: wait for it, or end it, and run this again.") from None

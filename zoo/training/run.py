@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +25,7 @@ from zoo.data.of_card import CardData, check_elements, open_for_card
 from zoo.data.store import Store
 from zoo.elements import numbers
 from zoo.errors import TrainingError, ZooError
+from zoo.files.locks import locked
 from zoo.loading.models import save
 from zoo.loading.resolution import resolve
 from zoo.model.model import Model
@@ -77,6 +80,12 @@ class Run:
 
 def run(card: str | Path | Card, out: Path, options: Options) -> Run:
     """See :func:`zoo.training.train`."""
+    first = os.environ.get("RANK", "0") == "0"
+    with locked(out.resolve(), seconds=0, error=TrainingError) if first and not options.fast_dev_run else nullcontext():
+        return _run(card, out, options)
+
+
+def _run(card: str | Path | Card, out: Path, options: Options) -> Run:
     resume = _check_folder(out, options)
     description = begun(read_card(card, list(options.overrides)), out if resume else None)
     recipe = complete(read_recipe(description.recipe, targets=list(description.targets), document=description.document),
