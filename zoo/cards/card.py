@@ -180,6 +180,11 @@ class Card(Section):
         card._document = document
         return card
 
+    def _repr_html_(self) -> str:
+        from zoo.cards.card_html import card_html
+
+        return card_html(self)
+
     def __eq__(self, other: object) -> bool:
         """Same content; the file does not count."""
         return isinstance(other, Card) and self.to_dict() == other.to_dict()

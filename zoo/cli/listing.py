@@ -23,18 +23,19 @@ def list_models(
     plugin: Annotated[str | None, typer.Option("--plugin", help="Only architectures of this plugin.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list on standard output.")] = False,
 ) -> None:
-    """List the trained models, their origin and their errors."""
+    """List the trained models by what they are for, best first: origin, errors, where the weights are."""
     from rich.text import Text
 
     from zoo.cli import console, errors
     from zoo.registry.sources import read_all
 
     found = read_all()
-    rows = _rows(found, pattern, architecture=architecture, target=target, dataset=dataset, plugin=plugin)
+    ranked = _rows(found, pattern, architecture=architecture, target=target, dataset=dataset, plugin=plugin)
+    rows = [row for _, row in ranked]
     if as_json:
         print(json_text(rows))
     elif rows:
-        console().print(_table(rows))
+        console().print(_table([row for _, row in sorted(ranked, key=lambda pair: pair[0])]))
     else:
         console().print("No model matches." if found.entries else "No models are registered.")
     for row in rows:
@@ -44,10 +45,12 @@ def list_models(
         errors().print(Text(f"{origin}: {problem}", style="yellow"), soft_wrap=True)
 
 
-def _rows(found: Any, pattern: str, **filters: str | None) -> list[dict[str, Any]]:
-    """One row per model; a card that cannot be read, or a name with two meanings, is a row with its error."""
+def _rows(found: Any, pattern: str, **filters: str | None) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Place in the table and row of each model; a card that cannot be read, or a name with two meanings, is a row with
+    its error."""
     from zoo.errors import ZooError
     from zoo.registry.names import matching, name_matches
+    from zoo.registry.purposes import PURPOSES, best_first
 
     filtered = any(value is not None for value in filters.values())
     conflicts = found.conflicts()
@@ -63,22 +66,28 @@ def _rows(found: Any, pattern: str, **filters: str | None) -> list[dict[str, Any
         except ZooError as error:
             if not filtered:
                 origins = " + ".join(e.origin for e in found.entries[name])
-                rows.append({**row, "origin": row.get("origin", origins), "error": conflicts.get(name, str(error))})
+                reason = conflicts.get(name, str(error))
+                rows.append(((len(PURPOSES), name), {**row, "origin": row.get("origin", origins), "error": reason}))
             continue
         if matching(card, **filters):
-            rows.append({**row, **_described(card, entry), "error": None})
+            rows.append((best_first(card), {**row, **_described(card, entry), "error": None}))
     return rows
 
 
 def _described(card: Any, entry: Any) -> dict[str, Any]:
+    from zoo.cards.headline import headline, headline_text
+    from zoo.registry.purposes import purpose
+
     metric = headline(card)
     return {
+        "for": purpose(card),
         "architecture": card.architecture,
         "dataset": card.data.dataset,
         "targets": {name: spec.unit for name, spec in card.targets.items()},
         "derivatives": list(card.derivatives),
         "parameters": card.parameters,
         "metric": metric and {key: getattr(metric, key) for key in ("split", "target", "metric", "value", "unit", "n")},
+        "measured": headline_text(card),
         **_weights(card, entry),
         "summary": card.summary,
     }
@@ -97,13 +106,6 @@ def _weights(card: Any, entry: Any) -> dict[str, Any]:
     return {"weights": found.state, "where": found.where, **({"get": found.command} if absent else {})}
 
 
-def headline(card: Any) -> Any:
-    """The one number a table shows: the test error of the energy, or of the first target; ``None`` if not measured."""
-    measured = [m for m in card.metrics if m.metric in ("mae", "rmse")]
-    order = ["energy", "U0", *card.targets, *card.derivatives]
-    return min(measured, key=lambda m: (m.split != "test", order.index(m.target), m.metric != "mae"), default=None)
-
-
 def _table(rows: list[dict[str, Any]]) -> Any:
     from rich import box
     from rich.table import Table
@@ -114,18 +116,22 @@ def _table(rows: list[dict[str, Any]]) -> Any:
                            ("targets", {}), ("parameters", {"justify": "right"}), ("test error", {}), ("weights", {}),
                            ("origin", {})):
         table.add_column(title, **options)
+    group = None
     for row in rows:
+        if row.get("for") != group:
+            group = row.get("for")
+            table.add_section()
+            table.add_row(Text(group or "cannot be read", style="italic"))
         name = Text(row["name"])
         if row["aliases"]:
             name.append(f" ({', '.join(row['aliases'])})", style="dim")
         if row["error"]:
             table.add_row(name, Text("error, see below", style="red"), "", "", "", "", "", row["origin"])
             continue
-        metric = row["metric"]
         table.add_row(
             name, row["architecture"], row["dataset"] or "–", _short_targets([*row["targets"], *row["derivatives"]]),
             "–" if row["parameters"] is None else f"{row['parameters']:,}",
-            "–" if metric is None else f"{metric['target']} {metric['value']:.4g} {metric['unit']}",
+            row["measured"],
             _place(row), row["origin"],
         )
     return table

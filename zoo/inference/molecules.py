@@ -13,6 +13,7 @@ from ase.units import kB
 
 from zoo.errors import StructureError, ZooError
 from zoo.inference.prediction import as_table, predict
+from zoo.inference.results import Prediction, Predictions
 from zoo.model.checks import Scope
 from zoo.structures.embedding import Embedded, embed_all
 from zoo.structures.inputs import species_of
@@ -93,12 +94,12 @@ def predict_smiles(
                     raise result if single else type(result)(f"SMILES {one.line.line - 1}: {result}") from None
                 results.append(result)
             else:
-                results.append(result | _of_molecule(one.molecule))
+                results.append(Prediction(result | _of_molecule(one.molecule), model.units))
         if progress is not None:
             progress(len(results))
     if as_frame:
         return as_table(results)
-    return results[0] if single else results
+    return results[0] if single else Predictions(results, model.units)
 
 
 def _of_molecule(molecule: EmbeddedMolecule | ZooError) -> dict[str, Any]:

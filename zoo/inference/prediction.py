@@ -15,6 +15,7 @@ from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.graph.batching import cut, join
 from zoo.graph.graph import Graph
 from zoo.inference.potential import frozen
+from zoo.inference.results import Prediction, Predictions
 from zoo.model.checks import Scope, check_finite, check_structure
 from zoo.model.feature_hook import FeatureHook
 from zoo.model.plausible import implausible
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["as_table", "predict"]
 
 log = logging.getLogger("zoo")
-
-Prediction = dict[str, Any]
 
 _DEFAULT_ATOMS = 4096
 _NOT_COMPUTED = ("uncertainty", "outside", "edge_index")  # entries of a prediction that are not results of the model
@@ -121,13 +120,15 @@ def _predict(model: Model, structures: Any, derivatives: Sequence[str], per_atom
                     raise
                 results[index] = error
                 continue
-            results[index] = {"uncertainty": None, "outside": None, **value} if uncertainty else value
+            if uncertainty:
+                value = Prediction({"uncertainty": None, "outside": None, **value}, model.units)
+            results[index] = value
         done += len(rows)
         if progress is not None:
             progress(done)
     if as_frame:
         return as_table(results)
-    return results[0] if single else results
+    return results[0] if single else Predictions(results, model.units)
 
 
 def _without_stress(scope: Scope, structures: Any, graphs: Sequence[Graph | StructureError]) -> dict[int, str]:
@@ -179,8 +180,9 @@ def _forward(model: Model, graph: Graph, derivatives: Sequence[str], per_atom: b
     bounds = {"atom": graph.ptr.tolist()}
     if "edge" in per.values():
         bounds["edge"] = _edge_bounds(graph)
-    predictions: list[Prediction] = [
-        {name: _slice(array, b, bounds.get(per.get(name, "structure"))) for name, array in arrays.items()}
+    predictions = [
+        Prediction({name: _slice(array, b, bounds.get(per.get(name, "structure"))) for name, array in arrays.items()},
+                   model.units)
         for b in range(graph.num_graphs)
     ]
     if "edge" in bounds:

@@ -101,6 +101,15 @@ class Model(nn.Module):
         cutoff: Any = self.backbone.cutoff
         return float(cutoff)
 
+    def _repr_html_(self) -> str:
+        from zoo.cards.card_html import card_html
+        from zoo.files.html import html_table
+
+        here = [("loaded", f"{self.num_parameters:,} parameters, {self.dtype} on {self.device}")]
+        if self.card is not None:
+            return card_html(self.card, here)
+        return html_table(["predicts", "unit"], list(self.units.items()), title="model without a card", note=here[0][1])
+
     @property
     def required_card(self) -> Card:
         """The card.

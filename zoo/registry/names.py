@@ -6,13 +6,33 @@ import fnmatch
 from pathlib import Path
 
 from zoo.cards.card import CARD_FILE, Card
+from zoo.cards.headline import headline_text
 from zoo.errors import CardError, UnknownNameError, ZooError
+from zoo.files.html import html_table
 from zoo.files.user_paths import user_path
 from zoo.registry import host
 from zoo.registry.entries import Entry
+from zoo.registry.purposes import best_first, purpose
 from zoo.registry.sources import read_all
 
-__all__ = ["entry", "list_models", "matching", "models", "name_matches", "show"]
+__all__ = ["ModelNames", "entry", "list_models", "matching", "models", "name_matches", "show"]
+
+
+class ModelNames(list[str]):
+    """Names of models; a notebook shows them as a table, best first."""
+
+    def _repr_html_(self) -> str:
+        known, rows, unread = models(), [], []
+        for name in self:
+            try:
+                card = known[name].card()
+            except (KeyError, ZooError):
+                unread.append([name, "its card cannot be read: zoo show says why"])
+                continue
+            rows.append((best_first(card), [name, purpose(card), card.architecture,
+                                            " ".join([*card.targets, *card.derivatives]), headline_text(card)]))
+        rows.sort()
+        return html_table(["name", "for", "architecture", "predicts", "test error"], [row for _, row in rows] + unread)
 
 
 def models() -> dict[str, Entry]:
@@ -32,7 +52,7 @@ def list_models(
     target: str | None = None,
     dataset: str | None = None,
     plugin: str | None = None,
-) -> list[str]:
+) -> ModelNames:
     """Names of models, sorted.
 
     Args:
@@ -45,7 +65,7 @@ def list_models(
     A model whose card cannot be read is listed only if no filter needs the card.
     """
     filters = (architecture, target, dataset, plugin)
-    names = []
+    names = ModelNames()
     for name, found in read_all().models().items():
         if not name_matches(name, pattern):
             continue

@@ -12,9 +12,11 @@ from zoo import lazy_names
 if TYPE_CHECKING:
     from zoo.structures.reading import read_structures, write_structures
     from zoo.structures.smiles import from_smiles
+    from zoo.structures.turning import turning_view
 
-__all__ = ["from_smiles", "read_structures", "write_structures"]
+__all__ = ["from_smiles", "read_structures", "turning_view", "write_structures"]
 
 __getattr__ = lazy_names(__name__, {
-    "from_smiles": "smiles", "read_structures": "reading", "write_structures": "reading",
+    "from_smiles": "smiles", "read_structures": "reading", "turning_view": "turning",
+    "write_structures": "reading",
 })
