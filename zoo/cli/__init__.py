@@ -35,6 +35,7 @@ COMMANDS = {
     "export": "zoo.cli.export:export",
     "calibrate": "zoo.cli.calibrate:calibrate",
     "leaderboard": "zoo.cli.leaderboard:leaderboard",
+    "gallery": "zoo.cli.gallery:gallery",
     "check": "zoo.cli.check:check",
     "new": "zoo.cli.new:new",
     "import": "zoo.cli.importing:import_weights",
