@@ -146,6 +146,13 @@ def test_every_family_can_be_recorded(kind):
     measure(model, program.module(), stress=True)
 
 
+@pytest.mark.parametrize("element", ["H", "Cs"])
+def test_examples_have_angles_whatever_the_size_of_their_atoms(element):
+    model = zoo.create("schnet", targets=ENERGY, elements=[element], cutoff=4.0, channels=4, num_layers=1)
+    graph = example(model)
+    assert graph.edge_index[1].bincount(minlength=graph.num_nodes).min() >= 2
+
+
 def test_gathers_in_order_are_taken_out_and_others_stay():
     def function(x, index):
         count = torch.arange(x.shape[0])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from zoo.hub.trouble import asked_wait
 
 from . import models
 from .client import Client
@@ -77,3 +80,11 @@ def test_a_refused_pull_does_not_ask_for_a_write_token(client: Client, hub: HubS
         outcome = client.zoo("pull", f"hf:zoo-org/tiny@{commit}")
         hub.faults.remove(fault)
         assert outcome.code == 2 and "write" not in outcome.output and "hf auth login" in outcome.output
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [
+    ({}, None), ({"Retry-After": "7"}, 7.0), ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+    ({"ratelimit": '"api";r=0;t=35'}, 35.0), ({"ratelimit": '"api";r=12;t=35'}, None),
+    ({"Retry-After": "7", "ratelimit": '"api";r=0;t=35'}, 35.0), ({"Retry-After": "1" * 13}, None)])
+def test_what_an_answer_asks_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert asked_wait(SimpleNamespace(headers=headers)) == seconds
