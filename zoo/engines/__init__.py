@@ -1,0 +1,4 @@
+"""Simulation programs that compute with the zoo's models.
+
+Start with :func:`zoo.engines.lammps.attach`.
+"""
