@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,7 @@ def test_averages_over_conformers(model):
     energy = np.array([one.energy for one in molecule.minima])
     assert np.log(weights[0] / weights[1]) == pytest.approx((energy[1] - energy[0]) / 0.0256926, rel=1e-4)
     assert weights.sum() == pytest.approx(1)
+    assert conformer_weights(replace(molecule, minima=molecule.minima[:1]), "boltzmann") == (1.0,)
     weighted = predict_molecules(model, [molecule], average="boltzmann")[0]
     assert weighted["gap"] == pytest.approx(weights @ gaps, abs=1e-5)
     assert predict_molecules(model, [molecule])[0]["gap"] == pytest.approx(gaps[0], abs=1e-5)

@@ -70,6 +70,8 @@ def test_the_full_tensor_product_of_e3nn_is_the_same_change_of_basis():
 @pytest.mark.parametrize("pair", [("1o", "1e"), ("2e", "3o"), ("1o+2e", "0e+1e"), ("2x1o", "4e")])
 def test_the_change_of_basis_makes_blocks(pair, sign):
     basis, irreps = change_of_basis(*pair)
+    degrees = [int(term[:-1]) for term in irreps.split("+")]
+    assert degrees == sorted(degrees)
     matrix = sign * random_rotation(11)
     close(basis.T @ basis, torch.eye(len(basis)), 1e-10)
     close(basis.T @ representation(*pair, matrix) @ basis, block_diagonal(irreps, matrix), 1e-10)

@@ -93,6 +93,16 @@ def test_models_and_other_threads_are_left_alone() -> None:
     torch.nn.ModuleList(torch.nn.Identity() for _ in range(3000))
 
 
+@pytest.mark.parametrize("kind", ["parameter", "buffer", "module"])
+def test_many_parts_that_take_no_memory_are_counted_too(kind: str) -> None:
+    part = torch.nn.Identity() if kind == "module" else torch.nn.Parameter(torch.zeros(1))
+    whole = torch.nn.Module()
+    with pytest.raises(WeightsError, match=r"far larger model .* Fix: "), limited_to({}, "card.yaml"):
+        for number in range(10**6):
+            getattr(whole, f"register_{kind}")(f"part{number}", part)
+    assert 10 < number < 10**5
+
+
 @pytest.mark.parametrize(("family", "size"), [
     ("schnet", "num_layers"), ("schnet", "num_radial"), ("painn", "num_layers"), ("dimenet", "int_emb"),
     ("dimenet", "envelope_exponent"), ("gemnet", "emb_quad"), ("gemnet", "num_elements"), ("nequip", "num_features"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import yaml
 from candidates import KINDS, collect, draw, mutations_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,3 +48,10 @@ def test_every_room_is_drawn_from_and_a_seed_gives_the_same_mutations():
     assert drawn == draw(candidates, count=40, seed=0) != draw(candidates, count=40, seed=1)
     for mutation in drawn:
         ast.parse(mutation.apply((ROOT / mutation.path).read_text(encoding="utf-8")))
+
+
+def test_what_is_explained_is_still_there_and_can_be_drawn():
+    drawable = {(m.path, (ROOT / m.path).read_text().splitlines()[m.line - 1].strip(), str(m)) for m in collect(ROOT)}
+    for one in yaml.safe_load((ROOT / "tests" / "mutations" / "explained.yaml").read_text()):
+        assert (one["file"], one["line"], one["mutation"]) in drawable, one
+        assert len(one["reason"]) > 15

@@ -141,7 +141,7 @@ def test_printing_and_slow_plugins_are_warned_about_and_kept_quiet(yard, capsys)
     assert capsys.readouterr().out == ""
     assert any("hello from loud" in w for w in found.warnings)
     assert any("s to import" in w for w in found.warnings)
-    assert found.error is None and found.seconds > 0.2
+    assert found.error is None and 0.2 < found.seconds < 60
 
 
 def test_importing_torch_in_a_hook_module_is_warned_about(yard):

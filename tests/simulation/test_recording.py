@@ -58,6 +58,9 @@ def test_an_interrupted_run_leaves_the_files_of_an_uninterrupted_one(tmp_path, r
     assert frames[0].get_forces().shape == (3, 3) and abs(frames[0].get_momenta()).max() > 0
     log = read_log(files.log)
     assert len(log["step"]) == 8 * replicas
+    mine = log["replica"] == replicas - 1
+    for key, column in {"temperature_K": "temperature_K", "time_fs": "time_fs"}.items():
+        assert [frame.info[key] for frame in frames] == pytest.approx(log[column][mine], rel=1e-7)
     assert np.ptp(log["conserved_eV"]) < 0.1 < np.ptp(log["total_eV"])
 
 

@@ -30,6 +30,11 @@ _MODULES = 2_000
 _CALLS, _MADE = 8, 4
 
 
+_REGISTRATIONS = (registration.register_module_parameter_registration_hook,
+                  registration.register_module_buffer_registration_hook,
+                  registration.register_module_module_registration_hook)
+
+
 @contextmanager
 def limited_to(header: Mapping[str, Mapping[str, Any]], what: str) -> Iterator[None]:
     """While a model is built in this thread: refuse what exceeds the tensors of a safetensors header several times.
@@ -43,15 +48,13 @@ def limited_to(header: Mapping[str, Mapping[str, Any]], what: str) -> Iterator[N
     """
     numbers = sum(math.prod(entry["shape"]) for entry in header.values())
     limit = _Limit(what, numbers=max(_ALWAYS, _RATIO * numbers), tensors=_RATIO * len(header) + _MODULES)
-    thread, hooks = threading.get_ident(), []
+    thread = threading.get_ident()
 
     def count(module: nn.Module, name: str, value: Any) -> None:
         if threading.get_ident() == thread:
             limit.count(value)
 
-    hooks.append(registration.register_module_parameter_registration_hook(count))
-    hooks.append(registration.register_module_buffer_registration_hook(count))
-    hooks.append(registration.register_module_module_registration_hook(count))
+    hooks = [register(count) for register in _REGISTRATIONS]
     try:
         with _Allocations(limit):
             yield
