@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from itertools import chain
 from pathlib import Path
@@ -16,9 +20,10 @@ import ase.io
 import pytest
 
 from zoo.cli import main
-from zoo.errors import StructureError, ZooError
+from zoo.errors import MissingExtraError, StructureError, ZooError
 from zoo.inference.engines import Engine, LocalEngine, WorkerDied, map_shards
-from zoo.inference.shards import Job, predict_shards, slurm_share
+from zoo.inference.shards import Job, _check_plan, predict_shards
+from zoo.process.shares import parse_share, slurm_share
 from zoo.structures.smiles_files import read_smiles
 
 pytest.importorskip("rdkit")
@@ -83,28 +88,77 @@ def test_a_second_run_makes_only_what_is_missing(molecules, tmp_path):
         predict(molecules, tmp_path / "full")
 
 
-def test_commands_of_a_job_step_share_the_shards(molecules, tmp_path, monkeypatch):
+def test_commands_share_the_shards(molecules, tmp_path):
     out = tmp_path / "out"
-    assert slurm_share() == (0, 1)
-    monkeypatch.setenv("SLURM_PROCID", "1")
-    monkeypatch.setenv("SLURM_NTASKS", "2")  # of the job; the script itself is no step
-    assert slurm_share() == (0, 1)
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
-    assert slurm_share() == (1, 2)
     assert predict(molecules, out, share=(1, 2)).shards == 1
     assert not (out / "summary.json").exists()
     assert predict(molecules, out, share=(0, 2)).shards == 3
     assert json.loads((out / "summary.json").read_text())["rows"] == 11
 
 
-def test_structures_come_in_shards_too(tmp_path, capsys):
-    ase.io.write(tmp_path / "m.extxyz", [ase.build.molecule(name) for name in ("CH4", "NH3", "H2O")])
-    arguments = ["predict", str(tmp_path / "m.extxyz"), "--output", f"{tmp_path / 'out'}/", "--shard", "2",
+def test_another_command_that_writes_the_plan_is_not_in_the_way(molecules, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".123-abcd.plan.json").touch()
+    assert predict(molecules, tmp_path / "out", share=(1, 2)).shards == 1
+
+
+ARRAY = {"SLURM_ARRAY_TASK_MIN": "10", "SLURM_ARRAY_TASK_MAX": "16", "SLURM_ARRAY_TASK_STEP": "2",
+         "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_ID": "14"}
+STEP = {"SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": "1"}
+
+
+@pytest.mark.parametrize("environ, share", [
+    ({}, (0, 1)),
+    ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, (0, 1)),  # of the job; the script itself is no step
+    (STEP, (1, 3)),
+    (ARRAY, (2, 4)),
+    (ARRAY | STEP, (7, 12)),
+    (ARRAY | {"SLURM_ARRAY_TASK_COUNT": "2"}, (0, 1)),  # --array=10,16
+])
+def test_slurm_says_which_share_is_this_commands(environ, share):
+    assert slurm_share(environ) == share
+
+
+def test_a_share_is_written_as_people_count():
+    assert [parse_share(f"{k}/3") for k in (1, 2, 3)] == [(0, 3), (1, 3), (2, 3)]
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/0", "a/b", "-1/3", "1/3/3"])
+def test_what_is_no_share_is_said(text):
+    with pytest.raises(ZooError, match=r"is no share. Fix: write --share 3/16"):
+        parse_share(text)
+
+
+@pytest.mark.parametrize("options", [["--engine", "ray"], ["--share", "1/2"]])
+def test_engines_and_shares_need_a_folder(molecules, capsys, options):
+    with pytest.raises(SystemExit):
+        main(["predict", "--smiles-file", str(molecules), *options])
+    assert "Fix: give --output FOLDER/ too" in capsys.readouterr().err
+
+
+def test_an_engine_that_is_not_there_is_said(molecules, tmp_path, monkeypatch):
+    with pytest.raises(ZooError, match=r"no engine 'dask'. Fix: choose from local, ray"):
+        predict(molecules, tmp_path / "out", engine="dask")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"geometric-zoo\[ray\]"):
+        predict(molecules, tmp_path / "out", engine="ray")
+
+
+def test_a_card_folder_is_found_by_workers_elsewhere(molecules, tmp_path, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2] / "cards")
+    job = _check_plan(tmp_path / "out", Job("schnet-qm9", conformers=1), [molecules], 4)
+    assert job.model == f"dir:{Path('schnet-qm9').resolve()}"
+
+
+@pytest.mark.parametrize("name", ["m.extxyz", "m.db"])
+def test_structures_come_in_shards_too(tmp_path, capsys, name):
+    ase.io.write(tmp_path / name, [ase.build.molecule(formula) for formula in ("CH4", "NH3", "H2O")])
+    arguments = ["predict", str(tmp_path / name), "--output", f"{tmp_path / 'out'}/", "--shard", "2",
                  "--processes", "1"]
     for _ in range(2):
         main_ends_well(arguments)
         assert "3 structures in 2 shards" in capsys.readouterr().err
-    assert [row["structure"] for row in rows_of(tmp_path / "out")] == ["m.extxyz#0", "m.extxyz#1", "m.extxyz#2"]
+    assert [row["structure"] for row in rows_of(tmp_path / "out")] == [f"{name}#{k}" for k in range(3)]
 
 
 def main_ends_well(arguments: list[str]) -> None:
@@ -183,3 +237,52 @@ def test_a_process_that_is_killed_loses_nothing():
             if len(results) == 2:
                 os.kill(next(iter(engine._pool._processes)), signal.SIGKILL)
     assert results == {n: str(n**2).encode() for n in range(8)}
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_that_loses_a_worker_gives_the_plain_run(tmp_path):
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("needs the ray extra")
+    path = tmp_path / "m.smi"
+    path.write_text("\n".join(SMILES[:5] * 12))
+    command = [sys.executable, "-m", "zoo", "predict", "--smiles-file", str(path), "--conformers", "2", "--model",
+               "schnet-qm9"]
+    killed = []
+
+    def kill_one() -> None:
+        # Once the first shard is there, the process that computes another is killed.
+        while not list((tmp_path / "ray").glob("part-*.csv")):
+            time.sleep(0.05)
+        while not killed and ray_run.poll() is None:
+            for pid in workers_of(ray_run.pid)[:1]:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+    ray_run = subprocess.Popen([*command, "--output", f"{tmp_path / 'ray'}/", "--shard", "4", "--engine", "ray",
+                                "--processes", "2"], env=os.environ | {"RAY_ADDRESS": "local"},
+                               stderr=subprocess.PIPE, text=True)
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    _, err = ray_run.communicate(timeout=500)
+    assert ray_run.returncode == 2, err  # of the line that is no SMILES
+    assert killed, err
+    plain = subprocess.run([*command, "--csv"], capture_output=True, text=True)
+    rows = rows_of(tmp_path / "ray")
+    assert [row["line"] for row in rows] == [str(n) for n in range(1, 61)], err
+    assert rows == list(csv.DictReader(io.StringIO(plain.stdout)))
+
+
+def workers_of(pid: int) -> list[int]:
+    """Ray's workers below a process that compute a shard."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout.splitlines()[1:]
+    parents = {int(line.split()[0]): (int(line.split()[1]), line.split(None, 2)[2]) for line in listed}
+
+    def below(child: int) -> bool:
+        while child in parents:
+            child = parents[child][0]
+            if child == pid:
+                return True
+        return False
+
+    return [child for child, (_, words) in parents.items() if words.startswith("ray::_one_shard")
+            and below(child)]

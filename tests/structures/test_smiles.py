@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from zoo.errors import StructureError
+from zoo.structures.conformers import TimeLimit, conformers, mmff_minimum
 from zoo.structures.embedding import embed_all
 from zoo.structures.smiles import Species, embed, from_smiles
 from zoo.structures.smiles_files import SmilesLine, read_smiles
@@ -156,6 +157,27 @@ def test_files_that_are_none_of_smiles(tmp_path, name, text, column, parts):
 def test_a_missing_file_of_smiles(tmp_path):
     with pytest.raises(StructureError, match="no such file"):
         list(read_smiles(tmp_path / "none.smi"))
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+def test_conformers_that_are_late_are_an_error_and_not_fewer():
+    with pytest.raises(StructureError, match=r"take more than -1 s. Fix: ask for fewer"):
+        conformers("CCO", limit=TimeLimit(-1))
+    with pytest.raises(StructureError, match="take more than -1 s"):
+        mmff_minimum(conformers("CCO", count=1)[0], limit=TimeLimit(-1))
+
+
+@pytest.mark.slow
+def test_a_molecule_that_rdkit_does_not_end_with_is_an_error_of_its_line(monkeypatch):
+    monkeypatch.setattr("zoo.structures.smiles.TimeLimit", lambda: TimeLimit(2))
+    lines = [SmilesLine("CCO", line=1), SmilesLine("C" * 300, line=2), SmilesLine("O", line=3)]
+    first, late, last = (one.molecule for one in embed_all(lines, count=2))
+    assert isinstance(late, StructureError)
+    assert "conformers take" in str(late)
+    assert first.found in (1, 2)
+    assert last.found == 1
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------

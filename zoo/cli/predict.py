@@ -48,7 +48,10 @@ def predict(
     output: Annotated[str | None, typer.Option("--output", "-o", help="Structures with results, by the ending: "
                                                ".extxyz, .sdf, .csv or .json; a folder (out/) of shards for very many, "
                                                "which goes on where it was cut short.")] = None,
-    shard: Annotated[int, typer.Option(help="Structures of a shard of a folder.")] = 1024,
+    engine: Annotated[str | None, typer.Option(help="Where shards of a folder are computed: local or ray.")] = None,
+    shard: Annotated[int, typer.Option(min=1, help="Structures of a shard of a folder.")] = 1024,
+    share: Annotated[str | None, typer.Option(help="3/16: this command is the third of 16 that fill a folder; under "
+                                                   "Slurm, each task's own by default.")] = None,
     image: Annotated[Path | None, typer.Option(help="Draw the molecules into this PNG or SVG.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
@@ -67,6 +70,7 @@ def predict(
     from zoo.inference.writers import Heading
     from zoo.process import machine
     from zoo.process.pools import processors
+    from zoo.process.shares import parse_share, slurm_share
     from zoo.structures.drawing import check_picture
     from zoo.structures.reading import read_structures
 
@@ -92,7 +96,10 @@ def predict(
         check_picture(image)
     lines, of = _lines(smiles or [], smiles_file, smiles_column)
     workers = processes or processors()
-    if output is not None and (output.endswith("/") or Path(output).is_dir()):
+    in_shards = output is not None and (output.endswith("/") or Path(output).is_dir())
+    if not in_shards and (engine is not None or share is not None):
+        raise ZooError("--engine and --share are for shards in a folder. Fix: give --output FOLDER/ too")
+    if output is not None and in_shards:
         if smiles or forces or as_json or as_csv or image is not None or not pbc:
             raise ZooError("shards are tables in a folder. Fix: give --output FOLDER/ and files or --smiles-file, "
                            "without --smiles, --forces, --json, --csv, --image and --no-pbc")
@@ -100,7 +107,8 @@ def predict(
         job = Job(_chosen(given, first, quiet=quiet), "parquet" if _is_parquet(smiles_file) else "csv",
                   smiles_file is not None, conformers, average,  # type: ignore[arg-type]
                   uncertainty=uncertainty, dtype=dtype, device=device, max_atoms=max_atoms)
-        if predict_into(Path(output), job, lines, of, files=files, smiles_file=smiles_file,
+        if predict_into(Path(output), job, lines, of, files=files, smiles_file=smiles_file, engine=engine or "local",
+                        share=slurm_share() if share is None else parse_share(share),
                         workers=workers, shard=shard, quiet=quiet).failed:
             raise typer.Exit(2)
         return

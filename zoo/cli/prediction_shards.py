@@ -20,7 +20,8 @@ __all__ = ["predict_into"]
 
 
 def predict_into(folder: Path, job: Job, lines: Iterable[SmilesLine], of: int, *, files: Sequence[Path],
-                 smiles_file: Path | None, workers: int, shard: int, quiet: bool) -> Summary:
+                 smiles_file: Path | None, engine: str, share: tuple[int, int], workers: int, shard: int, quiet: bool
+                 ) -> Summary:
     """Compute what the folder lacks, and report what it holds.
 
     Args:
@@ -30,10 +31,10 @@ def predict_into(folder: Path, job: Job, lines: Iterable[SmilesLine], of: int, *
         of: how many lines.
         files: of structures.
         smiles_file: where the lines are from.
-        workers, shard: see :func:`zoo.inference.shards.predict_shards`.
+        engine, share, workers, shard: see :func:`zoo.inference.shards.predict_shards`.
         quiet: no progress and no notes.
     """
-    from zoo.inference.shards import predict_shards, slurm_share
+    from zoo.inference.shards import predict_shards
     from zoo.structures.reading import read_structures
 
     done = 0
@@ -45,8 +46,8 @@ def predict_into(folder: Path, job: Job, lines: Iterable[SmilesLine], of: int, *
             report(done, max(done, of))
 
         existing = [file for file in files if file.is_file()] + ([smiles_file] if smiles_file is not None else [])
-        summary = predict_shards(chain(read_structures(files), lines), existing, folder, job, workers=workers,
-                                 shard=shard, share=slurm_share(), progress=tell)
+        summary = predict_shards(chain(read_structures(files), lines), existing, folder, job, engine=engine,
+                                 workers=workers, shard=shard, share=share, progress=tell)
     if summary.failed:
         listed = f", listed in {folder / 'failed.csv'}" if summary.shards == summary.of else ""
         typer.secho(f"{summary.failed:,} of {summary.rows:,} structures failed{listed}", fg="red", err=True)

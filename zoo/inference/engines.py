@@ -1,7 +1,8 @@
-"""Where shards of work run: processes of this machine, or other workers; one that dies loses nothing."""
+"""Where shards of work run: processes of this machine, or tasks of a Ray cluster; a worker that dies loses nothing."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -9,10 +10,10 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, NamedTuple
 
-from zoo.errors import ZooError
-from zoo.process.pools import spawned
+from zoo.errors import MissingExtraError, ZooError
+from zoo.process.pools import in_one_thread, spawned
 
-__all__ = ["ENGINES", "Engine", "LocalEngine", "WorkerDied", "engine_named", "map_shards"]
+__all__ = ["ENGINES", "Engine", "LocalEngine", "RayEngine", "WorkerDied", "engine_named", "map_shards"]
 
 Work = Callable[[Any, bool], bytes]
 """Called with the shard, and whether a worker has died of it before."""
@@ -113,14 +114,67 @@ class LocalEngine(Engine):
             raise WorkerDied(str(error)) from error
 
 
-ENGINES: dict[str, Callable[[int], Engine]] = {"local": LocalEngine}
+class RayEngine(Engine):
+    """Tasks of one processor each on a Ray cluster: the one that ``RAY_ADDRESS`` names or ``ray start`` began here, or
+    one of ``workers`` processors on this machine, which ends with the engine."""
+
+    def __init__(self, workers: int) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise MissingExtraError("--engine ray", "ray") from None
+        self._ray = ray
+        self._own = not ray.is_initialized()
+        if self._own:
+            self._connect(workers)
+        self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        # Retried by map_shards and not by Ray: another attempt is made with more care.
+        self._task = ray.remote(num_cpus=1, max_retries=0)(_one_shard)
+
+    def _connect(self, workers: int) -> None:
+        quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+        try:
+            self._ray.init(address="auto", **quiet)
+        except ConnectionError as error:
+            address = os.environ.get("RAY_ADDRESS", "local")
+            if address not in ("local", "auto"):
+                raise ZooError(f"no Ray cluster answers at {address}, which RAY_ADDRESS names. Fix: start it (ray "
+                               "start --head), or unset RAY_ADDRESS.") from error
+            self._ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
+
+    def __exit__(self, *error: object) -> None:
+        if self._own:
+            self._ray.shutdown()
+
+    def submit(self, work: Work, shard: Any, again: bool) -> Any:
+        return self._task.remote(work, shard, again)
+
+    def first(self, handles: list[Any]) -> Any:
+        return self._ray.wait(handles, num_returns=1)[0][0]
+
+    def result(self, handle: Any) -> bytes:
+        try:
+            return bytes(self._ray.get(handle))
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.as_instanceof_cause() from None
+        except self._ray.exceptions.RayError as error:
+            raise WorkerDied(type(error).__name__) from error
+
+
+def _one_shard(work: Work, shard: Any, again: bool) -> bytes:
+    in_one_thread()
+    return work(shard, again)
+
+
+ENGINES: dict[str, Callable[[int], Engine]] = {"local": LocalEngine, "ray": RayEngine}
 
 
 def engine_named(name: str, workers: int) -> Engine:
     """Start an engine.
 
     Raises:
-        ZooError: no engine has this name.
+        ZooError: no engine has this name, or none answers.
+        MissingExtraError: its package is not installed.
     """
     if name not in ENGINES:
         raise ZooError(f"no engine '{name}'. Fix: choose from {', '.join(ENGINES)}.")

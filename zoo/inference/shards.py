@@ -11,9 +11,8 @@ import importlib.metadata
 import importlib.util
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from itertools import count, groupby, islice
 from pathlib import Path
@@ -33,7 +32,7 @@ from zoo.structures.smiles_files import SmilesLine
 if TYPE_CHECKING:
     from zoo.model.model import Model
 
-__all__ = ["SHARD", "Job", "Summary", "predict_shards", "slurm_share"]
+__all__ = ["SHARD", "Job", "Summary", "predict_shards"]
 
 SHARD = 1024
 """Structures of a file."""
@@ -98,18 +97,17 @@ def predict_shards(sources: Iterable[Source], files: Sequence[Path], folder: Pat
         folder: made if it is not there.
         job: what is computed.
         engine: of :data:`zoo.inference.engines.ENGINES`.
-        workers: processes of the local engine.
+        workers: processes of the local engine, or of a Ray cluster that is started here.
         shard: structures of a file.
-        share: (rank, number) of several commands that share the shards, as under Slurm.
+        share: (rank, number) of several commands that share the shards, see :mod:`zoo.process.shares`.
         progress: called with the number of structures of each shard that is done.
 
     Raises:
         ZooError: the folder holds results of another plan, or workers die of a shard again and again.
-        MissingExtraError: Parquet, and pyarrow is not installed.
+        MissingExtraError: the engine's package, or for Parquet pyarrow, is not installed.
     """
-    if job.form == "parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise MissingExtraError("writing Parquet", "parquet")
-    _check_plan(folder, job, files, shard)
+    _check_extras(job)
+    job = _check_plan(folder, job, files, shard)
     sizes: list[int] = []
     rank, number_of_commands = share
 
@@ -203,11 +201,22 @@ def _part(folder: Path, number: int, job: Job) -> Path:
     return folder / f"part-{number:05d}.{job.form}"
 
 
-def _check_plan(folder: Path, job: Job, files: Sequence[Path], shard: int) -> None:
-    """Write the plan, or compare it with the one that is there."""
+def _check_extras(job: Job) -> None:
+    if job.form == "parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise MissingExtraError("writing Parquet", "parquet")
+    if job.smiles and importlib.util.find_spec("rdkit") is None:
+        raise MissingExtraError("reading SMILES", "smiles")
+
+
+def _check_plan(folder: Path, job: Job, files: Sequence[Path], shard: int) -> Job:
+    """Write the plan, or compare it with the one that is there; the job as workers in other folders understand it."""
+    from zoo.files.user_paths import user_path
     from zoo.loading.resolution import resolve
 
     found = resolve(job.model)
+    place = user_path(job.model.removeprefix("dir:"))
+    if place.exists():
+        job = replace(job, model=f"dir:{place.resolve()}")
     job_facts = {name: value for name, value in asdict(job).items() if name not in ("device", "max_atoms", "model")}
     plan = {"model": found.card.name, "weights": found.promised.sha256, **job_facts, "shard": shard,
             "files": [{"name": file.name, "sha256": sha256_of(file)} for file in files],
@@ -215,15 +224,17 @@ def _check_plan(folder: Path, job: Job, files: Sequence[Path], shard: int) -> No
                          if name == "geometric-zoo" or job.smiles}}
     path = folder / _PLAN
     if not path.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
+        # Another command that shares the shards may be writing the plan, under a hidden name.
+        if folder.is_dir() and any(not file.name.startswith(".") for file in folder.iterdir()):
             raise ZooError(f"{folder} is not empty and has no {_PLAN}. Fix: choose a new folder.")
         write_text(path, json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
-        return
+        return job
     old = json.loads(path.read_text(encoding="utf-8"))
     other = [key for key in plan if old.get(key) != plan[key]]
     if other:
         now = "; ".join(f"{key} was {old.get(key)}, is {plan[key]}" for key in other)
         raise ZooError(f"{folder} holds results of another run: {now}. Fix: choose a new folder, or the same options.")
+    return job
 
 
 def _summary(folder: Path, job: Job, of: int) -> Summary:
@@ -258,7 +269,3 @@ def _table(part: Path, job: Job) -> Iterator[dict[str, Any]]:
         yield from csv.DictReader(file)
 
 
-def slurm_share() -> tuple[int, int]:
-    """(rank, number) of this task of a job step of Slurm (``srun``), (0, 1) outside of one."""
-    number = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
-    return (int(os.environ["SLURM_PROCID"]), number) if number > 1 else (0, 1)

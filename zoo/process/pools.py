@@ -8,7 +8,7 @@ import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
 
-__all__ = ["processors", "spawned"]
+__all__ = ["in_one_thread", "processors", "spawned"]
 
 
 def processors() -> int:
@@ -32,6 +32,11 @@ def _start() -> None:
 
 def _start_with_one_thread() -> None:
     _start()
+    in_one_thread()
+
+
+def in_one_thread() -> None:
+    """Limit this process to one thread of OpenMP and torch; before other libraries are imported, them too."""
     os.environ["OMP_NUM_THREADS"] = "1"  # read by libraries when they are imported
     import torch
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo.elements import SYMBOLS
 from zoo.errors import MissingExtraError, StructureError
-from zoo.structures.conformers import Minimum, conformers, mmff_minimum, uff_minimum
+from zoo.structures.conformers import Minimum, TimeLimit, conformers, mmff_minimum, uff_minimum
 
 if TYPE_CHECKING:
     from rdkit.Chem import Atom, Mol, StereoInfo
@@ -98,21 +98,24 @@ def embed(smiles: str, *, count: int = CONFORMERS, seed: int = SEED, species: Sp
 
     Raises:
         MissingExtraError: RDKit is not installed.
-        StructureError: no SMILES, several molecules, a molecule outside ``species``, or one without a conformer.
+        StructureError: no SMILES, several molecules, a molecule outside ``species``, one without a conformer, or one
+            whose conformers take more than :data:`zoo.structures.conformers.SECONDS`.
     """
     molecule = parse(smiles, species)
     notes = []
     if any(atom.GetIsotope() for atom in molecule.GetAtoms()):
         notes.append("isotopes are not distinguished: values are those of the natural mixture")
-    with_hydrogens, minima, relaxed = _minima(smiles, count, seed)
+    limit = TimeLimit()
+    with_hydrogens, minima, relaxed = _minima(smiles, count, seed, limit)
     places = _open_places(molecule)
     if places and not _only_mirror_images(molecule):
         isomer = _isomer(with_hydrogens, minima[0])
         notes.append(f"the SMILES leaves the stereochemistry open at {places} place{'s' if places > 1 else ''}: taken "
                      f"was {isomer}, the isomer of the lowest conformer found")
         try:
-            with_hydrogens, minima, relaxed = _minima(isomer, count, seed)
+            with_hydrogens, minima, relaxed = _minima(isomer, count, seed, limit)
         except StructureError:  # a cage whose chirality RDKit cannot keep: the one conformer of it
+            limit.check()
             minima = minima[:1]
     notes += [_NO_MMFF] * (not relaxed)
     return _result(with_hydrogens, minima, keep, notes)
@@ -202,14 +205,15 @@ def _neutral(molecule: Mol) -> str:
 # -- conformers --------------------------------------------------------------------------------------------------------
 
 
-def _minima(smiles: str, count: int, seed: int) -> tuple[Mol, list[Minimum], bool]:
+def _minima(smiles: str, count: int, seed: int, limit: TimeLimit) -> tuple[Mol, list[Minimum], bool]:
     """The molecule, its distinct minima, and whether they are MMFF94's."""
     from rdkit import Chem, rdBase
     from rdkit.Chem import rdForceFieldHelpers
 
     with rdBase.BlockLogs():
         known = rdForceFieldHelpers.MMFFHasAllMoleculeParams(Chem.AddHs(parse(smiles)))
-    return *conformers(smiles, count=count, seed=seed, minimum=mmff_minimum if known else uff_minimum), known
+    minimum = mmff_minimum if known else uff_minimum
+    return *conformers(smiles, count=count, seed=seed, minimum=minimum, limit=limit), known
 
 
 def _open_places(molecule: Mol) -> int:
