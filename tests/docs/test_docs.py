@@ -84,7 +84,7 @@ def test_an_option_that_does_not_exist_is_seen():
         test_commands_on_the_pages_have_the_options_that_are_shown("zoo list --no-such")
 
 
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md",
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md",
          *sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").rglob("*.md"))]
 
 
