@@ -161,6 +161,8 @@ def test_a_spike_is_left_out_and_too_many_end_the_run(store: Store, tmp_path: Pa
     spiky = replace(store, labels=labels)
     trainer = run_trainer(spiky, tmp_path / "a", steps=12, spike={"factor": 5.0}, fit_on=store, train_rows=range(48))
     assert trainer.progress.skipped == 2  # once an epoch
+    events = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
+    assert [event["loss"] > 5 * event["typical"] for event in events if event["event"] == "skip"] == [True, True]
     assert trainer.model.readouts["energy"].net is not None
     labels["energy"] = store.labels["energy"] + 1e6 * torch.arange(60).remainder(2)
     with pytest.raises(TrainingError, match="diverged"):
