@@ -1,4 +1,4 @@
 """Simulation programs that compute with the zoo's models.
 
-Start with :func:`zoo.engines.lammps.attach`.
+Start with :func:`zoo.engines.lammps.attach`; OpenMM has :func:`zoo.engines.openmm.make_force`.
 """
