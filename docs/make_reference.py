@@ -21,6 +21,7 @@ from pydantic import BaseModel
 import zoo
 from zoo.cards.card import Card
 from zoo.cli import COMMANDS, app
+from zoo.engines import lammps, openmm
 from zoo.files.markdown import markdown_table
 from zoo.model.readouts import Readout
 from zoo.plugin import Architecture, DatasetSpec, Importer, TrainingPart
@@ -88,7 +89,7 @@ def _default(option: Any) -> str:
 
 
 def python() -> str:
-    """Every name that `zoo` exports, and the public methods of its classes."""
+    """Every name that `zoo` exports, the public methods of its classes, and what simulation programs need."""
     parts = ["# Python interface\n", _NOTE, "`import zoo` imports none of these; each is imported on first use.\n"]
     for name in sorted(zoo.__all__, key=str.lower):
         thing = getattr(zoo, name)
@@ -98,6 +99,9 @@ def python() -> str:
                 function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
                 if not method.startswith("_") and inspect.isfunction(function) and inspect.getdoc(function):
                     parts += [f"### {name}.{method}\n", _code(_signature(method, function)), _docstring(function)]
+    for function in (lammps.attach, openmm.make_force):
+        name = f"{function.__module__}.{function.__name__}"
+        parts += [f"## {name}\n", _code(_signature(name, function)), _docstring(function)]
     return _page(parts)
 
 
