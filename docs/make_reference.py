@@ -21,7 +21,7 @@ from pydantic import BaseModel
 import zoo
 from zoo.cards.card import Card
 from zoo.cli import COMMANDS, app
-from zoo.engines import lammps, openmm
+from zoo.engines import ipi, lammps, openmm
 from zoo.files.markdown import markdown_table
 from zoo.model.readouts import Readout
 from zoo.plugin import Architecture, DatasetSpec, Importer, TrainingPart
@@ -99,7 +99,7 @@ def python() -> str:
                 function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
                 if not method.startswith("_") and inspect.isfunction(function) and inspect.getdoc(function):
                     parts += [f"### {name}.{method}\n", _code(_signature(method, function)), _docstring(function)]
-    for function in (lammps.attach, openmm.make_force):
+    for function in (lammps.attach, openmm.make_force, ipi.run_client):
         name = f"{function.__module__}.{function.__name__}"
         parts += [f"## {name}\n", _code(_signature(name, function)), _docstring(function)]
     return _page(parts)
