@@ -12,7 +12,7 @@ import sys
 import grimp
 import networkx
 
-DOOR = [("zoo.model.model", "zoo.inference"), ("zoo.model.model", "zoo.simulation")]
+DOOR = [("zoo.model.model", room) for room in ("zoo.inference", "zoo.loading", "zoo.simulation")]
 
 
 def circles() -> list[list[str]]:

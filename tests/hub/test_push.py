@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from zoo.cards.card import Card
+
 from . import models
 from .client import Client
 from .rows import row
@@ -65,12 +67,30 @@ def test_the_page_is_one_the_hub_understands(newest: Client, hub: HubServer, new
         " e.dataset_name, e.dataset_split, e.metric_type, e.metric_value, e.metric_name]"
     )
     read = newest.run(read, hub.state.there()["README.md"].decode()).ok()
-    assert read[:3] == ["zoo", "graph-ml", "mit"] and "schnet" in read[3]
-    assert read[4:] == [["qm9"], "tiny-qm9", "qm9", "test", "mae", 0.021, "U0 MAE (eV)"]
+    assert read[:3] == ["geometric-zoo", "graph-ml", "mit"] and "schnet" in read[3]
+    assert read[4:] == [None, "tiny-qm9", "qm9", "test", "mae", 0.021, "U0 MAE (eV)"]
     config = json.loads(hub.state.there()["config.json"])
     assert config["architecture"] == "schnet" and config["units"] == {"U0": "eV"}
     assert config["weights"]["sha256"] == hashlib.sha256(WEIGHTS).hexdigest()
     assert "zoo.load(" in hub.state.there()["README.md"].decode()
+
+
+def test_errors_on_a_data_set_of_the_hub_are_results_that_its_client_reads(newest: Client, hub: HubServer):
+    newest.env["HF_TOKEN"] = "hf_writer"
+    data = f"hf:group/water@{'b' * 40}"
+    wet = models.write_folder(newest.home / "wet", name="wet")
+    Card.load(wet).replace(data={"dataset": data}, recipe={"from": "hf:group/dry@v1"}).save(wet)
+    assert newest.zoo("push", "wet", "zoo-org/wet").code == 0
+    there = hub.state.there("zoo-org/wet")
+    read = (
+        "import yaml\nfrom huggingface_hub import ModelCard, parse_eval_result_entries\nd = ModelCard(args[0]).data\n"
+        "e, = parse_eval_result_entries(yaml.safe_load(args[1]))\n"
+        "result = [d.base_model, d.base_model_relation, d.datasets, e.dataset_id, e.dataset_revision, e.task_id]"
+    )
+    found = newest.run(read, there["README.md"].decode(), there[".eval_results/zoo.yaml"].decode()).ok()
+    assert found == ["group/dry", "finetune", ["group/water"], "group/water", "b" * 40, "U0_mae"]
+    assert newest.zoo("pull", "hf:zoo-org/wet", "--to", "again").code == 0
+    assert not (newest.home / "again" / "wet" / ".eval_results").exists()
 
 
 @row("push", "somebody wrote their own README on the Hub", "left as it is, and said")

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from zoo.cards.card import Card
+from zoo.hub.repository import render_readme
+
 from .client import TORCH, Client
 from .server import HubServer
 
@@ -56,6 +59,41 @@ def publish(client: Client, hub: HubServer) -> dict[str, str]:
     assert done.code == 0, done.output
     repositories = hub.state.repositories
     return {name: f"zoo-org/{name}@{repositories['models', f'zoo-org/{name}'].head.oid}" for name in TRAINED}
+
+
+@pytest.mark.slow
+def test_the_page_of_every_model_is_a_card_of_the_client():
+    from huggingface_hub import ModelCard
+
+    for name in TRAINED:
+        card = Card.load(ROOT / "cards" / name)
+        data = ModelCard(render_readme(card, [], f"zoo-org/{name}")).data
+        assert (data.library_name, data.model_name, data.license) == ("geometric-zoo", name, "mit")
+        assert {result.dataset_split for result in data.eval_results} >= {"test"} and data.datasets is None
+
+
+PRETRAINED = """
+import ase.build, torch, zoo
+atoms = ase.build.molecule("CH3CH2OH")
+here = zoo.load("tree/cards/schnet-ethanol")
+with torch.no_grad():
+    next(here.parameters()).mul_(1.01)
+address = here.push_to_hub("zoo-org/changed", private=True, tag="v1")
+there = zoo.Model.from_pretrained("zoo-org/changed", revision="v1", dtype="float64")
+again = zoo.Model.from_pretrained(address)
+result = [address, there.predict(atoms)["energy"] - here.double().predict(atoms)["energy"], str(there.dtype),
+          again.card.name]
+"""
+
+
+@pytest.mark.slow
+def test_a_model_in_memory_goes_to_the_hub_and_comes_back(fork_servers: Callable, hub: HubServer, tmp_path: Path, tree):
+    client = Client(fork_servers(None, TORCH), tmp_path / "client", hub.endpoint, {"HF_TOKEN": "hf_writer"})
+    address, difference, dtype, name = client.run(PRETRAINED, timeout=120).ok()
+    repository = hub.state.repositories["models", "zoo-org/changed"]
+    assert address == f"hf:zoo-org/changed@{repository.head.oid}" and repository.private
+    assert abs(difference) < 1e-6 and dtype == "torch.float64" and name == "schnet-ethanol"
+    assert not (tmp_path / "client" / "zoo" / "registry.yaml").exists()
 
 
 @pytest.mark.slow

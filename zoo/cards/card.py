@@ -23,7 +23,7 @@ from zoo.cards.sections import (
     Weights,
 )
 from zoo.cards.source import Source
-from zoo.cards.values import Name, TargetName, Texts
+from zoo.cards.values import DERIVATIVES, Name, TargetName, Texts
 from zoo.errors import CardError, WeightsError
 from zoo.files.atomic_writes import write_text
 from zoo.files.yaml_loader import Document, load_yaml, parse_yaml
@@ -32,9 +32,6 @@ from zoo.files.yaml_writer import dump_yaml
 __all__ = ["CARD_FILE", "DERIVATIVES", "Card"]
 
 CARD_FILE = "card.yaml"
-
-DERIVATIVES = {"forces": "eV/Å", "stress": "eV/Å^3"}
-"""Derivatives of the energy, with their units."""
 
 
 def _text_or_section(value: Any) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from zoo.cards.card import DERIVATIVES, Card
+from zoo.cards.values import DERIVATIVES
 from zoo.files.html import html_pairs, html_table
+
+if TYPE_CHECKING:
+    from zoo.cards.card import Card
 
 __all__ = ["card_html"]
 

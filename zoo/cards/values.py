@@ -11,7 +11,11 @@ from zoo.elements import NUMBERS
 from zoo.errors import DataError, did_you_mean, shortened
 from zoo.units import canonical
 
-__all__ = ["FileName", "Name", "ReferenceKind", "Sha256", "Symbol", "TargetName", "Texts", "Unit", "check_symbol"]
+__all__ = ["DERIVATIVES", "FileName", "Name", "ReferenceKind", "Sha256", "Symbol", "TargetName", "Texts", "Unit",
+           "check_symbol"]
+
+DERIVATIVES = {"forces": "eV/Å", "stress": "eV/Å^3"}
+"""Derivatives of the energy, with their units."""
 
 
 def _unit(text: str) -> str:

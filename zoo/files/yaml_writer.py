@@ -28,8 +28,8 @@ _BREAKS = re.compile("[\x85\u2028\u2029\r]")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
-def dump_yaml(data: Mapping[str, Any]) -> str:
-    """A mapping as YAML; nested values that fit are written on one line.
+def dump_yaml(data: Mapping[str, Any] | Sequence[Any]) -> str:
+    """A mapping or list that is not empty as YAML; nested values that fit are written on one line.
 
     Raises:
         CardError: a value or key that plain YAML cannot express.

@@ -114,7 +114,7 @@ def _readme(header: dict[str, Any]) -> str:
     names = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "n>10M")
     count = int(header["structures"])
     front = {
-        "library_name": "zoo", "license": str(meta["license"]).lower(), "task_categories": ["graph-ml"],
+        "library_name": "geometric-zoo", "license": str(meta["license"]).lower(), "task_categories": ["graph-ml"],
         "pretty_name": meta.get("name", "structures"), "tags": ["zoo", "chemistry", "safetensors"],
         "size_categories": [names[sum(count >= size for size in sizes)]],
     }

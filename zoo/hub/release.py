@@ -49,6 +49,7 @@ def push(
     tag: str | None = None,
     dry_run: bool = False,
     replace: bool = False,
+    record: bool = True,
 ) -> Release:
     """Push a model to ``organisation/name`` on the Hub and record its pin; repeating it changes nothing.
 
@@ -58,17 +59,19 @@ def push(
         tag: of the commit, such as ``"v1.0"``.
         dry_run: check everything on this machine, but push nothing.
         replace: overwrite changes of others since the recorded pin.
+        record: write the new pin into the registry of the folder.
 
     Raises:
         HubError: refused, unreachable, changed by somebody else; or a file holds a token or a path of this machine.
         WeightsError, CardError: the hash of the weights is not that of the card, or the card cannot be read.
     """
     folder = _folder(model)
-    ready = prepare(folder, repo)
+    ready = prepare(folder, repo, None if record else folder / "registry.yaml")
     if dry_run:
         return ready
     done = _push(ready, private=private, tag=tag, replace=replace)
-    pins.record_pin(folder, done.card.name, done.pin)
+    if record:
+        pins.record_pin(folder, done.card.name, done.pin)
     return done
 
 

@@ -18,12 +18,15 @@ from zoo.errors import HubError, WeightsError
 from zoo.files.markdown import markdown_table
 from zoo.files.yaml_writer import dump_yaml
 from zoo.hub.address import UNSAFE
+from zoo.registry.sources import read_all
 
 __all__ = ["EXTRA_NAMES", "EXTRA_SUFFIXES", "Contents", "contents_of", "is_handwritten", "refuse_secrets",
-           "render_config", "render_readme", "sign"]
+           "render_config", "render_readme", "render_results", "sign"]
 
 # Files pushed besides card and weights: results of an evaluation and a licence, never code, pickles or checkpoints.
 EXTRA_SUFFIXES = (".png", ".svg", ".jsonl", ".csv")
+LIBRARY = "geometric-zoo"
+RESULTS_FILE = ".eval_results/zoo.yaml"
 EXTRA_NAMES = ("evaluation.yaml", "LICENSE", "README.md", "split.safetensors", "uncertainty.safetensors")
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{20,}|(?:gh[pousr]|github_pat)_\w{20,}|-----BEGIN [A-Z ]*PRIVATE KEY")
 _ABSOLUTE = re.compile(r"""(?:^|(?<=[\s"'=:,(\[]))(?:/(?:[\w.+~-]+/)+[\w.+~-]*|~/[\w./+-]+|[A-Za-z]:\\[\w\\.-]+)""")
@@ -78,6 +81,8 @@ def contents_of(folder: Path, card: Card, repo: str) -> Contents:
             contents.left_out[path.name] = reason
     plots = [name for name in contents.files if name.endswith((".png", ".svg"))]
     contents.files["config.json"] = render_config(card).encode()
+    if (results := render_results(card)) is not None:
+        contents.files[RESULTS_FILE] = results.encode()
     contents.files.setdefault("README.md", render_readme(card, plots, repo).encode())
     for name in contents.files:
         if not name.endswith((".safetensors", ".png")):
@@ -120,7 +125,7 @@ def render_config(card: Card) -> str:
     data = card.to_dict()
     split = data.get("data", {}).get("split")
     config: dict[str, Any] = {
-        "library_name": "zoo",
+        "library_name": LIBRARY,
         "name": card.name,
         "architecture": card.architecture,
         "format": card.format,
@@ -164,14 +169,45 @@ def sign(front: str, body: str) -> str:
 def _front_matter(card: Card) -> dict[str, Any]:
     elements = ["molecules"] if not card.domain.pbc else ["materials"]
     tags = ["zoo", "geometric-gnn", "safetensors", card.architecture, *elements]
-    front: dict[str, Any] = {"library_name": "zoo", "pipeline_tag": "graph-ml", "tags": tags}
+    front: dict[str, Any] = {"library_name": LIBRARY, "pipeline_tag": "graph-ml", "tags": tags}
     if card.license:
         front["license"] = card.license.lower()
-    if card.data.dataset:
-        front["datasets"] = [card.data.dataset.removeprefix("hf:").partition("@")[0]]
+    if base := _base_model(card):
+        front |= {"base_model": base, "base_model_relation": "finetune"}
+    if data := _dataset(card):
+        front["datasets"] = [data[0]]
     if results := _results(card):
         front["model-index"] = [{"name": card.name, "results": results}]
     return front
+
+
+def _dataset(card: Card) -> tuple[str, str] | None:
+    """``organisation/name`` and commit of a data set of the Hub; the Hub would link any other name to nothing."""
+    name = card.data.dataset or ""
+    if not name.startswith("hf:"):
+        return None
+    repo, _, commit = name.removeprefix("hf:").partition("@")
+    return repo, commit
+
+
+def _base_model(card: Card) -> str | None:
+    """The repository of the model that training began with, if it has one."""
+    source = str(card.recipe.get("from") or "")
+    if source.startswith("hf:"):
+        return source.removeprefix("hf:").partition("@")[0]
+    entry = read_all().models().get(source)
+    return None if entry is None or entry.hub is None else entry.hub.partition("@")[0]
+
+
+def render_results(card: Card) -> str | None:
+    """Test errors as the Hub's benchmarks read them; ``None`` without any, or without a data set of the Hub."""
+    data = _dataset(card)
+    measured = [m for m in card.metrics if m.split == "test"]
+    if data is None or not measured:
+        return None
+    dataset = {"id": data[0], **({"revision": data[1]} if data[1] else {})}
+    return dump_yaml([{"dataset": {**dataset, "task_id": f"{m.target}_{m.metric}"}, "value": m.value, "date": m.date,
+                       "notes": f"{m.unit}, {m.n} structures of the test split, by {m.by}"} for m in measured])
 
 
 def _results(card: Card) -> list[dict[str, Any]]:

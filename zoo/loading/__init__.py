@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from zoo.loading.building import build
     from zoo.loading.importing import import_model
     from zoo.loading.models import create, load, save
+    from zoo.loading.pretrained import from_pretrained, push_to_hub
     from zoo.loading.resolution import resolve
 
-__all__ = ["build", "create", "import_model", "load", "resolve", "save"]
+__all__ = ["build", "create", "from_pretrained", "import_model", "load", "push_to_hub", "resolve", "save"]
 
 __getattr__ = lazy_names(__name__, {
     "build": "building", "create": "models", "import_model": "importing", "load": "models", "resolve": "resolution",
-    "save": "models",
+    "from_pretrained": "pretrained", "push_to_hub": "pretrained", "save": "models",
 })

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -309,6 +310,19 @@ class Model(nn.Module):
     def knows_crystals(self) -> bool:
         """Whether the card allows periodic structures; True for a model without a card."""
         return self.card is None or bool(self.card.domain.pbc)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> Model:
+        """A model of the Hub or of a folder, see :func:`zoo.loading.pretrained.from_pretrained`."""
+        from zoo.loading import from_pretrained
+
+        return from_pretrained(name, **options)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Push this model to the Hub, see :func:`zoo.loading.pretrained.push_to_hub`."""
+        from zoo.loading import push_to_hub
+
+        return push_to_hub(self, repo_id, **options)
 
     def calculator(self, **options: Any) -> Any:
         """An ASE calculator, see :class:`zoo.inference.ZooCalculator`."""
