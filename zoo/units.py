@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 from zoo.errors import DataError, did_you_mean, shortened
 
@@ -126,6 +126,7 @@ def _canonical_by_powers() -> dict[frozenset[tuple[str, int]], str]:
     return {powers: name for name in UNITS if (powers := _powers(name)) is not None}
 
 
+@lru_cache(maxsize=256)
 def _powers(unit: str) -> frozenset[tuple[str, int]] | None:
     """``"kcal/(mol·Å)"`` as {("kcal", 1), ("mol", -1), ("Å", -1)}; ``None`` when it cannot be read."""
     if len(unit) > _LONGEST:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from zoo.data.qm9 import open_qm9
 from zoo.data.qm9_any_geometry import BETWEEN, GEOMETRIES, NOISE, between, open_any_geometry
 from zoo.data.qm9_geometries import make, open_geometries
 from zoo.data.sample import open_sample
@@ -75,6 +76,13 @@ def test_alignment_rotates_but_never_mirrors():
     turn *= np.linalg.det(turn)
     assert np.allclose(aligned(pos @ turn + 3.0, pos), pos)
     assert rmsd(-pos, pos) > 0.3
+
+
+def test_the_folder_is_also_data_of_a_card_that_trained_on_qm9(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path))
+    opened = open_qm9(folder)
+    assert opened.meta["kinds"]["names"] == list(GEOMETRIES)
+    assert torch.equal(opened.ids, open_any_geometry(folder).ids)
 
 
 def test_without_geometries_the_command_that_makes_them_is_named(tmp_path):

@@ -347,7 +347,8 @@ def test_the_command_fits_and_the_predictions_show_it(folder: Path, tmp_path: Pa
         small["uncertainty"]["gap"], rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["painn-qm9", "schnet-qm9", "nequip-qm9", "gemnet-qm9", "dimenet-qm9"])
+@pytest.mark.parametrize("name", ["painn-qm9", "painn-qm9-anygeo", "schnet-qm9", "nequip-qm9", "gemnet-qm9",
+                                  "dimenet-qm9"])
 def test_atoms_diatomics_radicals_and_ions_are_no_molecules_of_qm9(name: str) -> None:
     model = zoo.load(name)
     odd = [ase.Atoms(symbol) for symbol in "HCNOF"]

@@ -10,6 +10,8 @@ import torch
 
 from zoo.data.edges import with_edges
 from zoo.data.files import HEADER
+from zoo.data.qm9_any_geometry import open_any_geometry
+from zoo.data.qm9_geometries import LISTED
 from zoo.data.qm9_published import (
     CITATION,
     COLUMNS,
@@ -36,8 +38,9 @@ def open_qm9(path: str | Path | None = None, *, cutoff: float | None = 5.0, part
     """QM9, converted once into a store under ``$ZOO_HOME/data`` and memory-mapped afterwards.
 
     Args:
-        path: any form of QM9 (see :func:`zoo.data.qm9_sources.read`) or a saved store; by default the store of an
-            earlier call, else the installed package ``qm9pack``.
+        path: any form of QM9 (see :func:`zoo.data.qm9_sources.read`), a saved store, or other geometries of it
+            (:mod:`zoo.data.qm9_any_geometry`); by default the store of an earlier call, else the installed package
+            ``qm9pack``.
         cutoff: Å, of the edges stored with it; ``None`` for no edges.
         partial: accept fewer than the 130,831 molecules; such a part is not cached.
 
@@ -47,6 +50,8 @@ def open_qm9(path: str | Path | None = None, *, cutoff: float | None = 5.0, part
     """
     if path is not None and (Path(path) / HEADER).is_file():
         return Store.load(path)
+    if path is not None and (Path(path) / LISTED).is_file():
+        return open_any_geometry(path)
     cache = _cache_folder(path, cutoff)
     if not partial and (cache / HEADER).is_file():
         return Store.load(cache)

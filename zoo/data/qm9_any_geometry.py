@@ -21,7 +21,7 @@ from torch import Tensor
 
 from zoo.data.edges import with_edges
 from zoo.data.files import HEADER
-from zoo.data.qm9_geometries import B3LYP, open_geometries
+from zoo.data.qm9_geometries import B3LYP, LISTED, open_geometries
 from zoo.data.splits import split
 from zoo.data.store import Store
 from zoo.errors import DataError
@@ -55,7 +55,7 @@ def open_any_geometry(path: str | Path | None = None) -> Store:
     folder = home() / "data" / "qm9-geometries" if path is None else Path(path)
     if (folder / HEADER).is_file():
         return Store.load(folder)
-    listed = folder / "geometries.json"
+    listed = folder / LISTED
     if not listed.is_file() or not (folder / B3LYP / HEADER).is_file():
         raise DataError(f"{folder} holds no geometries of QM9. Fix: make them with `zoo data make qm9-geometries`, or "
                         "name their folder with --data.")

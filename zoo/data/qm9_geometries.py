@@ -36,12 +36,14 @@ from zoo.process.pools import spawned
 from zoo.process.progress import progress
 from zoo.structures.geometries import KINDS, LABELS, METHODS, Made, molecule_geometries
 
-__all__ = ["B3LYP", "SPLITS", "make", "open_geometries"]
+__all__ = ["B3LYP", "LISTED", "SPLITS", "make", "open_geometries"]
 
 SPLITS = ("test", "val", "train")
 SHARD = 1000
 B3LYP = "b3lyp"
 """Folder of QM9 itself, kept next to the geometries that are made of it."""
+LISTED = "geometries.json"
+"""What a folder of geometries holds: counts, versions and hashes of each kind."""
 XTB_SUBSET = {"test": 1000, "val": 1000, "train": 5000}
 """GFN2-xTB takes a hundred times as long as MMFF94: molecules of each split unless a limit is given."""
 
@@ -204,7 +206,7 @@ def _list(folder: Path) -> dict[str, Any]:
                 "reasons": dict(Counter(_category(reason) for reason in failures.values()).most_common()),
                 "versions": headers[0]["meta"]["versions"], "sha256": digest,
             }
-    write_text(folder / "geometries.json", json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / LISTED, json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
     write_text(folder / "failures.csv", table.getvalue())
     return listed
 
