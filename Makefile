@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all mutations lint docs conformance bench bench-fused gpu peers publish clean
+.PHONY: demo test test-all mutations lint docs site conformance bench bench-fused gpu peers publish clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,10 @@ lint: $(VENV)/.installed
 docs: $(VENV)/.installed  ## tables in the documentation, from the cards; docs/reference/, from the code
 	$(BIN)/python docs/make_tables.py
 	$(BIN)/python docs/make_reference.py
+
+site: $(VENV)/.installed  ## build/site: the documentation with search, and the gallery of models
+	$(PIP) install -q -c constraints.txt -e ".[docs]"
+	$(BIN)/python docs/make_site.py build/site
 
 conformance: $(VENV)/.installed  ## docs/experiments/conformance.md, from checking everything that comes with the zoo
 	$(BIN)/python docs/make_conformance.py
