@@ -28,6 +28,7 @@ COMMANDS = {
     "predict": "zoo.cli.predict:predict",
     "relax": "zoo.cli.relax:relax",
     "md": "zoo.cli.md:md",
+    "neb": "zoo.cli.neb:neb",
     "run-ipi": "zoo.cli.run_ipi:run_ipi",
     "train": "zoo.cli.train:train",
     "finetune": "zoo.cli.train:finetune",

@@ -1,9 +1,10 @@
-"""Molecular dynamics and relaxation of many structures in one batch, with restart files and trajectories.
+"""Molecular dynamics, relaxation and reaction paths of many structures in one batch; restart files, trajectories.
 
 Start with ``dynamics.py``.
 """
 
 from zoo.simulation.dynamics import Dynamics
+from zoo.simulation.reaction_path import ReactionPath, reaction_path
 from zoo.simulation.relaxation import relax
 
-__all__ = ["Dynamics", "relax"]
+__all__ = ["Dynamics", "ReactionPath", "reaction_path", "relax"]

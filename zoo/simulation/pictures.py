@@ -1,13 +1,14 @@
-"""Plot of energies and temperature of molecular dynamics, as a PNG file."""
+"""Plots of a run of molecular dynamics and of a reaction path, as PNG files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from zoo.pictures.figure import grid, write
+from zoo.simulation.reaction_path import ReactionPath
 from zoo.simulation.recording import read_log
 
-__all__ = ["draw_energies"]
+__all__ = ["draw_energies", "draw_path"]
 
 
 def draw_energies(log: Path, picture: Path, *, n_atoms: int, title: str = "") -> Path:
@@ -34,4 +35,17 @@ def draw_energies(log: Path, picture: Path, *, n_atoms: int, title: str = "") ->
         axis.ticklabel_format(axis="y", useOffset=False)
     if title:
         figure.suptitle(title, fontsize=10)
+    return write(figure, picture)
+
+
+def draw_path(path: ReactionPath, picture: Path, *, title: str = "") -> Path:
+    """Energies of the images above the first one, over the length of the path."""
+    figure, (axis,) = grid(1)
+    along, energy = path.coordinate, 1000 * (path.energies - path.energies[0])
+    axis.plot(along, energy, "o-", color="C0", lw=0.8, ms=4)
+    axis.plot(along[path.highest], energy[path.highest], "o", color="C3", ms=6)
+    axis.annotate(f"{1000 * path.barrier:.0f} meV", (along[path.highest], energy[path.highest]), xytext=(0, 6),
+                  textcoords="offset points", ha="center", fontsize=8)
+    axis.set(xlabel="length of the path / Å", ylabel="energy / meV", title=title)
+    axis.margins(y=0.15)
     return write(figure, picture)
