@@ -4,7 +4,7 @@ Start with ``dynamics.py``.
 """
 
 from zoo.simulation.dynamics import Dynamics
-from zoo.simulation.reaction_path import ReactionPath, reaction_path
+from zoo.simulation.elastic_band import ReactionPath, reaction_path
 from zoo.simulation.relaxation import relax
 
 __all__ = ["Dynamics", "ReactionPath", "reaction_path", "relax"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoo.pictures.figure import grid, write
-from zoo.simulation.reaction_path import ReactionPath
+from zoo.simulation.elastic_band import ReactionPath
 from zoo.simulation.recording import read_log
 
 __all__ = ["draw_energies", "draw_path"]
